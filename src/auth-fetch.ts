@@ -1,0 +1,280 @@
+/**
+ * THE FLOW: attach → send → classify → refresh or ask → replay. What follows from a signal is decided here and
+ * nowhere else.
+ */
+import { type Call, free } from './call.ts'
+import { AuthError } from './errors.ts'
+import { report } from './events.ts'
+import { type Platform, within } from './platform.ts'
+import type { Asker } from './reauth.ts'
+import type { Outcome, Refresher } from './refresh.ts'
+import type { Held, HeldToken, SessionRoom, Stamp } from './session.ts'
+import type { Backend, Signal } from './types.ts'
+import { readAnswer } from './wire.ts'
+
+/** What a call has already cost: at most one replay with another token, and one after a login. */
+interface Spent {
+  renewed: boolean
+  asked: boolean
+}
+
+export interface Flow {
+  run(call: Call): Promise<Response>
+  /** The access token made good, for whoever sends it himself; `null` with nobody signed in. */
+  token(call: Call, minValidity: number, rejected?: string): Promise<string | null>
+  /** Refreshes now; resolves when there is nothing more to try. */
+  refresh(call: Call): Promise<void>
+}
+
+export function createFlow(
+  session: SessionRoom,
+  refresher: Refresher,
+  asker: Asker,
+  backend: Backend<never, never>,
+  on: Platform,
+  bodyTimeout: number,
+): Flow {
+  // Where a 401 that tells nothing came back after a refresh: method and path, until another answer comes.
+  const vain = new Set<string>()
+
+  async function run(call: Call): Promise<Response> {
+    let held = session.held
+    if (held === undefined || session.unread) held = await present(call)
+    if (!held) return call.send()
+
+    const user: Stamp = held.record
+    const spent: Spent = { renewed: false, asked: false }
+    let token: HeldToken | Response | null | undefined =
+      attachable(call, held) ?? (await attach(call, user, spent))
+    for (;;) {
+      if (token instanceof Response) return token
+      const response = await call.send(token?.token)
+      const signal = token && (await classify(call, response, token))
+      if (!signal) return response
+      const next = await remedy(call, user, token as HeldToken, signal, spent, response)
+      if (next === undefined) return response
+      void response.body?.cancel().catch(() => {})
+      token = next
+    }
+  }
+
+  // --- attach --------------------------------------------------------------------------------------------
+
+  /** The token to send at once, if nothing has to happen before. */
+  function attachable(call: Call, held: Held): HeldToken | undefined {
+    const token = session.token(held)
+    if (!session.usable(token) || (call.auth === 'fresh' && session.isFresh(token) === false))
+      return undefined
+    if (refresher.due(held)) {
+      // A stream can't be sent again, so that it goes with the best token there is.
+      if (call.stream) return undefined
+      void refresher.join(held, 'ahead')
+    }
+    return token
+  }
+
+  /** Makes the token good. `null`: it goes without one; a `Response`: the refusal, where nothing can be sent. */
+  async function attach(call: Call, user: Stamp, spent: Spent): Promise<HeldToken | Response | null> {
+    let held = owned(user)
+    let token = session.token(held)
+    const dead = held.expired
+    if (dead || (call.auth === 'fresh' && session.isFresh(token) === false)) {
+      spent.asked = true
+      await free(call, asker.ask(dead ? 'session_expired' : 'fresh_token_required', call.began, true))
+      if (ranOut(user) && token) return token
+      held = owned(user)
+      token = session.token(held)
+    }
+    if (token && session.usable(token) && !(call.stream && refresher.due(held))) return token
+
+    const outcome = await free(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired'))
+    if (ranOut(user)) return call.auth === 'optional' ? null : (token ?? refusal(outcome))
+    token = session.token(owned(user))
+    if (outcome.kind === 'moved' || session.usable(token)) return token ?? null
+    if (call.auth === 'optional') return null
+    if (outcome.kind === 'unavailable') throw unavailable(outcome)
+    // Refused: sent once all the same, so that the answer is the server's own.
+    if (token) return token
+    spent.asked = true
+    await free(call, asker.ask('session_expired', call.began, true))
+    const now = session.held
+    return (session.owns(user, now) && now && session.token(now)) || refusal(outcome)
+  }
+
+  /** Who is signed in, once the store has been asked. */
+  async function present(call: Call): Promise<Held | null> {
+    await free(call, session.unread ?? session.reread())
+    const { held } = session
+    if (held !== undefined || call.auth === 'optional') return held ?? null
+    const message = 'The store can not be read, so that nobody knows who is signed in'
+    throw new AuthError('refresh_unavailable', message, { retryAt: on.now() })
+  }
+
+  // --- classify ------------------------------------------------------------------------------------------
+
+  /** What the answer says of the token, or `undefined` if it is to be handed back as it is. */
+  async function classify(call: Call, response: Response, token: HeldToken): Promise<Signal | undefined> {
+    let signal: Signal | undefined
+    // After a redirect to another origin the answer is a stranger's.
+    const away = response.redirected && new URL(response.url).origin !== call.origin
+    try {
+      if (!away && (backend.inspect?.(response) ?? response.status >= 400)) {
+        const reading = within(on, readAnswer(response), bodyTimeout, () => undefined)
+        const answer = await free(
+          call,
+          reading.catch(() => undefined),
+        )
+        if (answer) signal = backend.classify(answer)
+        // An answer that isn't about the token, to a token that has run out by now, is about the token.
+        if (signal === 'other' && response.status === 401 && !session.usable(token)) signal = 'expired'
+      }
+    } catch (error) {
+      if (call.gone()) throw error
+      report(new Error(`${backend.name}: classifying an answer failed`, { cause: error }))
+    }
+    if (vain.size && signal !== 'unknown') vain.delete(call.route)
+    return signal
+  }
+
+  // --- refresh or ask ------------------------------------------------------------------------------------
+
+  /** The token to replay with; `null`: without one; `undefined`: the answer is handed back. */
+  async function remedy(
+    call: Call,
+    user: Stamp,
+    token: HeldToken,
+    signal: Signal,
+    spent: Spent,
+    response: Response,
+  ): Promise<HeldToken | null | undefined> {
+    const held = session.held
+    if (!held || !session.owns(user, held)) return undefined
+    // Late: the token in hand is another one than was sent.
+    const late = session.token(held)?.token !== token.token
+    const reason =
+      signal === 'step_up'
+        ? 'fresh_token_required'
+        : signal === 'revoked' && backend.revoked !== 'refresh'
+          ? 'token_revoked'
+          : undefined
+    const curable = reason || signal === 'expired' || signal === 'invalid' || signal === 'revoked'
+    if (!curable && signal !== 'unknown') return undefined
+    const hopeless = signal === 'unknown' && (spent.renewed || vain.has(call.route))
+    if (hopeless) {
+      if (vain.size > 100) vain.clear()
+      vain.add(call.route)
+    }
+    if (hopeless || (reason && !late ? spent.asked : spent.renewed)) return undefined
+    // An unsafe method that was redirected has been carried out.
+    const replay = call.replay && !(response.redirected && call.unsafe)
+
+    if (reason && !late) {
+      spent.asked = true
+      const asking = asker.ask(reason, call.began, call.unsafe || call.auth === 'fresh')
+      if (!replay) return undefined
+      await free(call, asking)
+      return better(user, token)
+    }
+
+    spent.renewed = true
+    if (!late && signal !== 'unknown') token.rejected = true
+    const inHand = session.token(held)
+    if (late && session.usable(inHand)) return replay ? inHand : undefined
+    const exchange = refresher.join(held, late ? 'expired' : 'rejected')
+    if (!replay) return undefined
+    const outcome = await free(call, exchange)
+
+    const now = session.held
+    if (outcome.kind === 'moved') return session.owns(user, now) && now ? session.token(now) : undefined
+    if (call.auth === 'optional') return null
+    if (outcome.kind === 'unavailable') {
+      if (outcome.reason !== 'refresh_limit') throw unavailable(outcome)
+      // A server that turns down every token it gives is its own answer; the next call is not made to pay.
+      token.rejected = false
+      return undefined
+    }
+    if (spent.asked) return undefined
+    spent.asked = true
+    await free(call, asker.ask('session_expired', call.began, true))
+    return better(user, token)
+  }
+
+  /** The token in hand after an ask, if it is another one. */
+  function better(user: Stamp, than: HeldToken | undefined): HeldToken | undefined {
+    const { held } = session
+    const token = session.owns(user, held) && held ? session.token(held) : undefined
+    return token?.token !== than?.token && session.usable(token) ? token : undefined
+  }
+
+  // --- for those who send the token themselves ----------------------------------------------------------------
+
+  async function token(call: Call, minValidity: number, rejected?: string): Promise<string | null> {
+    const held = await present(call)
+    if (!held) return null
+    const user: Stamp = held.record
+    const token = session.token(held)
+    if (token && token.token === rejected) token.rejected = true
+    const left = token?.lasts === undefined ? Number.POSITIVE_INFINITY : token.lasts - token.age()
+    if (token && session.usable(token) && left >= minValidity) return token.token
+    await renewed(call, held, minValidity > 0 ? 'requested' : 'expired')
+    if (!session.held) return null
+    return session.token(owned(user))?.token ?? null
+  }
+
+  async function refresh(call: Call): Promise<void> {
+    const held = await present(call)
+    if (held) await renewed(call, held, 'requested', true)
+  }
+
+  async function renewed(
+    call: Call,
+    held: Held,
+    reason: 'requested' | 'expired',
+    must?: boolean,
+  ): Promise<void> {
+    const outcome = await free(call, refresher.join(held, reason))
+    const now = session.held
+    if (!now || outcome.kind === 'moved') return
+    const usable = session.usable(session.token(now))
+    if (outcome.kind === 'unavailable' && (must || !usable)) throw unavailable(outcome)
+    if (outcome.kind === 'refused' && !usable)
+      await free(call, asker.ask('session_expired', call.began, true))
+  }
+
+  // --- who made the call -----------------------------------------------------------------------------------
+
+  /** The session, if it still is that of who made the call. */
+  function owned(user: Stamp): Held {
+    const { held } = session
+    if (held && session.owns(user, held)) return held
+    throw changed()
+  }
+
+  /** Whether the caller's session came to its end by itself: then its token is good enough to be refused with. */
+  function ranOut({ id }: Stamp): boolean {
+    const reason = session.endReason(id)
+    return !session.held && (reason === 'session_expired' || reason === 'token_revoked')
+  }
+
+  return { run, token, refresh }
+}
+
+function refusal(outcome: Outcome): Response {
+  if (outcome.kind === 'refused' && outcome.response) return outcome.response.clone()
+  throw changed()
+}
+
+function changed(): AuthError {
+  return new AuthError(
+    'session_changed',
+    'The user who made this call is no longer signed in; it was not sent',
+    {},
+  )
+}
+
+function unavailable(outcome: Extract<Outcome, { kind: 'unavailable' }>): AuthError {
+  const { reason, status, retryAt, cause } = outcome
+  const why = status === undefined ? reason : `${reason} ${status}`
+  const message = `The access token could not be refreshed (${why}); the session lives`
+  return new AuthError('refresh_unavailable', message, { retryAt }, cause)
+}

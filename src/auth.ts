@@ -1,0 +1,176 @@
+/** createAuth(): checks the options and wires the rooms together. */
+import { createFlow } from './auth-fetch.ts'
+import { disposed, plainCall, takeCall } from './call.ts'
+import { AuthError } from './errors.ts'
+import { createEmitter } from './events.ts'
+import { type Platform, platform as world } from './platform.ts'
+import { createAsker } from './reauth.ts'
+import { createRefresher } from './refresh.ts'
+import { createSession } from './session.ts'
+import { createSignIn } from './sign-in.ts'
+import { memoryStore } from './stores/memory.ts'
+import { checkTokens, describe } from './token.ts'
+import type { Auth, AuthOptions, Session } from './types.ts'
+import { createWire } from './wire.ts'
+
+const TIME = 'milliseconds, a finite number that is not negative'
+
+const isTime = (value: unknown): boolean => Number.isFinite(value) && (value as number) >= 0
+const isFunction = (value: unknown): boolean => typeof value === 'function'
+const has = (value: unknown, ...methods: string[]): boolean =>
+  methods.every((method) => isFunction((value as Record<string, unknown> | null | undefined)?.[method]))
+
+// What each option takes: the test, and the words for it.
+const TAKES: { [Option in keyof Required<AuthOptions>]: [(value: never) => boolean, string] } = {
+  baseUrl: [(value: unknown) => (typeof value === 'string' && value !== '') || has(value, 'toJSON'), 'a URL'],
+  backend: [(value) => has(value, 'login', 'refresh', 'tokens', 'classify'), 'a backend, such as flaskJwt()'],
+  store: [(value) => has(value, 'read'), 'a store, such as memoryStore()'],
+  initial: [(value) => typeof value === 'object', 'tokens: { accessToken, refreshToken, expiresIn }'],
+  origins: [(value) => Array.isArray(value), 'an array of origins'],
+  refreshAhead: [(value) => value === false || isTime(value), `${TIME}, or false`],
+  refreshTimeout: [isTime, TIME],
+  refreshLimit: [
+    (value: { exchanges?: unknown; interval?: unknown }) =>
+      Number.isInteger(value?.exchanges) && (value.exchanges as number) > 0 && isTime(value.interval),
+    '{ exchanges: a positive integer, interval: milliseconds }',
+  ],
+  reauthTimeout: [isTime, TIME],
+  fetch: [isFunction, 'a function'],
+  allowInsecure: [(value) => typeof value === 'boolean', 'true or false'],
+}
+
+function checkOptions(options: object): void {
+  const bad = (option: string, message: string): AuthError =>
+    new AuthError('invalid_option', message, { option })
+  if (typeof options !== 'object' || options === null)
+    throw bad('options', 'createAuth takes an object of options')
+  for (const [option, value] of Object.entries(options)) {
+    const [test, takes] = TAKES[option as 'fetch'] ?? []
+    if (!test)
+      throw bad(option, `createAuth knows no option ${option}; it takes ${Object.keys(TAKES).join(', ')}`)
+    if (value !== undefined && !test(value as never)) {
+      const given = typeof value === 'number' ? value : describe(value)
+      throw bad(option, `${option} takes ${takes}, got ${given}`)
+    }
+  }
+  for (const required of ['baseUrl', 'backend']) {
+    if ((options as Record<string, unknown>)[required] === undefined) {
+      throw bad(required, `${required} is required: it takes ${TAKES[required as 'baseUrl'][1]}`)
+    }
+  }
+}
+
+/** `createAuth`, on a platform that a test may own. */
+export function createAuthOn<Claims, Credentials>(
+  on: Platform,
+  given: AuthOptions<Claims, Credentials>,
+): Auth<Claims, Credentials> {
+  checkOptions(given)
+  const options = { ...given } as unknown as AuthOptions<never, never>
+  const {
+    backend,
+    store = memoryStore(),
+    initial,
+    refreshAhead = 60_000,
+    refreshTimeout = 8_000,
+    refreshLimit = { exchanges: 5, interval: 30_000 },
+    reauthTimeout = 300_000,
+  } = options
+
+  const disposal = new AbortController()
+  const emitter = createEmitter()
+  const wire = createWire(options)
+  const session = createSession(store, emitter, on, refreshTimeout)
+  const asker = createAsker(session, emitter, on, reauthTimeout)
+  const refresher = createRefresher(session, backend, wire, emitter, on, {
+    refreshAhead,
+    refreshTimeout,
+    refreshLimit,
+  })
+  const flow = createFlow(session, refresher, asker, backend, on, refreshTimeout)
+  const signIn = createSignIn(session, refresher, backend, wire, on)
+  session.start(initial && signIn.initial(checkTokens(initial, 'initial')))
+
+  const alive = (): void => {
+    if (disposal.signal.aborted) throw disposed()
+  }
+  const snapshot = (): Session<Claims> => session.snapshot() as Session<Claims>
+
+  const auth: Auth<Claims, Credentials> = {
+    async fetch(input, init) {
+      alive()
+      const call = takeCall(input, init, wire, asker.begin(), disposal.signal, () => session.switched)
+      if (call.bare) return call.send()
+      try {
+        return await flow.run(call)
+      } finally {
+        call.done()
+      }
+    },
+    async login(credentials) {
+      alive()
+      await signIn.login(credentials)
+      return snapshot()
+    },
+    async reauthenticate(credentials) {
+      alive()
+      await signIn.reauthenticate(credentials)
+      return snapshot()
+    },
+    logout: ({ revoke = true } = {}) => signIn.logout(revoke),
+    async setTokens(tokens) {
+      alive()
+      await signIn.setTokens(tokens)
+      return snapshot()
+    },
+    async refresh() {
+      alive()
+      await flow.refresh(plainCall(asker.begin(), disposal.signal))
+      return snapshot()
+    },
+    async getAccessToken({ minValidity = 0, rejected } = {}) {
+      alive()
+      return flow.token(plainCall(asker.begin(), disposal.signal), minValidity, rejected)
+    },
+    get session() {
+      return session.snapshot() as Session<Claims> | null | undefined
+    },
+    get ready() {
+      return session.ready
+    },
+    subscribe(listener) {
+      const stop = emitter.on('session', listener as never)
+      emitter.one(listener as never, session.snapshot())
+      return stop
+    },
+    on: (type, listener) => emitter.on(type, listener as never),
+    dispose() {
+      disposal.abort()
+      signIn.dispose()
+      session.dispose()
+      emitter.clear()
+    },
+    [Symbol.dispose]: () => auth.dispose(),
+    get baseUrl() {
+      return wire.base()
+    },
+  }
+  return auth
+}
+
+/**
+ * Makes a client that keeps its user signed in.
+ *
+ * @throws {TypeError} an `AuthError` of code `invalid_option` for a bad option, naming it and what it takes
+ * @example
+ * ```ts
+ * const auth = createAuth({ baseUrl: '/api/', backend: flaskJwt() })
+ * await auth.login({ username, password })
+ * const response = await auth.fetch('items')
+ * ```
+ */
+export function createAuth<Claims, Credentials>(
+  options: AuthOptions<Claims, Credentials>,
+): Auth<Claims, Credentials> {
+  return createAuthOn(world, options)
+}

@@ -1,0 +1,143 @@
+/** Flask-JWT-Extended 4 with tokens in headers: its default messages, and the codes of the well-known tutorial. */
+import type { Answer, Backend, RequestSpec, Signal, StandardClaims } from '../types.ts'
+
+/** An endpoint. */
+export interface Endpoint {
+  /** Relative to `baseUrl`, or absolute. */
+  path?: string
+  method?: string
+}
+
+/** What the library's documentation and the tutorial log in with. */
+export interface UsernamePassword {
+  username: string
+  password: string
+}
+
+/** Options of {@link flaskJwt}. */
+export interface FlaskJwtOptions<Claims = StandardClaims> {
+  /** Default `POST login`, with the credentials as JSON. */
+  login?: Endpoint
+  /** Where a password is proved again. Default: as `login`. */
+  reauth?: Endpoint
+  /** Default `POST refresh`, with the refresh token as `Bearer`. */
+  refresh?: Endpoint
+  /**
+   * Default `DELETE logout`, once per token. `tokens: 'access'` for a server that takes only the access token
+   * (the tutorial's: `{ method: 'POST', tokens: 'access' }`); `false` for none.
+   */
+  logout?: (Endpoint & { tokens?: 'both' | 'access' }) | false
+  /** `JWT_ERROR_MESSAGE_KEY`. Default `msg`. */
+  messageKey?: string
+  /** `JWT_JSON_KEY`. Default `access_token`. */
+  accessTokenKey?: string
+  /** `JWT_REFRESH_JSON_KEY`. Default `refresh_token`. */
+  refreshTokenKey?: string
+  /** Texts or codes of your own error loaders, and what they mean. */
+  signals?: Record<string, Signal>
+  /**
+   * `single-use` where a refresh token dies at its first use and no new one is given, as in the tutorial: then
+   * nothing is refreshed ahead. Default `reusable`, which also fits rotating ones.
+   */
+  refreshToken?: 'reusable' | 'single-use'
+  /**
+   * What a revoked access token means: the session's end (default), because refreshing would bring back what was
+   * logged out elsewhere; or a refresh.
+   */
+  revoked?: 'end' | 'refresh'
+  /** Whose token it is (`JWT_IDENTITY_CLAIM`). Default `sub`. */
+  subject?: (claims: Partial<Claims>) => unknown
+}
+
+const CODES: Record<string, Signal> = {
+  token_expired: 'expired',
+  'Token has expired': 'expired',
+  invalid_token: 'invalid',
+  token_revoked: 'revoked',
+  'Token has been revoked': 'revoked',
+  authorization_required: 'missing',
+  fresh_token_required: 'step_up',
+  'Fresh token required': 'step_up',
+  'Missing CSRF token': 'csrf',
+  'CSRF double submit tokens do not match': 'csrf',
+}
+
+/**
+ * The backend for Flask-JWT-Extended.
+ *
+ * @example
+ * ```ts
+ * flaskJwt()                                         // POST login, POST refresh, DELETE logout
+ * flaskJwt({ refresh: { path: 'token/refresh' } })
+ * flaskJwt({ refreshToken: 'single-use', logout: { method: 'POST', tokens: 'access' } }) // the tutorial
+ * ```
+ */
+export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword>(
+  options: FlaskJwtOptions<Claims> = {},
+): Backend<Claims, Credentials> {
+  const {
+    login,
+    reauth = login,
+    refresh,
+    logout = {},
+    messageKey = 'msg',
+    accessTokenKey = 'access_token',
+    refreshTokenKey = 'refresh_token',
+    signals,
+  } = options
+
+  const withCredentials = (endpoint: Endpoint | undefined, credentials: Credentials): RequestSpec => ({
+    path: 'login',
+    ...endpoint,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(credentials),
+  })
+  const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
+
+  function classify({ status, body, empty }: Answer): Signal {
+    if (empty) return status === 401 ? 'unknown' : 'other'
+    const members = Object(body) as Record<string, unknown>
+    const { error } = members
+    const text = members[messageKey]
+    for (const said of [error, text]) {
+      const signal =
+        typeof said === 'string' && (signals?.[said] ?? (status === 401 ? CODES[said] : undefined))
+      if (signal) return signal
+    }
+    if (typeof text !== 'string') return 'other'
+    // A 422 that says more than one thing is the application's own validation.
+    if (status === 422) return Object.keys(members).length === 1 ? 'invalid' : 'other'
+    if (status === 400) return text === 'User claims verification failed' ? 'scope' : 'other'
+    if (status !== 401) return 'other'
+    if (text.startsWith('Error loading the user ')) return 'account'
+    return /^(Missing |Invalid content-type\.)/.test(text) ? 'missing' : 'other'
+  }
+
+  return {
+    name: 'flaskJwt',
+    login: (credentials) => withCredentials(login, credentials),
+    reauth: (credentials) => withCredentials(reauth, credentials),
+    refresh: (token) => ({ path: 'refresh', ...refresh, headers: bearer(token) }),
+    logout(token, kind) {
+      if (!logout || (kind === 'refresh' && logout.tokens === 'access')) return undefined
+      const { path = 'logout', method = 'DELETE' } = logout
+      return { path, method, headers: bearer(token) }
+    },
+    tokens({ body }) {
+      const { [accessTokenKey]: accessToken, [refreshTokenKey]: refreshToken } = Object(body) as never
+      // Null and '' both mean: none came.
+      return accessToken == null ? undefined : { accessToken, refreshToken: refreshToken || undefined }
+    },
+    classify,
+    refused: (answer) => ['expired', 'invalid', 'revoked', 'account'].includes(classify(answer)),
+    message({ body }) {
+      const members = Object(body) as Record<string, unknown>
+      return [members[messageKey], members.message, members.description].find(
+        (text) => typeof text === 'string',
+      ) as string | undefined
+    },
+    subject: options.subject,
+    singleUse: options.refreshToken === 'single-use',
+    revoked: options.revoked,
+  }
+}

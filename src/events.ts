@@ -1,0 +1,63 @@
+/**
+ * Tells listeners what happened. One that throws, rejects or hangs holds nothing up, and one that calls back
+ * into `auth` can't reorder what the others are told: events leave in the order in which they came.
+ */
+
+type Listener = (value: never) => unknown
+
+export interface Emitter {
+  on(type: string, listener: Listener): () => void
+  /** `then` runs when every listener has been called. */
+  emit(type: string, value: unknown, then?: () => void): void
+  /** Tells one listener alone. */
+  one(listener: Listener, value: unknown): void
+  clear(): void
+}
+
+/** Where an error goes that nobody can catch. */
+export function report(error: unknown): void {
+  if (typeof reportError === 'function') reportError(error)
+  else console.error(error)
+}
+
+export function createEmitter(): Emitter {
+  const listeners = new Map<string, Set<{ listener: Listener }>>()
+  const queue: (() => void)[] = []
+  let draining = false
+
+  return {
+    on(type, listener) {
+      // Wrapped, so that the same function may be registered twice and each registration ends alone.
+      const entry = { listener }
+      const set = listeners.get(type) ?? new Set()
+      listeners.set(type, set.add(entry))
+      return () => {
+        set.delete(entry)
+      }
+    },
+    emit(type, value, then) {
+      queue.push(() => {
+        const set = listeners.get(type)
+        for (const entry of [...(set ?? [])]) if (set?.has(entry)) call(entry.listener, value)
+        then?.()
+      })
+      if (draining) return
+      draining = true
+      for (let next = queue.shift(); next; next = queue.shift()) next()
+      draining = false
+    },
+    one: call,
+    clear() {
+      for (const set of listeners.values()) set.clear()
+    },
+  }
+}
+
+function call(listener: Listener, value: unknown): void {
+  try {
+    const result = listener(value as never) as PromiseLike<unknown> | undefined
+    if (typeof result?.then === 'function') result.then(undefined, report)
+  } catch (error) {
+    report(error)
+  }
+}

@@ -1,0 +1,73 @@
+/** Time, timers and randomness: all that the rooms take from the world, in one place that a test can own. */
+
+export interface Platform {
+  /** Wall clock, ms since the epoch. It may be wrong, and it may jump. */
+  now(): number
+  /** Monotonic clock, ms. It never jumps, but may stand still while the machine sleeps. */
+  monotonic(): number
+  /** Calls back after `ms`. Gives back what ends it. `idle`: nobody awaits it, so it keeps no process alive. */
+  timer(callback: () => void, ms: number, idle?: boolean): () => void
+  random(): number
+  id(): string
+}
+
+// Longer delays overflow a signed 32-bit integer and fire at once.
+const MAX_DELAY = 2 ** 31 - 1
+
+export const platform: Platform = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  timer(callback, ms, idle) {
+    const timer = setTimeout(callback, Math.min(ms, MAX_DELAY))
+    if (idle) (timer as { unref?(): void }).unref?.()
+    return () => clearTimeout(timer)
+  },
+  random: () => Math.random(),
+  // randomUUID exists in secure contexts only.
+  id: () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join(''),
+}
+
+/** How much time has passed since a moment: the larger of both clocks, for neither alone sees a sleep and a jump. */
+export type Stopwatch = () => number
+
+export function stopwatch(on: Platform): Stopwatch {
+  const wall = on.now()
+  const monotonic = on.monotonic()
+  return () => Math.max(on.now() - wall, on.monotonic() - monotonic)
+}
+
+/** Resolves after `ms`, or at once when `signal` aborts. */
+export function sleep(on: Platform, ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stop()
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const stop = on.timer(done, ms)
+    signal?.addEventListener('abort', done)
+    if (signal?.aborted) done()
+  })
+}
+
+/** `promise`, or a rejection with `late()` after `ms`. */
+export function within<T>(
+  on: Platform,
+  promise: PromiseLike<T>,
+  ms: number,
+  late: () => unknown,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = on.timer(() => reject(late()), ms)
+    promise.then(
+      (value) => {
+        stop()
+        resolve(value)
+      },
+      (error) => {
+        stop()
+        reject(error)
+      },
+    )
+  })
+}

@@ -1,0 +1,384 @@
+/**
+ * The refresh protocol, over any store: join → claim → exchange → commit.
+ *
+ * Who needs the next version claims it in the record, exchanges the refresh token, and commits what came. Who
+ * loses waits for the record to change. A claim ends by itself, so that nothing hangs on a holder that died; a
+ * holder that slept finds out before it sends. No listener and no caller's code runs inside a claim.
+ */
+import { safeCause } from './errors.ts'
+import type { Emitter } from './events.ts'
+import { type Platform, sleep, stopwatch, within } from './platform.ts'
+import type { Held, SessionRoom } from './session.ts'
+import { checkTokens, readToken } from './token.ts'
+import type {
+  Answer,
+  Backend,
+  ChangeReason,
+  Draft,
+  LiveRecord,
+  RefreshFailure,
+  StoredToken,
+  StoreRecord,
+  Tokens,
+} from './types.ts'
+import { readAnswer, type Wire } from './wire.ts'
+
+/** How an attempt to get the next version ended. */
+export type Outcome =
+  /** The record is another one now: refreshed, by us or another, or ended. */
+  | { kind: 'moved' }
+  /** There is no refresh token (any more). `response`: the refusal, where it was ours. */
+  | { kind: 'refused'; response?: Response }
+  | { kind: 'unavailable'; reason: RefreshFailure; retryAt: number; status?: number; cause?: Error }
+
+export interface Refresher {
+  /** One exchange per version, whoever asks. Never rejects. */
+  join(held: Held, reason: ChangeReason): Promise<Outcome>
+  /** Whether it is time to refresh ahead. */
+  due(held: Held): boolean
+  /**
+   * How far into its life a token is to be refreshed, in ms. The first that is not fresh gets a moment drawn over
+   * its life, later ones keep their distance: clients that signed in together don't refresh together.
+   */
+  draw(access: StoredToken | undefined, before?: number): number | undefined
+  /** Takes tokens that must not live on back to the server. Never rejects. */
+  revoke(tokens: Tokens): Promise<void>
+}
+
+export interface RefreshOptions {
+  refreshAhead: number | false
+  refreshTimeout: number
+  refreshLimit: { exchanges: number; interval: number }
+}
+
+/** What the exchange itself came to. */
+type Result =
+  | { kind: 'tokens'; tokens: Tokens }
+  | { kind: 'refused'; response: Response }
+  | { kind: 'failed'; reason: RefreshFailure; status?: number; cause?: Error; retryAfter?: number }
+  | { kind: 'ended' }
+
+const RETRY_AFTER_AT_MOST = 3_600_000
+
+export function createRefresher(
+  session: SessionRoom,
+  backend: Backend<never, never>,
+  wire: Wire,
+  emitter: Emitter,
+  on: Platform,
+  { refreshAhead, refreshTimeout, refreshLimit }: RefreshOptions,
+): Refresher {
+  let flight: { id: string; version: number; outcome: Promise<Outcome> } | undefined
+  // No ahead-of-time attempt before this: one that failed is not repeated with every request.
+  let quietUntil = 0
+
+  function join(held: Held, reason: ChangeReason): Promise<Outcome> {
+    const { id, version } = held.record
+    if (flight?.id === id && flight.version === version) return flight.outcome
+    const mine = { id, version, outcome: run(id, version, reason) }
+    flight = mine
+    return mine.outcome.finally(() => {
+      if (flight === mine) flight = undefined
+    })
+  }
+
+  async function run(id: string, version: number, reason: ChangeReason): Promise<Outcome> {
+    let outcome: Outcome
+    try {
+      outcome = await attempt(id, version, reason)
+    } catch (error) {
+      outcome = unavailable('store', undefined, { cause: safeCause(error) })
+    }
+    if (outcome.kind === 'unavailable') {
+      quietUntil = on.monotonic() + Math.max(outcome.retryAt - on.now(), 1000)
+      if (outcome.reason !== 'cool_down') {
+        const { reason, status, retryAt } = outcome
+        emitter.emit('refreshFailed', {
+          type: 'refreshFailed',
+          reason,
+          status,
+          retryAt,
+          origin: 'this context',
+        })
+      }
+    }
+    return outcome
+  }
+
+  const unavailable = (reason: RefreshFailure, until?: number, more?: object): Outcome => {
+    const left = until === undefined ? 0 : Math.max(until - session.earliest(), 0)
+    return { kind: 'unavailable', reason, retryAt: Math.round(on.now() + left), ...more }
+  }
+
+  /** The record in hand, if it is still the one whose next version is wanted. */
+  const wanted = (
+    record: StoreRecord | null | undefined,
+    id: string,
+    version: number,
+  ): LiveRecord | undefined =>
+    record && !('ended' in record) && record.id === id && record.version === version ? record : undefined
+
+  async function attempt(id: string, version: number, reason: ChangeReason): Promise<Outcome> {
+    const me = on.id()
+    const waited = stopwatch(on)
+    if (!session.writable) return { kind: 'refused' }
+    for (;;) {
+      await session.read()
+      const record = wanted(session.held?.record, id, version)
+      if (!record) return { kind: 'moved' }
+      if (!record.refreshToken) return { kind: 'refused' }
+      const now = session.earliest()
+      if (record.retryAt !== undefined && record.retryAt > now)
+        return unavailable('cool_down', record.retryAt)
+      const free = limitedUntil(record)
+      if (free > now) return unavailable('refresh_limit', free)
+
+      const { claim } = record
+      if (claim && claim.by !== me && claim.until > now) {
+        const left = refreshTimeout - waited()
+        if (left <= 0) return unavailable('busy', claim.until)
+        // A store that watches wakes us; the bound serves those that don't, and a notice that got lost.
+        await session.changed(Math.min(claim.until - now + 1, left, 250))
+        continue
+      }
+
+      const claimed = await session.change((standing) => {
+        const free = wanted(standing, id, version)
+        const other = free?.claim && free.claim.by !== me && free.claim.until > session.earliest()
+        if (!free || other || free.refreshToken !== record.refreshToken) return undefined
+        const begun = (free.begun ?? []).filter((at) => at > session.earliest() - refreshLimit.interval)
+        return {
+          ...free,
+          // A quarter more than the exchange may take: time to hear that the claim is ours.
+          claim: { by: me, until: session.latest() + refreshTimeout * 1.25 },
+          begun: isEarly(free) ? [...begun, session.earliest()] : begun,
+        }
+      })
+      const mine = wanted(claimed, id, version)
+      if (mine?.claim?.by !== me || !mine.refreshToken) continue
+      // Frozen meanwhile? A claim that can't outlast the exchange is no claim: start over.
+      if (mine.claim.until - session.latest() < refreshTimeout) continue
+      return settle(mine, mine.refreshToken, reason)
+    }
+  }
+
+  /** Another user's token is no token of this session. */
+  function checkSubject(result: Result, { subject }: LiveRecord): Result {
+    if (result.kind !== 'tokens' || subject === undefined) return result
+    const brought = subjectOf(backend, storedToken(result.tokens))
+    if (brought === undefined || brought === subject) return result
+    void revoke(result.tokens)
+    return { kind: 'failed', reason: 'bad_answer', cause: new Error('The refresh brought another subject') }
+  }
+
+  /** Exchanges, and writes down what came of it. */
+  async function settle(claimed: LiveRecord, spent: string, reason: ChangeReason): Promise<Outcome> {
+    const { id, version } = claimed
+    const by = claimed.claim?.by
+    const at = session.latest()
+    const sentAt = on.now()
+    const result = checkSubject(await exchange(id, spent), claimed)
+    const access = result.kind === 'tokens' ? (storedToken(result.tokens, at) as StoredToken) : undefined
+
+    const stands = await session.change((standing): Draft | undefined => {
+      if (!standing || 'ended' in standing || standing.id !== id) return undefined
+      const same = standing.refreshToken === spent
+      const released = standing.claim?.by === by ? undefined : standing.claim
+      if (result.kind === 'tokens') {
+        const rotated = result.tokens.refreshToken
+        // Moved on: another version stands there. Only if that one still counts on the refresh token that was
+        // spent here (a re-authentication that brought none) is the successor its own.
+        if (!access || standing.access?.token === access.token) return undefined
+        if (standing.version !== version && !(same && rotated && rotated !== spent)) return undefined
+        return {
+          ...standing,
+          version: standing.version + 1,
+          reason,
+          access,
+          fresh: stillFresh(standing),
+          refreshToken: rotated ?? (backend.singleUse ? undefined : standing.refreshToken),
+          subject: standing.subject ?? subjectOf(backend, access),
+          due: draw(access, standing.due),
+          claim: undefined,
+          failures: undefined,
+          retryAt: undefined,
+        }
+      }
+      if (result.kind === 'refused') {
+        // The token that was refused may have been replaced meanwhile: then this is no news.
+        return same ? { ...standing, refreshToken: undefined, claim: released } : undefined
+      }
+      if (standing.version !== version) return undefined
+      if (result.kind === 'ended') return { ...standing, claim: released }
+      const failures = (standing.failures ?? 0) + 1
+      const pause =
+        result.retryAfter ?? (failures > 1 ? Math.min(1000 * 2 ** (failures - 2), 30_000) : undefined)
+      return {
+        ...standing,
+        claim: released,
+        failures,
+        retryAt: pause === undefined ? undefined : session.latest() + pause,
+      }
+    }, true)
+
+    const record = stands && !('ended' in stands) && stands.id === id ? stands : undefined
+    if (result.kind === 'tokens' && access) {
+      session.learnSkew(readToken(access), sentAt)
+      // What came too late for the record must not live on at the server, unless the record holds it.
+      const { accessToken, refreshToken } = result.tokens
+      const kept = record?.access?.token === accessToken
+      if (!kept) {
+        const fresh = refreshToken && refreshToken !== spent && refreshToken !== record?.refreshToken
+        void revoke({ accessToken, refreshToken: fresh ? refreshToken : undefined })
+      }
+      return { kind: 'moved' }
+    }
+    if (!record || record.version > version || result.kind === 'ended') return { kind: 'moved' }
+    if (result.kind === 'refused') return { kind: 'refused', response: result.response }
+    const { reason: why, status, cause } = result as Extract<Result, { kind: 'failed' }>
+    return unavailable(why, record.retryAt, { status, cause })
+  }
+
+  /** The exchange itself: one answer, or again where the server has plainly not processed it. */
+  async function exchange(id: string, refreshToken: string): Promise<Result> {
+    const elapsed = stopwatch(on)
+    const controller = new AbortController()
+    const stop = on.timer(() => controller.abort(), refreshTimeout)
+    const late: Result = { kind: 'failed', reason: 'timeout' }
+    try {
+      for (let tries = 0; ; tries++) {
+        if (session.isEnded(id)) return { kind: 'ended' }
+        if (elapsed() >= refreshTimeout) return late
+        const { signal } = controller
+        // Raced, for a fetch that doesn't heed its signal.
+        const result = await within(
+          on,
+          once(refreshToken, signal),
+          refreshTimeout - elapsed(),
+          () => undefined,
+        ).catch(
+          (error): Result =>
+            signal.aborted || !error
+              ? late
+              : { kind: 'failed', reason: 'network', cause: safeCause(error, refreshToken) },
+        )
+        if (result.kind !== 'failed' || (result.status !== 429 && result.status !== 503)) return result
+        const wait = result.retryAfter ?? 250 * 2 ** tries * (0.5 + on.random() / 2)
+        if (elapsed() + wait >= refreshTimeout) return result
+        await sleep(on, wait, signal)
+      }
+    } finally {
+      stop()
+      controller.abort()
+    }
+  }
+
+  async function once(refreshToken: string, signal: AbortSignal): Promise<Result> {
+    const response = await wire.call(backend.refresh(refreshToken), { signal })
+    const answer = await readAnswer(response, signal)
+    const { status } = answer
+    if (response.ok) {
+      try {
+        const tokens = checkTokens(backend.tokens(answer), 'the refresh answer')
+        if (tokens.accessToken) return { kind: 'tokens', tokens }
+      } catch (error) {
+        return { kind: 'failed', reason: 'bad_answer', status, cause: safeCause(error, refreshToken) }
+      }
+      return { kind: 'failed', reason: 'bad_answer', status }
+    }
+    if (backend.refused(answer)) return { kind: 'refused', response }
+    void response.body?.cancel().catch(() => {})
+    return { kind: 'failed', reason: 'status', status, retryAfter: retryAfter(answer) }
+  }
+
+  /** `Retry-After` (RFC 9110 section 10.2.3) in ms: seconds, or a date by the server's own clock. */
+  function retryAfter({ headers }: Answer): number | undefined {
+    const value = headers.get('retry-after')?.trim()
+    if (!value) return undefined
+    const here = Date.parse(headers.get('date') ?? '') || on.now()
+    const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - here
+    return wait >= 0 ? Math.min(wait, RETRY_AFTER_AT_MOST) : undefined
+  }
+
+  async function revoke({ refreshToken, accessToken }: Tokens): Promise<void> {
+    const one = async (token: string, kind: 'access' | 'refresh'): Promise<void> => {
+      const spec = backend.logout?.(token, kind)
+      if (!spec) return
+      const controller = new AbortController()
+      const stop = on.timer(() => controller.abort(), refreshTimeout)
+      // keepalive: a logout is often the last thing a page does.
+      const sent = wire.call(spec, { keepalive: true, signal: controller.signal })
+      await within(on, sent, refreshTimeout, () => undefined)
+        .then((response) => response?.body?.cancel())
+        .finally(stop)
+    }
+    await Promise.allSettled([
+      refreshToken && one(refreshToken, 'refresh'),
+      accessToken && one(accessToken, 'access'),
+    ])
+  }
+
+  // --- when ----------------------------------------------------------------------------------------------
+
+  function due(held: Held): boolean {
+    const { access, record } = held
+    if (refreshAhead === false || backend.singleUse || !record.refreshToken || !access) return false
+    if (
+      access.lasts === undefined ||
+      !session.writable ||
+      access.age() < (record.due ?? dueAt(access.lasts))
+    ) {
+      return false
+    }
+    return on.monotonic() >= quietUntil
+  }
+
+  const dueAt = (lasts: number): number => lasts - Math.min(refreshAhead || 0, lasts / 2)
+
+  function draw(access: StoredToken | undefined, before?: number): number | undefined {
+    const { lasts, freshFor } = readToken(access ?? { token: '' })
+    if (lasts === undefined || freshFor) return undefined
+    return before === undefined ? dueAt(lasts) * on.random() : dueAt(lasts)
+  }
+
+  /** A fresh token stays in use to its own end. */
+  function stillFresh(standing: LiveRecord): StoredToken | undefined {
+    const { held } = session
+    const current = held?.record.id === standing.id ? session.token(held) : undefined
+    if (!current || !session.usable(current) || !session.isFresh(current)) return undefined
+    return [standing.fresh, standing.access].find((stored) => stored?.token === current.token)
+  }
+
+  // --- how often -----------------------------------------------------------------------------------------
+
+  /** Whether less than half of its life has passed, or nobody can tell. */
+  function isEarly(record: LiveRecord): boolean {
+    const access = session.held?.record.id === record.id ? session.held.access : undefined
+    return access !== undefined && (access.lasts === undefined || access.age() < access.lasts / 2)
+  }
+
+  /** The store's time before which no early exchange may begin. */
+  function limitedUntil(record: LiveRecord): number {
+    const begun = record.begun ?? []
+    const oldest = begun[begun.length - refreshLimit.exchanges]
+    return oldest !== undefined && isEarly(record) ? oldest + refreshLimit.interval : 0
+  }
+
+  return { join, due, draw, revoke }
+}
+
+/** What came, as a store keeps it. `at`: the store's time when the request that brought it began. */
+export function storedToken({ accessToken, expiresIn }: Tokens, at?: number): StoredToken | undefined {
+  return accessToken ? { token: accessToken, at, life: expiresIn && expiresIn * 1000 } : undefined
+}
+
+/** Whose token it is. */
+export function subjectOf(
+  backend: Backend<never, never>,
+  stored: StoredToken | undefined,
+): string | undefined {
+  if (!stored) return undefined
+  const { claims } = readToken(stored)
+  const subject = backend.subject ? backend.subject(claims as never) : claims.sub
+  return typeof subject === 'string' || typeof subject === 'number' ? String(subject) : undefined
+}

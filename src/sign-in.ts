@@ -1,0 +1,299 @@
+/**
+ * What the application calls to change who is signed in: login, reauthenticate, setTokens, logout. Of logins and
+ * logouts the last called wins, here and among contexts.
+ */
+import { AuthError, safeCause } from './errors.ts'
+import { type Platform, within } from './platform.ts'
+import { type Refresher, storedToken, subjectOf } from './refresh.ts'
+import type { Change, SessionRoom } from './session.ts'
+import { checkTokens } from './token.ts'
+import type { Answer, Backend, ChangeReason, Flow, LiveRecord, StoreRecord, Tokens } from './types.ts'
+import { readAnswer, type Wire } from './wire.ts'
+
+/** A login or re-authentication under way. */
+interface Attempt {
+  readonly calledAt: number
+  /** What stood in the store by what was known then. */
+  readonly seen: StoreRecord | null | undefined
+  readonly controller: AbortController
+}
+
+/** What a flow or the login endpoint brought, and the store's time when it was asked for. */
+interface Brought {
+  tokens: Tokens
+  at: number | undefined
+}
+
+export interface SignIn {
+  login(credentials: unknown): Promise<void>
+  reauthenticate(credentials: unknown): Promise<void>
+  setTokens(tokens: Tokens): Promise<void>
+  logout(revoke: boolean): Promise<void>
+  /** The change that makes tokens a new session where there is none. */
+  initial(tokens: Tokens): Change
+  dispose(): void
+}
+
+// A login can't be aborted by its caller, so that it has a bound; a flow, where a person may be slow, has none.
+const LOGIN_TIMEOUT = 30_000
+
+export function createSignIn(
+  session: SessionRoom,
+  refresher: Refresher,
+  backend: Backend<never, never>,
+  wire: Wire,
+  on: Platform,
+): SignIn {
+  // In the order of their calls.
+  const attempts = new Set<Attempt>()
+
+  function begin(): Attempt {
+    if (!session.writable) {
+      throw new AuthError(
+        'store_read_only',
+        'The store has no commit(), so that nobody can sign in through it',
+        {},
+      )
+    }
+    const attempt = { calledAt: session.latest(), seen: session.standing, controller: new AbortController() }
+    attempts.add(attempt)
+    return attempt
+  }
+
+  function drop(attempt: Attempt): void {
+    attempts.delete(attempt)
+    attempt.controller.abort()
+  }
+
+  /** A login that has come through leaves earlier ones nothing to win. */
+  function won(attempt: Attempt): void {
+    for (const earlier of attempts) {
+      if (earlier === attempt) break
+      drop(earlier)
+    }
+  }
+
+  function record(
+    reason: ChangeReason,
+    { tokens, at }: Brought,
+    calledAt: number,
+  ): Omit<LiveRecord, 'revision'> {
+    const access = storedToken(tokens, at)
+    return {
+      id: on.id(),
+      version: 1,
+      calledAt,
+      reason,
+      subject: subjectOf(backend, access),
+      access,
+      refreshToken: tokens.refreshToken ?? undefined,
+      due: refresher.draw(access),
+    }
+  }
+
+  async function start(reason: ChangeReason, bring: (attempt: Attempt) => Promise<Brought>): Promise<void> {
+    const attempt = begin()
+    const { calledAt, seen } = attempt
+    try {
+      const brought = await untilDropped(attempt, bring(attempt))
+      const next = record(reason, brought, calledAt)
+      won(attempt)
+      const stands = await session.change((standing) => {
+        // Somebody signed in or out elsewhere, and was called later. What was there before we were called can't
+        // have been, whatever the clocks say.
+        const known = standing?.id === seen?.id && isEnded(standing) === isEnded(seen)
+        const done = standing?.id === next.id
+        return done || (standing && !known && standing.calledAt > calledAt) ? undefined : next
+      }, true)
+      if (stands?.id !== next.id || session.held?.record.id !== next.id) {
+        void refresher.revoke(brought.tokens)
+        throw superseded()
+      }
+    } finally {
+      attempts.delete(attempt)
+    }
+  }
+
+  async function reauthenticate(credentials: unknown): Promise<void> {
+    await session.ready
+    const user = session.held?.record
+    if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
+    const attempt = begin()
+    try {
+      const { tokens, at } = await untilDropped(attempt, obtain(attempt, credentials, 'reauth'))
+      const access = storedToken(tokens, at)
+      const subject = subjectOf(backend, access)
+      if (subject !== undefined && user.subject !== undefined && subject !== user.subject) {
+        void refresher.revoke(tokens)
+        throw new AuthError(
+          'subject_mismatch',
+          'The password was that of another user; nothing was changed',
+          {},
+        )
+      }
+      const stands = await session.change((standing) => {
+        if (!standing || 'ended' in standing || standing.id !== user.id) return undefined
+        if (standing.access?.token === tokens.accessToken) return undefined
+        return {
+          ...standing,
+          version: standing.version + 1,
+          reason: 'reauthenticated',
+          subject: standing.subject ?? subject,
+          access,
+          fresh: undefined,
+          refreshToken: tokens.refreshToken ?? standing.refreshToken,
+          due: refresher.draw(access, standing.due),
+          // Who is exchanging the refresh token that stays is still doing so.
+          claim: tokens.refreshToken ? undefined : standing.claim,
+          failures: undefined,
+          retryAt: undefined,
+        }
+      }, true)
+      if (stands?.id !== user.id || isEnded(stands)) {
+        void refresher.revoke(tokens)
+        throw superseded()
+      }
+    } finally {
+      attempts.delete(attempt)
+    }
+  }
+
+  function logout(revoke: boolean): Promise<void> {
+    const calledAt = session.latest()
+    for (const attempt of attempts) drop(attempt)
+    const mine = session.held?.record
+    const revoked = new Set<string | undefined>()
+    const revoking: Promise<void>[] = []
+    const give = (record: LiveRecord): void => {
+      const fresh = record.fresh?.token
+      for (const [accessToken, refreshToken] of [[record.access?.token, record.refreshToken], [fresh]]) {
+        const tokens = {
+          refreshToken: revoked.has(refreshToken) ? undefined : refreshToken,
+          accessToken: revoked.has(accessToken) ? undefined : accessToken,
+        }
+        revoked.add(accessToken).add(refreshToken)
+        if (revoke) revoking.push(refresher.revoke(tokens))
+      }
+    }
+    if (mine) {
+      session.end(mine.id, 'logout', 'this context')
+      give(mine)
+    }
+    const found: LiveRecord[] = []
+    const stored = session.change((standing) => {
+      // A login that was called later stays.
+      if (standing && standing.id !== mine?.id && standing.calledAt > calledAt) return undefined
+      const ends = standing ?? mine
+      if (!ends || 'ended' in ends) return undefined
+      if (standing) found.push(ends)
+      const { id, version } = ends
+      return { id, version, calledAt, ended: 'logout' }
+    }, true)
+    return Promise.resolve(stored)
+      .catch(() => {})
+      .then(() => {
+        for (const record of found) if (session.isEnded(record.id)) give(record)
+        return Promise.all(revoking)
+      })
+      .then(() => {})
+  }
+
+  // --- getting tokens ------------------------------------------------------------------------------------
+
+  async function obtain(attempt: Attempt, given: unknown, kind: 'login' | 'reauth'): Promise<Brought> {
+    const { signal } = attempt.controller
+    let at = session.latest()
+    let response: Response
+    if (typeof given === 'function') {
+      const result = await (given as Flow)({ fetch: tokenless, signal })
+      at = session.latest()
+      if (!(result instanceof Response)) return { tokens: checkTokens(result, 'the flow’s tokens'), at }
+      response = result
+    } else {
+      const spec = (kind === 'reauth' && backend.reauth ? backend.reauth : backend.login).call(
+        backend,
+        given as never,
+      )
+      const late = (): Error => new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
+      try {
+        response = await within(on, wire.call(spec, { signal }), LOGIN_TIMEOUT, late)
+      } catch (error) {
+        throw new AuthError(
+          'login_unavailable',
+          'The login could not be completed',
+          { status: undefined, response: undefined },
+          safeCause(error),
+        )
+      }
+    }
+    const { status } = response
+    const answer = await within(on, readAnswer(response), LOGIN_TIMEOUT, () => undefined).catch(
+      (): Answer => ({ status, headers: response.headers, body: undefined, empty: false }),
+    )
+    if (!response.ok) {
+      if (status === 408 || status === 429 || status >= 500) {
+        throw new AuthError('login_unavailable', `The login could not be completed (${status})`, {
+          status,
+          response,
+        })
+      }
+      const serverMessage = backend.message?.(answer)
+      const words = serverMessage ? `: ${serverMessage}` : ''
+      throw new AuthError('login_refused', `The server refused the login (${status})${words}`, {
+        status,
+        serverMessage,
+        response,
+      })
+    }
+    const tokens = backend.tokens(answer)
+    if (!tokens) {
+      throw new AuthError('login_incomplete', `The login answer (${status}) holds no token`, {
+        status,
+        response,
+      })
+    }
+    return { tokens: checkTokens(tokens, 'the login answer'), at }
+  }
+
+  function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    return typeof input === 'object' && 'url' in input
+      ? wire.fetch(input, init)
+      : wire.fetch(wire.resolve(input).href, init)
+  }
+
+  /** What `brought` comes to, unless a logout or a later login is faster: then its tokens are revoked. */
+  function untilDropped(attempt: Attempt, brought: Promise<Brought>): Promise<Brought> {
+    const { signal } = attempt.controller
+    return new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(superseded()))
+      brought.then(
+        (value) => {
+          if (signal.aborted) void refresher.revoke(value.tokens)
+          resolve(value)
+        },
+        (error) => reject(error),
+      )
+    })
+  }
+
+  return {
+    login: (credentials) => start('login', (attempt) => obtain(attempt, credentials, 'login')),
+    reauthenticate,
+    setTokens: (given) =>
+      start('set_tokens', async () => ({ tokens: checkTokens(given, 'setTokens'), at: undefined })),
+    logout,
+    initial: (tokens) => {
+      const first = record('initial', { tokens, at: undefined }, session.latest())
+      return (standing) => (standing ? undefined : first)
+    },
+    dispose() {
+      for (const attempt of attempts) drop(attempt)
+    },
+  }
+}
+
+const isEnded = (record: StoreRecord | null | undefined): boolean => record != null && 'ended' in record
+
+function superseded(): AuthError {
+  return new AuthError('session_changed', 'A logout or another login was called meanwhile', {})
+}

@@ -1,0 +1,265 @@
+/**
+ * The fake backend: a Flask-JWT-Extended application as one function from request to response, with its
+ * clock, its memory and its misfortunes in the test's hand. It shares no code with the client.
+ */
+
+import { decodeText, isRecord, parseJson } from './encoding.ts'
+import { createFaults, isProcessed, spoil } from './faults.ts'
+import { createJournal, type Draft } from './journal.ts'
+import { encodeJwt } from './jwt.ts'
+import { createLedger } from './ledger.ts'
+import { routeAt, serve } from './routes.ts'
+import { mintLogin, type Server } from './server.ts'
+import { fastSigner, hmacSigner } from './signer.ts'
+import type { Backend, BackendOptions, BackendSettings, CookieSettings, User } from './types.ts'
+
+const defaultSecret = 'a secret for tests, of the 32 bytes that HS256 asks for'
+
+const defaultCookies: CookieSettings = {
+  accessName: 'access_token_cookie',
+  refreshName: 'refresh_token_cookie',
+  accessCsrfName: 'csrf_access_token',
+  refreshCsrfName: 'csrf_refresh_token',
+  accessPath: '/',
+  refreshPath: '/',
+  accessCsrfPath: '/',
+  refreshCsrfPath: '/',
+  secure: false,
+  sameSite: undefined,
+  domain: undefined,
+  persistent: false,
+}
+
+const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency'> = {
+  dialect: 'default',
+  refresh: 'reusable',
+  reuseGrace: 0,
+  locations: ['headers'],
+  deliver: undefined,
+  accessLifetime: 15 * 60_000,
+  refreshLifetime: 30 * 24 * 60 * 60_000,
+  fresh: true,
+  leeway: 0,
+  implicitRefresh: undefined,
+  messageKey: 'msg',
+  headerName: 'Authorization',
+  headerType: 'Bearer',
+  queryStringName: 'jwt',
+  queryStringPrefix: '',
+  csrfProtect: true,
+  csrfInCookies: true,
+  csrfCheckForm: false,
+  csrfMethods: ['POST', 'PUT', 'PATCH', 'DELETE'],
+  csrfHeader: 'X-CSRF-TOKEN',
+  audience: undefined,
+  issuer: undefined,
+  nbf: true,
+  verifySub: true,
+  logout: 'either',
+  verifyClaims: undefined,
+  lookupUser: undefined,
+}
+
+/**
+ * Creates a backend to test a client against. Without options it answers as Flask-JWT-Extended 4.7 does, to
+ * the letter; every instance stands for itself and costs next to nothing.
+ *
+ * Routes, under `prefix`:
+ *
+ * | route | asks for | answers |
+ * | --- | --- | --- |
+ * | `POST login` | JSON `username`, `password` | both tokens |
+ * | `POST fresh-login` | the same | a fresh access token |
+ * | `POST refresh` | refresh token | an access token, and a refresh token in the rotating modes |
+ * | `DELETE logout` | either token, which is revoked | a message |
+ * | `POST logout` | tutorial: access token, which is revoked; with cookies: nothing | a message, clears the cookies |
+ * | `protected` (any method) | access token | what came: `sub`, `method`, `content_type`, `body`, `base64`; the bare bytes with `?raw` |
+ * | `fresh` (any method) | fresh access token | the same |
+ * | `optional` (any method) | access token or none | the same, `sub` null without a token |
+ * | `POST`, `PUT upload` | access token | `bytes`, `checksum`, and `sha256` with the `webcrypto` signer |
+ * | `GET whoami` | access token | `sub`, `fresh`, `exp` |
+ * | `POST validated` | access token, JSON `name`, `price` | a 422 of the application's own unless both are there |
+ * | `redirect?to=…&status=…` (any method) | nothing | a redirect, 302 by default |
+ * | `POST register` (tutorial) | JSON `username`, `password` | 201, 409 |
+ * | `admin` (any method, tutorial) | access token with `is_admin: true` | else a 401 that is not about the token |
+ *
+ * Cookies work where a `Request` may carry `Cookie` and a `Response` `Set-Cookie`: in Node, Bun and Deno, not
+ * inside a browser.
+ *
+ * @throws TypeError for an unknown signer.
+ *
+ * @example
+ * ```ts
+ * const backend = createBackend({ accessLifetime: 60_000, refresh: 'rotating' })
+ * const auth = createAuth({ baseUrl: 'https://api.test/', backend: flaskJwt(), fetch: backend.fetch })
+ *
+ * await auth.login({ username: 'alice', password: 'wonderland' })
+ * backend.advance(61_000)
+ * await Promise.all([auth.fetch('protected'), auth.fetch('protected')])
+ * backend.count('refresh') // 1
+ * ```
+ *
+ * @example Everything in microtasks, under a clock of one's own:
+ * ```ts
+ * const backend = createBackend({ signer: 'fast', clock: world, sleep: world.sleep, latency: { '*': 20 } })
+ * ```
+ */
+export function createBackend(options: BackendOptions = {}): Backend {
+  const {
+    prefix = '/',
+    users = { alice: 'wonderland', bob: 'builder' },
+    clock,
+    sleep = wait,
+    signer = 'webcrypto',
+    secret = defaultSecret,
+    uuid = () => crypto.randomUUID(),
+    cookies,
+    latency = {},
+    ...given
+  } = options
+  if (signer !== 'webcrypto' && signer !== 'fast') {
+    throw new TypeError(`signer: "webcrypto" or "fast", not ${JSON.stringify(signer)}`)
+  }
+  const settings: BackendSettings = {
+    ...defaultSettings,
+    refresh: given.dialect === 'tutorial' ? 'single-use' : 'reusable',
+    ...withoutUndefined(given),
+    cookies: { ...defaultCookies, ...cookies },
+    latency: { ...latency },
+  }
+  const root = `/${prefix}/`.replace(/\/+/g, '/')
+  let advanced = 0
+
+  const ledger = createLedger(settings, uuid)
+  const journal = createJournal(settings, ledger)
+  const faults = createFaults()
+  const server: Server = {
+    settings,
+    ledger,
+    users: new Map(Object.entries(users).map(([name, user]) => [name, toUser(user)])),
+    signer: signer === 'fast' ? fastSigner(secret) : hmacSigner(secret),
+    digests: signer === 'webcrypto',
+    // `Date` by its global name at each call, so that a test may fake it later.
+    now: () => (clock ?? Date).now() + advanced,
+    uuid,
+  }
+
+  const handle = async (request: Request, url: URL, entry: Draft): Promise<Response> => {
+    const body = await readBody(request)
+    if (body.length > 0) {
+      if (entry.route !== 'upload') entry.body = decodeText(body)
+      if (settings.locations.includes('json')) enterJsonTokens(entry, body)
+    }
+    const { before = 0, after = 0 } = latencyOf(settings, entry)
+    if (before > 0) await sleep(before)
+    let answer: Response | undefined
+    if (isProcessed(entry.fault)) {
+      entry.processed = true
+      answer = await serve({ server, settings, request, url, body, entry, claims: undefined })
+      entry.status = answer.status
+    }
+    if (after > 0) await sleep(after)
+    const response = await spoil(entry.fault, answer, request)
+    entry.status = response.status
+    entry.delivered = !request.signal.aborted
+    return response
+  }
+
+  const enterJsonTokens = (entry: Draft, body: Uint8Array): void => {
+    const data = parseJson(body)
+    if (!isRecord(data)) return
+    const names = ['access_token', 'refresh_token']
+    for (const name of entry.route === 'refresh' ? names.reverse() : names) {
+      const token = data[name]
+      if (typeof token === 'string') journal.addToken(entry, 'json', token)
+    }
+  }
+
+  return {
+    async fetch(input, init) {
+      const request = input instanceof Request && init === undefined ? input : new Request(input, init)
+      request.signal.throwIfAborted()
+      if (request.bodyUsed) throw new TypeError('The body of this request was used already.')
+      // All that a harness may count is there before anything is waited for.
+      const url = new URL(request.url)
+      const entry = journal.arrive(request, url, routeAt(url.pathname, root, settings), server.now())
+      const fault = faults.take(entry)
+      if (fault !== undefined) journal.strike(entry, fault)
+      return untilAborted(handle(request, url, entry), request.signal)
+    },
+    settings,
+    users: server.users,
+    now: server.now,
+    advance(milliseconds) {
+      advanced += milliseconds
+    },
+    fault: faults.add,
+    clearFaults: faults.clear,
+    faultsFired: journal.faultsFired,
+    async signIn(username) {
+      if (!server.users.has(username)) throw new RangeError(`signIn: there is no user "${username}"`)
+      const { access, refresh } = await mintLogin(server, username)
+      return { accessToken: access.token, refreshToken: refresh.token, family: access.family }
+    },
+    async sign(payload, header) {
+      const signed = encodeJwt(payload, header)
+      return `${signed}.${await server.signer.sign(signed)}`
+    },
+    expireAccessTokens: ledger.expireAccessTokens,
+    revoke: ledger.revoke,
+    restart: ledger.restart,
+    isHonoured: (token) => ledger.isHonoured(token, server.now()),
+    sessionAlive: (target) =>
+      ledger
+        .families()
+        .some(
+          ({ id, sub, tokens }) =>
+            (id === target || sub === target) &&
+            tokens.some(({ token }) => ledger.isHonoured(token, server.now())),
+        ),
+    families: ledger.families,
+    get reuseDetected() {
+      return ledger.reuseDetected
+    },
+    issued: ledger.issued,
+    log: journal.entries,
+    count: journal.count,
+    uses: journal.uses,
+    clearLog: journal.clear,
+  }
+}
+
+/** Resolves with the work, or rejects as soon as the caller gives up; the work itself goes on. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(signal.reason)
+    signal.addEventListener('abort', abort)
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}
+
+/**
+ * The body's bytes. In Node 24 this settles in microtasks for every kind of body but a `Blob`, which is read
+ * by way of a task (measured: strings, buffers, forms, streams, clones; up to 5 MB).
+ */
+async function readBody(request: Request): Promise<Uint8Array<ArrayBuffer>> {
+  if (request.body === null) return new Uint8Array()
+  return new Uint8Array(await request.arrayBuffer())
+}
+
+function latencyOf(settings: BackendSettings, entry: Draft): { before?: number; after?: number } {
+  const latency = settings.latency[entry.route] ?? settings.latency['*'] ?? 0
+  return typeof latency === 'number' ? { before: latency } : latency
+}
+
+function toUser(user: string | User): User {
+  return typeof user === 'string' ? { password: user } : user
+}
+
+function withoutUndefined<T extends object>(given: T): T {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as T
+}
+
+function wait(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds))
+}

@@ -1,0 +1,90 @@
+/** Bytes and text: base64url, JSON as Python writes it, a checksum. Knows nothing of tokens. */
+
+const utf8 = new TextEncoder()
+const lenientUtf8 = new TextDecoder()
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const base64url = /^[\w-]*$/
+
+/** UTF-8 bytes of a text. */
+export function encodeText(text: string): Uint8Array<ArrayBuffer> {
+  return utf8.encode(text)
+}
+
+/** The text of UTF-8 bytes, replacement characters for what is none. */
+export function decodeText(bytes: Uint8Array): string {
+  return lenientUtf8.decode(bytes)
+}
+
+/** Base64 of bytes. */
+export function toBase64(bytes: Uint8Array): string {
+  let binary = ''
+  // In pieces: the arguments of one call are limited, and so is the stack.
+  for (let at = 0; at < bytes.length; at += 8192) {
+    binary += String.fromCharCode(...bytes.subarray(at, at + 8192))
+  }
+  return btoa(binary)
+}
+
+/** Base64url of bytes, without padding. */
+export function toBase64url(bytes: Uint8Array): string {
+  return urlSafe(toBase64(bytes))
+}
+
+/** Base64url of a text of ASCII characters, without padding. */
+export function asciiToBase64url(ascii: string): string {
+  return urlSafe(btoa(ascii))
+}
+
+/**
+ * Bytes of unpadded base64url, `undefined` if it is none. Bits to spare in the last character have to be
+ * zero, as in recent versions of PyJWT: else two spellings of one signature would both pass.
+ */
+export function fromBase64url(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!base64url.test(text) || text.length % 4 === 1) return undefined
+  const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'))
+  if (urlSafe(btoa(binary)) !== text) return undefined
+  return Uint8Array.from(binary, (character) => character.charCodeAt(0))
+}
+
+/** Parses JSON in UTF-8, `undefined` if it is none. */
+export function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(strictUtf8.decode(bytes)) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+/** JSON in ASCII alone, as Python's `json.dumps` writes it. */
+export function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replace(
+    /[\u0080-\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+/** Whether a value is an object with members, as opposed to a list or `null`. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/**
+ * FNV-1a, 32 bits, eight hex digits: what `/upload` answers, so that a test can tell whether every byte
+ * arrived. Unlike a digest of WebCrypto it is there at once.
+ *
+ * @example
+ * ```ts
+ * const response = await backend.fetch(url, { method: 'POST', body, headers })
+ * const { checksum: received } = await response.json()
+ * received === checksum(body)
+ * ```
+ */
+export function checksum(bytes: Uint8Array): string {
+  let hash = 0x811c9dc5
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
+  return (hash >>> 0).toString(16).padStart(8, '0')
+}
+
+function urlSafe(base64: string): string {
+  return base64.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+}

@@ -1,0 +1,139 @@
+/** Faults in waiting, and what each does to an answer. */
+
+import { asciiJson, encodeText } from './encoding.ts'
+import type { Fault, FaultAnswer, FaultHandle, FaultOptions, LogEntry, RouteName } from './types.ts'
+
+/**
+ * The connection went away without an answer. It looks as undici's own error does, so that clients which go
+ * by name and message take it for one.
+ *
+ * A server on a real port destroys the socket when it sees this; the MSW handlers answer `HttpResponse.error()`.
+ */
+export class ConnectionDropped extends TypeError {
+  constructor() {
+    super('fetch failed')
+  }
+}
+
+interface Waiting extends FaultHandle {
+  readonly route: RouteName | '*'
+  readonly fault: Fault
+  readonly when: ((entry: LogEntry) => boolean) | undefined
+  fired: number
+  left: number
+}
+
+/** See {@link createFaults}. */
+export interface Faults {
+  add(route: RouteName | '*', fault: Fault, options?: FaultOptions): FaultHandle
+  /** The fault for this request, which is then used up. */
+  take(entry: LogEntry): Fault | undefined
+  clear(): void
+}
+
+/** An empty list of faults. */
+export function createFaults(): Faults {
+  let waiting: Waiting[] = []
+  return {
+    add(route, fault, { times = 1, when } = {}) {
+      const added: Waiting = {
+        route,
+        fault,
+        when,
+        fired: 0,
+        left: times,
+        remove() {
+          added.left = 0
+          waiting = waiting.filter((other) => other !== added)
+        },
+      }
+      waiting.push(added)
+      return added
+    },
+    take(entry) {
+      const struck = waiting.find(
+        ({ route, left, when }) =>
+          left > 0 && (route === '*' || route === entry.route) && (when === undefined || when(entry)),
+      )
+      if (!struck) return undefined
+      struck.fired += 1
+      struck.left -= 1
+      if (struck.left === 0) struck.remove()
+      return struck.fault
+    },
+    clear() {
+      for (const each of waiting) each.left = 0
+      waiting = []
+    },
+  }
+}
+
+const page: FaultAnswer = {
+  status: 200,
+  body: '<!doctype html>\n<title>Just a moment</title>\n<p>This page is not what you asked for.</p>\n',
+}
+
+/** Whether the server takes the request up although this fault strikes. */
+export function isProcessed(fault: Fault | undefined): boolean {
+  if (typeof fault === 'object') return fault.process ?? false
+  return fault !== 'drop' && fault !== 'hang' && fault !== 'not-json'
+}
+
+/** The answer as the caller gets it: the server's, spoiled. `answer` is there if the request was processed. */
+export function spoil(
+  fault: Fault | undefined,
+  answer: Response | undefined,
+  request: Request,
+): Response | Promise<Response> {
+  if (typeof fault === 'object') return substitute(fault)
+  switch (fault) {
+    case 'drop':
+    case 'drop-after':
+      throw new ConnectionDropped()
+    case 'hang':
+    case 'hang-after':
+      // The caller's own signal ends this: see `backend.ts`.
+      return new Promise<Response>(() => {})
+    case 'not-json':
+      return substitute(page)
+    case 'cut-body':
+    case 'stall-body':
+      return answer ? breakBody(answer, fault, request.signal) : substitute(page)
+    default:
+      if (!answer) throw new TypeError('The backend has no answer.')
+      return answer
+  }
+}
+
+function substitute({ status, headers, body }: FaultAnswer): Response {
+  const isText = typeof body === 'string'
+  const text = body === undefined ? null : isText ? body : `${asciiJson(body)}\n`
+  const type = isText ? 'text/html; charset=utf-8' : 'application/json'
+  return new Response(text, {
+    status,
+    headers: { ...(text !== null && { 'Content-Type': type }), ...headers },
+  })
+}
+
+/** Half of the body, then nothing more. */
+function breakBody(answer: Response, how: 'cut-body' | 'stall-body', signal: AbortSignal): Response {
+  const source = answer.body?.getReader()
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async start(controller) {
+        const first = await source?.read()
+        const bytes = first?.value ?? encodeText('{"')
+        controller.enqueue(bytes.subarray(0, Math.ceil(bytes.length / 2)))
+        if (how === 'stall-body') {
+          signal.addEventListener('abort', () => controller.error(signal.reason), { once: true })
+        }
+      },
+      pull(controller) {
+        // Only once the first half was taken: an error discards what is still in the queue.
+        if (how === 'cut-body') controller.error(new TypeError('terminated'))
+      },
+    },
+    { highWaterMark: 0 },
+  )
+  return new Response(body, { status: answer.status, headers: answer.headers })
+}

@@ -1,0 +1,32 @@
+/**
+ * `stayfresh/testing`: a backend to test against. The MSW handlers over it are an entry of their own,
+ * `stayfresh/testing/msw`, so that nobody needs MSW who does not use it.
+ */
+
+export { createBackend } from './backend.ts'
+export { checksum } from './encoding.ts'
+export { ConnectionDropped } from './faults.ts'
+export type {
+  Backend,
+  BackendOptions,
+  BackendSettings,
+  Claims,
+  CookieSettings,
+  Dialect,
+  Family,
+  Fault,
+  FaultAnswer,
+  FaultHandle,
+  FaultOptions,
+  IssuedToken,
+  Latency,
+  LogEntry,
+  PresentedToken,
+  RefreshMode,
+  RefusalReason,
+  RouteName,
+  SignedIn,
+  TokenKind,
+  TokenLocation,
+  User,
+} from './types.ts'

@@ -1,0 +1,42 @@
+/** Mock Service Worker handlers over the fake backend. */
+
+import { type HttpHandler, HttpResponse, http } from 'msw/http'
+import { ConnectionDropped } from './faults.ts'
+import type { Backend } from './types.ts'
+
+/**
+ * Handlers that send everything under an origin through the backend, so that the global `fetch` (and all
+ * that is built on it, and XMLHttpRequest) reaches it.
+ *
+ * A dropped connection becomes `HttpResponse.error()`. Requests to other origins are left to other handlers.
+ *
+ * @param origin Such as `https://api.test`; with a path only what is under that path. Give the backend the
+ * path as its `prefix` then.
+ *
+ * @throws TypeError if `origin` is not an absolute URL.
+ *
+ * @example
+ * ```ts
+ * const backend = createBackend()
+ * const server = setupServer(...handlers(backend, 'https://api.test'))
+ * server.listen()
+ * ```
+ */
+export function handlers(backend: Backend, origin: string): HttpHandler[] {
+  const { href } = new URL(origin)
+  const base = href.endsWith('/') ? href : `${href}/`
+  return [
+    http.all(
+      ({ request }) => request.url.startsWith(base),
+      async ({ request }) => {
+        try {
+          return await backend.fetch(request)
+        } catch (error) {
+          // MSW would make a 500 of an exception.
+          if (error instanceof ConnectionDropped || request.signal.aborted) return HttpResponse.error()
+          throw error
+        }
+      },
+    ),
+  ]
+}

@@ -1,0 +1,293 @@
+/** The routes (sections 9 and 11) and what Flask does around them: methods, HEAD, OPTIONS, 404 and 405. */
+
+import { clearingCookies, tokenCookies } from './cookies.ts'
+import { checksum, decodeText, isRecord, parseJson, toBase64 } from './encoding.ts'
+import { findToken, isJson } from './find.ts'
+import { admit, present, verify } from './guard.ts'
+import { isRefresh } from './jwt.ts'
+import { errorPage, html, json, Refusal, refusalResponse } from './refusal.ts'
+import { type Call, mint, mintLogin } from './server.ts'
+import type { BackendSettings, Claims, IssuedToken, RouteName } from './types.ts'
+
+interface Route {
+  readonly methods: readonly string[] | ((settings: BackendSettings) => readonly string[])
+  /** Only in the tutorial's dialect. */
+  readonly tutorial?: boolean
+  run(call: Call): Response | Promise<Response>
+}
+
+const anyMethod = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+
+const routes: Record<Exclude<RouteName, 'unknown'>, Route> = {
+  login: { methods: ['POST'], run: login },
+  'fresh-login': { methods: ['POST'], run: freshLogin },
+  refresh: { methods: ['POST'], run: refresh },
+  logout: {
+    methods: (settings) =>
+      settings.dialect === 'tutorial' || inCookies(settings) ? ['DELETE', 'POST'] : ['DELETE'],
+    run: (call) => (call.request.method === 'DELETE' ? revokeToken(call) : logout(call)),
+  },
+  protected: {
+    methods: anyMethod,
+    run: async (call) => echo(call, admit(call, await present(call, 'access'), { type: 'access' })),
+  },
+  fresh: {
+    methods: anyMethod,
+    run: async (call) =>
+      echo(call, admit(call, await present(call, 'access'), { type: 'access', fresh: true })),
+  },
+  optional: { methods: anyMethod, run: optional },
+  upload: { methods: ['POST', 'PUT'], run: upload },
+  whoami: { methods: ['GET'], run: whoami },
+  validated: { methods: ['POST'], run: validated },
+  redirect: { methods: anyMethod, run: redirect },
+  register: { methods: ['POST'], tutorial: true, run: register },
+  admin: { methods: anyMethod, tutorial: true, run: admin },
+}
+
+/** The route at a path; `prefix` begins and ends with a slash. */
+export function routeAt(pathname: string, prefix: string, settings: BackendSettings): RouteName {
+  const name = pathname.startsWith(prefix) ? pathname.slice(prefix.length) : ''
+  if (!Object.hasOwn(routes, name)) return 'unknown'
+  const known = name as Exclude<RouteName, 'unknown'>
+  return routes[known].tutorial && settings.dialect !== 'tutorial' ? 'unknown' : known
+}
+
+/** Serves a request: never throws a {@link Refusal}, but answers it. */
+export async function serve(call: Call): Promise<Response> {
+  const response = await dispatch(call)
+  if (call.settings.implicitRefresh !== undefined) await refreshImplicitly(call, response)
+  if (call.request.method !== 'HEAD') return response
+  return new Response(null, { status: response.status, headers: response.headers })
+}
+
+async function dispatch(call: Call): Promise<Response> {
+  const { settings, request, entry } = call
+  if (entry.route === 'unknown') {
+    return errorPage(
+      404,
+      'Not Found',
+      'The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.',
+    )
+  }
+  const route = routes[entry.route]
+  const methods = typeof route.methods === 'function' ? route.methods(settings) : route.methods
+  const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS']
+  const headers = { Allow: allow.join(', ') }
+  if (!allow.includes(request.method)) {
+    return errorPage(405, 'Method Not Allowed', 'The method is not allowed for the requested URL.', headers)
+  }
+  if (request.method === 'OPTIONS') return html(200, '', headers)
+  try {
+    return await route.run(call)
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    entry.error = error.reason
+    entry.detail = error.message
+    return refusalResponse(error, settings)
+  }
+}
+
+async function login(call: Call): Promise<Response> {
+  const username = authenticate(call)
+  if (username instanceof Response) return username
+  const { access, refresh } = await mintLogin(call.server, username)
+  return giveOut(call, [access, refresh], 'login successful')
+}
+
+async function freshLogin(call: Call): Promise<Response> {
+  const username = authenticate(call)
+  if (username instanceof Response) return username
+  const { server, settings } = call
+  const sub = server.users.get(username)?.sub ?? username
+  // The server does not know which login it renews, so the token stands for itself.
+  const family = server.ledger.begin(sub, server.now()).id
+  const access = await mint(server, { kind: 'access', sub, fresh: settings.fresh, family, generation: 0 })
+  return giveOut(call, [access], 'login successful')
+}
+
+async function refresh(call: Call): Promise<Response> {
+  const { server, settings } = call
+  const claims = admit(call, await present(call, 'refresh'), { type: 'refresh' })
+  const chain = { sub: String(claims.sub), ...server.ledger.exchange(claims, server.now()) }
+  const tokens = [await mint(server, { ...chain, kind: 'access' })]
+  if (settings.refresh === 'rotating' || settings.refresh === 'rotating-reuse-detection') {
+    tokens.push(await mint(server, { ...chain, kind: 'refresh' }))
+  }
+  return giveOut(call, tokens, 'refresh successful')
+}
+
+/** `DELETE /logout`: revokes the one token it was called with. */
+async function revokeToken(call: Call): Promise<Response> {
+  const { server, settings } = call
+  const accessOnly = settings.logout === 'access'
+  const claims = admit(call, await present(call, 'access'), accessOnly ? { type: 'access' } : {})
+  server.ledger.revoke(String(claims.jti))
+  if (accessOnly) return json(200, { msg: 'Access token revoked' })
+  const name = isRefresh(claims) ? 'Refresh' : 'Access'
+  return json(200, { msg: `${name} token successfully revoked` })
+}
+
+/** `POST /logout`: the tutorial's, which revokes the access token, or that of the cookie examples, which asks for nothing. */
+async function logout(call: Call): Promise<Response> {
+  const { server, settings } = call
+  const cookies = inCookies(settings) ? clearingCookies(settings) : []
+  if (settings.dialect !== 'tutorial') return json(200, { msg: 'logout successful' }, cookies)
+  const claims = admit(call, await present(call, 'access'), { type: 'access' })
+  server.ledger.revoke(String(claims.jti))
+  return json(200, { message: 'Successfully logged out' }, cookies)
+}
+
+async function optional(call: Call): Promise<Response> {
+  const found = findToken(call, 'access')
+  // Only "none came" is forgiven.
+  if ('missing' in found) return echo(call, undefined)
+  return echo(call, admit(call, await verify(call, found), { type: 'access' }))
+}
+
+async function upload(call: Call): Promise<Response> {
+  admit(call, await present(call, 'access'), { type: 'access' })
+  const received = { bytes: call.body.length, checksum: checksum(call.body) }
+  if (!call.server.digests) return json(200, received)
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', call.body))
+  return json(200, {
+    ...received,
+    sha256: Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join(''),
+  })
+}
+
+async function whoami(call: Call): Promise<Response> {
+  const claims = admit(call, await present(call, 'access'), { type: 'access' })
+  return json(200, { sub: claims.sub, fresh: claims.fresh ?? false, exp: claims.exp ?? null })
+}
+
+/** A 422 of the application's own: not a word about the token, and more than the one member. */
+async function validated(call: Call): Promise<Response> {
+  admit(call, await present(call, 'access'), { type: 'access' })
+  const data = isJson(call.request) ? parseJson(call.body) : undefined
+  const missing = ['name', 'price'].filter((field) => !isRecord(data) || data[field] === undefined)
+  if (missing.length === 0) return json(200, { valid: true })
+  const errors = Object.fromEntries(missing.map((field) => [field, ['Missing data for required field.']]))
+  return call.settings.dialect === 'tutorial'
+    ? json(422, { code: 422, status: 'Unprocessable Entity', errors: { json: errors } })
+    : json(422, { [call.settings.messageKey]: 'Validation failed', errors })
+}
+
+function redirect(call: Call): Response {
+  const { searchParams } = call.url
+  return html(Number(searchParams.get('status') ?? 302), '', { Location: searchParams.get('to') ?? '/' })
+}
+
+function register(call: Call): Response {
+  const given = credentials(call)
+  if (given instanceof Response) return given
+  if (call.server.users.has(given.username)) {
+    return smorest(409, 'Conflict', 'A user with that username already exists.')
+  }
+  call.server.users.set(given.username, { password: given.password })
+  return json(201, { message: 'User created successfully.' })
+}
+
+async function admin(call: Call): Promise<Response> {
+  const claims = admit(call, await present(call, 'access'), { type: 'access' })
+  return claims.is_admin === true
+    ? json(200, { message: 'Item deleted.' })
+    : smorest(401, 'Unauthorized', 'Admin privilege required.')
+}
+
+/** What came, to be compared with what was sent: as text, in base64, or with `?raw` as it is. */
+function echo(call: Call, claims: Claims | undefined): Response {
+  const { request, body, url } = call
+  const type = request.headers.get('Content-Type')
+  if (url.searchParams.has('raw')) {
+    return new Response(body, { headers: { 'Content-Type': type ?? 'application/octet-stream' } })
+  }
+  return json(200, {
+    sub: claims?.sub ?? null,
+    method: request.method,
+    content_type: type,
+    body: decodeText(body),
+    base64: toBase64(body),
+  })
+}
+
+/** The name of the user whose password came, or the answer to what came instead. */
+function authenticate(call: Call): string | Response {
+  const given = credentials(call)
+  if (given instanceof Response) return given
+  const user = call.server.users.get(given.username)
+  return user && user.password === given.password ? given.username : badCredentials(call)
+}
+
+function credentials(call: Call): { username: string; password: string } | Response {
+  const tutorial = call.settings.dialect === 'tutorial'
+  const typed = isJson(call.request)
+  const data = typed ? parseJson(call.body) : undefined
+  if (!tutorial && !typed) {
+    return errorPage(
+      415,
+      'Unsupported Media Type',
+      'Did not attempt to load JSON data because the request Content-Type was not &#39;application/json&#39;.',
+    )
+  }
+  if (typed && data === undefined) {
+    return tutorial
+      ? json(400, { code: 400, status: 'Bad Request', errors: { json: ['Invalid JSON body.'] } })
+      : errorPage(
+          400,
+          'Bad Request',
+          'The browser (or proxy) sent a request that this server could not understand.',
+        )
+  }
+  const { username, password } = isRecord(data) ? data : {}
+  if (typeof username === 'string' && typeof password === 'string') return { username, password }
+  if (!tutorial) return badCredentials(call)
+  const errors: Record<string, string[]> = {}
+  for (const [field, value] of Object.entries({ username, password })) {
+    if (value === undefined) errors[field] = ['Missing data for required field.']
+    else if (typeof value !== 'string') errors[field] = ['Not a valid string.']
+  }
+  return json(422, { code: 422, status: 'Unprocessable Entity', errors: { json: errors } })
+}
+
+function badCredentials(call: Call): Response {
+  return call.settings.dialect === 'tutorial'
+    ? smorest(401, 'Unauthorized', 'Invalid credentials.')
+    : json(401, { msg: 'Bad username or password' })
+}
+
+function giveOut(call: Call, tokens: readonly IssuedToken[], message: string): Response {
+  const how = delivery(call.settings)
+  const cookies =
+    how === 'body' ? [] : tokens.flatMap((token) => tokenCookies(token, call.settings, call.server.now()))
+  const members = Object.fromEntries(tokens.map((token) => [`${token.kind}_token`, token.token]))
+  return json(200, how === 'cookies' ? { msg: message } : members, cookies)
+}
+
+/** The response hook of section 10: once a token was let in, any answer may bring a new access cookie. */
+async function refreshImplicitly(call: Call, response: Response): Promise<void> {
+  const { claims, server, settings } = call
+  if (!claims || typeof claims.exp !== 'number') return
+  const now = server.now()
+  if (now + (settings.implicitRefresh ?? 0) <= claims.exp * 1000) return
+  const sub = String(claims.sub)
+  const family = server.ledger.find(call.entry.token?.token ?? '')?.family ?? server.ledger.begin(sub, now).id
+  const generation = call.entry.token?.generation ?? 0
+  const access = await mint(server, { kind: 'access', sub, family, generation })
+  for (const cookie of tokenCookies(access, settings, now)) response.headers.append('Set-Cookie', cookie)
+}
+
+function delivery({ deliver, locations }: BackendSettings): 'body' | 'cookies' | 'both' {
+  if (deliver) return deliver
+  if (!locations.includes('cookies')) return 'body'
+  return locations.includes('headers') ? 'both' : 'cookies'
+}
+
+function inCookies(settings: BackendSettings): boolean {
+  return delivery(settings) !== 'body'
+}
+
+/** An error as flask-smorest writes it. */
+function smorest(code: number, status: string, message: string): Response {
+  return json(code, { code, status, message })
+}

@@ -1,0 +1,431 @@
+/**
+ * Every public type of the fake backend. Types only: nothing here runs.
+ *
+ * "Section n" means a section of the notes on what Flask-JWT-Extended 4.7 puts on the wire, which this room
+ * reproduces; the JWT_… names are that library's own settings.
+ */
+
+/** `default`: the texts of Flask-JWT-Extended itself. `tutorial`: those of the widely copied Teclado course. */
+export type Dialect = 'default' | 'tutorial'
+
+/**
+ * What an exchange does to the refresh token that paid for it.
+ *
+ * - `reusable`: nothing, it can be used until it expires. The library's own behaviour.
+ * - `single-use`: it is spent and **no new one is given**. The tutorial's behaviour.
+ * - `rotating`: it is spent and a new one is given. A spent one is refused, nothing else happens.
+ * - `rotating-reuse-detection`: as `rotating`, and a spent one that comes back ends its whole family
+ *   (RFC 9700, section 4.14.2), unless it comes within `reuseGrace`.
+ */
+export type RefreshMode = 'reusable' | 'single-use' | 'rotating' | 'rotating-reuse-detection'
+
+/** Where the server looks for a token (JWT_TOKEN_LOCATION). */
+export type TokenLocation = 'headers' | 'cookies' | 'query_string' | 'json'
+
+/** The two sorts of token. */
+export type TokenKind = 'access' | 'refresh'
+
+/** The routes by name, for counters, latency and faults. `unknown` is every path that is none of them. */
+export type RouteName =
+  | 'login'
+  | 'fresh-login'
+  | 'refresh'
+  | 'logout'
+  | 'protected'
+  | 'fresh'
+  | 'optional'
+  | 'upload'
+  | 'whoami'
+  | 'validated'
+  | 'redirect'
+  | 'register'
+  | 'admin'
+  | 'unknown'
+
+/** The claims of a token, as parsed. */
+export type Claims = Record<string, unknown>
+
+/**
+ * Why the server turned a token down.
+ *
+ * `missing` none came · `csrf` the double-submit value is missing or wrong · `invalid` malformed, badly
+ * signed, of the wrong type … · `expired` · `stale` valid, but the route wants a fresh one · `revoked` ·
+ * `claims` the custom check said no · `user` the user is gone.
+ */
+export type RefusalReason =
+  | 'missing'
+  | 'csrf'
+  | 'invalid'
+  | 'expired'
+  | 'stale'
+  | 'revoked'
+  | 'claims'
+  | 'user'
+
+/** Somebody who can log in. A bare string is a password. */
+export interface User {
+  readonly password: string
+  /** The identity in the tokens. Default: the user name. */
+  readonly sub?: string
+  /** Extra claims for both tokens; they override built-in claims of the same name. */
+  readonly claims?: Claims
+  /** Further extra claims, for the refresh token only. */
+  readonly refreshClaims?: Claims
+}
+
+/** Names, paths and attributes of the cookies (section 6). */
+export interface CookieSettings {
+  /** Default `access_token_cookie`. */
+  accessName: string
+  /** Default `refresh_token_cookie`. */
+  refreshName: string
+  /** Default `csrf_access_token`. */
+  accessCsrfName: string
+  /** Default `csrf_refresh_token`. */
+  refreshCsrfName: string
+  /** Default `/`. */
+  accessPath: string
+  /** Default `/`. Narrowing it leaves `refreshCsrfPath` as it is. */
+  refreshPath: string
+  /** Default `/`. */
+  accessCsrfPath: string
+  /** Default `/`. */
+  refreshCsrfPath: string
+  /** Default `false`. */
+  secure: boolean
+  /** Default: the attribute is not sent. */
+  sameSite: 'Lax' | 'Strict' | 'None' | undefined
+  /** Default: the attribute is not sent. */
+  domain: string | undefined
+  /** `true` adds `Expires` and `Max-Age=31540000` (JWT_SESSION_COOKIE = False). Default `false`. */
+  persistent: boolean
+}
+
+/** Milliseconds before the server takes the request up, and after it did so before the answer arrives. */
+export interface Latency {
+  readonly before?: number
+  readonly after?: number
+}
+
+/**
+ * How the server behaves. Each is an option of {@link createBackend}, and can be changed at any time in
+ * `backend.settings`.
+ */
+export interface BackendSettings {
+  /** Whose texts are sent. Default `default`. */
+  dialect: Dialect
+  /** What an exchange does to the refresh token. Default `reusable`, or `single-use` in the tutorial's dialect. */
+  refresh: RefreshMode
+  /**
+   * With `rotating-reuse-detection`: for how many milliseconds after its first use a spent refresh token
+   * gets a further pair instead of raising the alarm. Default 0.
+   */
+  reuseGrace: number
+  /** Where tokens are looked for, in this order. Default `['headers']`. */
+  locations: readonly TokenLocation[]
+  /**
+   * How tokens are given out. Default: `both` if `locations` has headers and cookies, `cookies` if it has
+   * cookies but not headers, else `body`.
+   */
+  deliver: 'body' | 'cookies' | 'both' | undefined
+  /** Life of an access token in milliseconds, `null` for no `exp`. Default 900 000 (15 minutes). */
+  accessLifetime: number | null
+  /** Life of a refresh token in milliseconds, `null` for no `exp`. Default 2 592 000 000 (30 days). */
+  refreshLifetime: number | null
+  /**
+   * How fresh a login makes the access token: `true` until it expires, or for so many milliseconds, which
+   * gives a numeric claim. Default `true`.
+   */
+  fresh: boolean | number
+  /** Tolerance for `exp`, `iat` and `nbf` in milliseconds, whole seconds as a rule. Default 0. */
+  leeway: number
+  /** Milliseconds: a token that expires within them gets a new access cookie on any answer (section 10). Default: off. */
+  implicitRefresh: number | undefined
+  /** The member that holds the text of an error in the default dialect (JWT_ERROR_MESSAGE_KEY). Default `msg`. */
+  messageKey: string
+  /** Default `Authorization`. */
+  headerName: string
+  /** Default `Bearer`. Empty: the header is the bare token. */
+  headerType: string
+  /** Default `jwt`. */
+  queryStringName: string
+  /** Default empty. */
+  queryStringPrefix: string
+  /** Double submit for cookies, and the `csrf` claim (JWT_COOKIE_CSRF_PROTECT). Default `true`. */
+  csrfProtect: boolean
+  /** Whether the CSRF values are given out as cookies. Default `true`. */
+  csrfInCookies: boolean
+  /** Whether a `csrf_token` field of a urlencoded form will do instead of the header. Default `false`. */
+  csrfCheckForm: boolean
+  /** Methods that need the double submit. Default POST, PUT, PATCH, DELETE. */
+  csrfMethods: readonly string[]
+  /** Header of the double submit. Default `X-CSRF-TOKEN`. */
+  csrfHeader: string
+  /** Names, paths and attributes of the cookies. */
+  cookies: CookieSettings
+  /** Written as `aud` and demanded. Default: none. */
+  audience: string | undefined
+  /** Written as `iss` and demanded. Default: none. */
+  issuer: string | undefined
+  /** Whether `nbf` is written (JWT_ENCODE_NBF). Default `true`. */
+  nbf: boolean
+  /** Whether `sub` has to be a string (JWT_VERIFY_SUB). Default `true`. */
+  verifySub: boolean
+  /** What `DELETE /logout` takes: either token, or only an access token. Default `either`. */
+  logout: 'either' | 'access'
+  /** The application's own check of the claims; `false` → 400. Default: none. */
+  verifyClaims: ((claims: Claims) => boolean) | undefined
+  /** Whether the user still exists; `false` → 401 `Error loading the user <sub>`. Default: none. */
+  lookupUser: ((sub: string, claims: Claims) => boolean) | undefined
+  /** Delay per route, `*` for every route that is not named; a number is `before`. Default: none. */
+  latency: Partial<Record<RouteName | '*', number | Latency>>
+}
+
+/** What {@link createBackend} takes: the settings, and what is fixed once it stands. */
+export interface BackendOptions extends Partial<Omit<BackendSettings, 'cookies'>> {
+  /** Names, paths and attributes of the cookies; what is left out keeps its default. */
+  readonly cookies?: Partial<CookieSettings>
+  /** The path under which the routes live. Default `/`. */
+  readonly prefix?: string
+  /** Who can log in: by user name, a password or a {@link User}. Default `{ alice: 'wonderland', bob: 'builder' }`. */
+  readonly users?: Readonly<Record<string, string | User>>
+  /** The server's clock, in milliseconds since 1970. Default: `Date`. */
+  readonly clock?: { now(): number }
+  /** How `latency` is waited for. Default: `setTimeout`. */
+  readonly sleep?: (milliseconds: number) => Promise<unknown>
+  /**
+   * `webcrypto`: real HS256. `fast`: a checksum instead of a signature, worked out at once.
+   *
+   * WebCrypto answers from a thread pool, which no virtual clock can see. With `fast` every answer settles
+   * in microtasks alone (unless `latency` or a fault asks otherwise, or the body is a `Blob`), and a
+   * simulation stays deterministic. Default `webcrypto`.
+   */
+  readonly signer?: 'webcrypto' | 'fast'
+  /** The signing key. Default: a fixed one, the same for every backend. */
+  readonly secret?: string
+  /** Where ids (`jti`, `csrf`, families) come from. Default `crypto.randomUUID`. */
+  readonly uuid?: () => string
+}
+
+/** A token that the backend gave out. */
+export interface IssuedToken {
+  /** The token itself. */
+  readonly token: string
+  readonly kind: TokenKind
+  readonly jti: string
+  readonly sub: string
+  /** The id of the login chain it belongs to. */
+  readonly family: string
+  /** 0 for what the login gave, n for what the n-th exchange of the family gave. */
+  readonly generation: number
+  /** The claim as written: a number is in seconds since 1970. */
+  readonly fresh: boolean | number
+  /** Seconds since 1970. */
+  readonly iat: number
+  /** Seconds since 1970, `null` if it never expires. */
+  readonly exp: number | null
+  /** All its claims, `csrf` among them. */
+  readonly claims: Readonly<Claims>
+}
+
+/** A login and all that was exchanged for it: what other servers call a session. */
+export interface Family {
+  readonly id: string
+  readonly sub: string
+  /** When it began, in milliseconds of the server's clock. */
+  readonly startedAt: number
+  /** How many exchanges it has seen. */
+  readonly generation: number
+  /** Why all of it is refused: `revoked` by the test's hand, `reuse` because a spent refresh token came back. */
+  readonly ended: 'revoked' | 'reuse' | undefined
+  readonly tokens: readonly IssuedToken[]
+}
+
+/** A token as it came with a request. All but `where` and `token` are known only of tokens issued here. */
+export interface PresentedToken {
+  readonly where: 'header' | 'cookie' | 'query' | 'json'
+  /** The token itself. */
+  readonly token: string
+  readonly kind?: TokenKind
+  readonly jti?: string
+  readonly sub?: string
+  readonly family?: string
+  readonly generation?: number
+}
+
+/** One request as the server saw it. It is entered when the request arrives and filled in as it is served. */
+export interface LogEntry {
+  /** 1, 2, 3 … in order of arrival, never reused. */
+  readonly id: number
+  /** When it arrived, in milliseconds of the server's clock. */
+  readonly time: number
+  readonly method: string
+  readonly url: string
+  readonly path: string
+  readonly route: RouteName
+  /** The headers, names in lower case. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The body as text; not kept for `/upload`. */
+  readonly body: string | undefined
+  /** Every token that came with it, the one the route would look at first. */
+  readonly tokens: readonly PresentedToken[]
+  /** The first of `tokens`. */
+  readonly token: PresentedToken | undefined
+  /** Whether the server took it up. A fault can answer, or drop it, before that. */
+  readonly processed: boolean
+  /** What the server answered, whether or not it arrived; `undefined` until then. */
+  readonly status: number | undefined
+  /** Whether the answer's head was handed over. */
+  readonly delivered: boolean
+  /** Why the token was turned down, if it was. */
+  readonly error: RefusalReason | undefined
+  /** The text that goes with `error` in the default dialect. */
+  readonly detail: string | undefined
+  /** The fault that struck. */
+  readonly fault: Fault | undefined
+}
+
+/**
+ * What goes wrong with a request.
+ *
+ * | fault | processed? | the caller sees |
+ * | --- | --- | --- |
+ * | `drop` | no | {@link ConnectionDropped} |
+ * | `drop-after` | yes | {@link ConnectionDropped} |
+ * | `hang` | no | nothing, until its own signal aborts |
+ * | `hang-after` | yes | nothing, until its own signal aborts |
+ * | `cut-body` | yes | status and headers, then a body that breaks off |
+ * | `stall-body` | yes | status and headers, then a body that never ends, until its own signal aborts |
+ * | `not-json` | no | 200 with an HTML page |
+ * | an object | if `process` | that answer |
+ */
+export type Fault =
+  | 'drop'
+  | 'drop-after'
+  | 'hang'
+  | 'hang-after'
+  | 'cut-body'
+  | 'stall-body'
+  | 'not-json'
+  | FaultAnswer
+
+/** An answer that takes the place of the server's own. */
+export interface FaultAnswer {
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string>>
+  /** An object is sent as JSON, a string as HTML unless `headers` say otherwise. Default: empty. */
+  readonly body?: string | object
+  /** Whether the server processes the request first. Default `false`. */
+  readonly process?: boolean
+}
+
+/** Which requests a fault strikes. */
+export interface FaultOptions {
+  /** How many. Default 1; `Infinity` until it is removed. */
+  readonly times?: number
+  /** Only those for which this is true. Headers and tokens are there to be looked at, the body is not yet. */
+  readonly when?: (entry: LogEntry) => boolean
+}
+
+/** A fault in waiting. */
+export interface FaultHandle {
+  /** How many requests it struck. */
+  readonly fired: number
+  /** How many more it will strike. */
+  readonly left: number
+  /** Takes it back. */
+  remove(): void
+}
+
+/** What a login gives, see {@link Backend.signIn}. */
+export interface SignedIn {
+  readonly accessToken: string
+  readonly refreshToken: string
+  /** The id of the new family. */
+  readonly family: string
+}
+
+/** The fake backend. See {@link createBackend}. */
+export interface Backend {
+  /**
+   * Serves a request, whatever its origin. It has the signature of the global `fetch` and stands in for it,
+   * but is a server: it follows no redirects, keeps no cookies, and consumes the body of a given `Request`.
+   *
+   * Rejects with {@link ConnectionDropped} where a fault says so, and with the signal's reason once the
+   * request's signal aborts. An abort frees the caller; what the server has received it still processes.
+   */
+  fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>
+  /** The settings, to be changed at any time. */
+  readonly settings: BackendSettings
+  /** Who can log in, by user name; to be changed at any time. */
+  readonly users: Map<string, User>
+
+  /** The server's time in milliseconds: the clock's, plus all that was advanced. */
+  now(): number
+  /** Moves the server's clock, and only the server's. Back, if negative. */
+  advance(milliseconds: number): void
+
+  /**
+   * Lets the next requests to a route fail. Several faults on a route strike one after the other, in the
+   * order in which they were given.
+   *
+   * @param route `*` for all.
+   *
+   * @example
+   * ```ts
+   * backend.fault('refresh', { status: 503, headers: { 'retry-after': '2' } })
+   * const lost = backend.fault('refresh', 'drop-after', { times: 2 })
+   * // …
+   * lost.fired // 2
+   * ```
+   */
+  fault(route: RouteName | '*', fault: Fault, options?: FaultOptions): FaultHandle
+  /** Takes back every fault in waiting. */
+  clearFaults(): void
+  /** How many faults have struck, on one route or on all. */
+  faultsFired(route?: RouteName): number
+
+  /** Gives out a pair as a login would, without a request. Rejects with a `RangeError` for an unknown user. */
+  signIn(username: string): Promise<SignedIn>
+  /**
+   * Signs any payload with the server's key, to present what the server itself would never issue. Such a
+   * token is accepted if it passes the checks, but is unknown to `issued`, `isHonoured` and the log.
+   *
+   * @param header Default `{"alg":"HS256","typ":"JWT"}`.
+   */
+  sign(payload: unknown, header?: Claims): Promise<string>
+  /** From now on every access token issued so far counts as expired, its `exp` notwithstanding. */
+  expireAccessTokens(): void
+  /** Revokes a token (itself or its `jti`), or every session so far of a user, or one family. */
+  revoke(target: string | { readonly sub: string } | { readonly family: string }): void
+  /**
+   * Starts the server anew. What it kept in its process is gone: every revocation, by logout or by
+   * {@link Backend.revoke}, and with `single-use` and `rotating` the list of spent refresh tokens. What
+   * reuse detection knows stays, since no server could detect reuse without a database.
+   */
+  restart(): void
+
+  /**
+   * Whether the server would accept this token now: issued here, neither expired nor declared so, not
+   * revoked, and a refresh token not spent (within `reuseGrace` it still counts). The check on users and
+   * `verifyClaims` are not asked.
+   */
+  isHonoured(token: string): boolean
+  /** Whether any token of a family, or of a user, is still honoured. Takes the family's id or the `sub`. */
+  sessionAlive(familyOrSub: string): boolean
+  /** Every login chain so far, oldest first. */
+  families(): readonly Family[]
+  /** How many families ended because a spent refresh token came back. */
+  readonly reuseDetected: number
+  /** Every token ever given out, oldest first; never cleared. */
+  readonly issued: readonly IssuedToken[]
+
+  /** Every request since the start or the last {@link Backend.clearLog}, in order of arrival. */
+  readonly log: readonly LogEntry[]
+  /** How many requests arrived at a route, or at all, since the start or the last {@link Backend.clearLog}. */
+  count(route?: RouteName): number
+  /** How many requests arrived with the token of this `jti`, accepted or not, since the start or the last {@link Backend.clearLog}. */
+  uses(jti: string): number
+  /** Empties the log and sets `count`, `uses` and `faultsFired` to zero. */
+  clearLog(): void
+}

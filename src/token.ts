@@ -1,0 +1,68 @@
+/** What a token says, and what follows for its life. Knows no clock, no store and no server. */
+import { jwtDecode } from 'jwt-decode'
+import { AuthError } from './errors.ts'
+import type { StandardClaims, StoredToken, Tokens } from './types.ts'
+
+/** A token that was looked into once, when it came. */
+export interface ReadToken extends StoredToken {
+  readonly claims: Readonly<StandardClaims & Record<string, unknown>>
+  /** Milliseconds from its issue to its end; `undefined` where nobody tells, so that only a 401 can. */
+  readonly lasts: number | undefined
+  /** How long it is fresh, in ms from its issue; `undefined` where it says nothing of freshness. */
+  readonly freshFor: number | undefined
+}
+
+const B64TOKEN = /^[\w\-.~+/]+=*$/
+
+/** Whether `value` matches `b64token` (RFC 6750 section 2.1), the one form that fits into a header unharmed. */
+export function isToken(value: unknown): value is string {
+  return typeof value === 'string' && B64TOKEN.test(value)
+}
+
+/** Checks tokens at an entrance: the application, a server's answer, a store. */
+export function checkTokens(tokens: unknown, where: string): Tokens {
+  const { accessToken, refreshToken, expiresIn } = Object(tokens) as Record<string, unknown>
+  const wrong = (field: string, given: unknown, takes: string): AuthError =>
+    new AuthError('invalid_token', `${where}.${field} takes ${takes}, got ${describe(given)}`, {
+      field: `${where}.${field}`,
+    })
+  const takes = 'a b64token (RFC 6750 section 2.1)'
+  if (accessToken !== undefined && !isToken(accessToken)) throw wrong('accessToken', accessToken, takes)
+  if (refreshToken != null && !isToken(refreshToken)) throw wrong('refreshToken', refreshToken, takes)
+  if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
+  if (expiresIn !== undefined && !isFinite(expiresIn)) throw wrong('expiresIn', expiresIn, 'seconds')
+  return { accessToken, refreshToken, expiresIn }
+}
+
+/** What was given, never what it holds. */
+export function describe(value: unknown): string {
+  if (value === '') return 'an empty string'
+  return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
+}
+
+function isFinite(value: unknown): value is number {
+  return Number.isFinite(value)
+}
+
+/** Looks into a token. An opaque one has no claims. */
+export function readToken(stored: StoredToken): ReadToken {
+  let claims: ReadToken['claims'] = {}
+  try {
+    claims = { ...jwtDecode<object>(stored.token) }
+  } catch {
+    // Opaque, and the parser's error would quote it.
+  }
+  const { exp, iat, fresh } = claims
+  let lasts = stored.life
+  if (isFinite(exp) && isFinite(iat)) {
+    // Whole-second stamps are cut, not rounded: up to a second of the life is already over.
+    lasts = (exp - iat) * 1000 - (Number.isInteger(exp) ? 1000 : 0)
+  }
+  // A life that was over before it began says nothing, and believing it would refresh for ever.
+  if (!(lasts !== undefined && lasts > 0)) lasts = undefined
+  let freshFor: number | undefined
+  if (fresh === true) freshFor = Number.POSITIVE_INFINITY
+  else if (fresh === false) freshFor = 0
+  else if (isFinite(fresh)) freshFor = isFinite(iat) ? (fresh - iat) * 1000 : Number.POSITIVE_INFINITY
+  return { ...stored, claims, lasts, freshFor }
+}

@@ -1,0 +1,140 @@
+/**
+ * The wire below the rooms: where URLs lead and whether a token may go there, requests to the backend's own
+ * endpoints, and reading an answer without spending the caller's body. It knows no session.
+ */
+import { AuthError } from './errors.ts'
+import type { Answer, AuthOptions, RequestSpec } from './types.ts'
+
+// What is worth reading of an answer that is looked into: an error of an API, never a download.
+const READ_AT_MOST = 65_536
+
+export interface Wire {
+  /** The base that relative inputs resolve against. Throws where there is none. */
+  base(): string
+  /** An absolute http(s) URL without userinfo, or an `invalid_input`. */
+  resolve(input: string | URL): URL
+  /** Whether the access token may go there. */
+  allowed(url: URL): boolean
+  /** The fetch beneath, looked up at each call. */
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
+  /** Sends a request to an endpoint of the backend's. Redirects are errors: no token follows one. */
+  call(spec: RequestSpec, init?: RequestInit): Promise<Response>
+}
+
+const LOOPBACK = /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
+
+export function createWire(options: AuthOptions<never, never>): Wire {
+  const { allowInsecure } = options
+  const given = String(options.baseUrl)
+  const secure = (url: URL): boolean =>
+    url.protocol === 'https:' || allowInsecure === true || LOOPBACK.test(url.hostname)
+
+  /** Checks a base or an origin, and says by the option's name what is wrong with it. */
+  const check = (option: string, url: URL): URL => {
+    const bad = (what: string): AuthError =>
+      new AuthError('invalid_option', `${option} takes ${what}, got ${url.protocol}//${url.host}`, { option })
+    if (!/^https?:$/.test(url.protocol)) throw bad('an http(s) URL')
+    if (url.username || url.password) throw bad('a URL without userinfo')
+    if (!secure(url)) throw bad('https: for any host but loopback (or allowInsecure: true)')
+    return url
+  }
+  const parse = (option: string, value: string, base?: string): URL => {
+    if (URL.canParse(value, base)) return check(option, new URL(value, base))
+    const what =
+      (base ?? URL.canParse(value, 'http://localhost'))
+        ? 'an absolute URL where there is no document'
+        : 'a URL'
+    throw new AuthError('invalid_option', `${option} takes ${what}`, { option })
+  }
+
+  let known: string | undefined
+  const origins = new Set<string>()
+  for (const entry of options.origins ?? []) {
+    const url = parse('origins', String(entry))
+    if (url.href !== `${url.origin}/` || String(entry).replace(/\/$/, '') !== url.origin) {
+      throw new AuthError('invalid_option', `origins takes origins such as ${url.origin}, nothing more`, {
+        option: 'origins',
+      })
+    }
+    origins.add(url.origin)
+  }
+
+  function base(): string {
+    if (known === undefined) {
+      const url = parse('baseUrl', given, globalThis.document?.baseURI)
+      if (!url.pathname.endsWith('/')) url.pathname += '/'
+      url.search = url.hash = ''
+      origins.add(url.origin)
+      known = url.href
+    }
+    return known
+  }
+  // An absolute one is judged at once; a relative one at first use, so that a module can be imported anywhere.
+  if (URL.canParse(given)) base()
+  else if (!URL.canParse(given, 'http://localhost')) parse('baseUrl', given)
+
+  const wire: Wire = {
+    base,
+    resolve(input) {
+      let url: URL
+      try {
+        url = new URL(input, base())
+      } catch (error) {
+        if (error instanceof AuthError) throw error
+        throw new AuthError('invalid_input', 'The input is not a URL', {})
+      }
+      if (!/^https?:$/.test(url.protocol)) {
+        throw new AuthError('invalid_input', `The input takes http(s) URLs, got ${url.protocol}`, {})
+      }
+      if (url.username || url.password) {
+        throw new AuthError('invalid_input', `The input takes a URL without userinfo (${url.host})`, {})
+      }
+      return url
+    },
+    allowed: (url) => (base(), origins.has(url.origin)),
+    fetch: (input, init) => (options.fetch ?? globalThis.fetch)(input, init),
+    call({ path, method = 'POST', headers, body }, init) {
+      const url = wire.resolve(path)
+      if (!secure(url)) throw new AuthError('invalid_input', `No token goes to ${url.origin} over http:`, {})
+      return wire.fetch(url.href, { method, headers, body, redirect: 'error', ...init })
+    },
+  }
+  return wire
+}
+
+/** Reads an answer through a clone: JSON only, up to a bound, and the caller's body stays unread. */
+export async function readAnswer(response: Response, signal?: AbortSignal): Promise<Answer> {
+  const { status, headers } = response
+  const answer: Answer = { status, headers, body: undefined, empty: true }
+  if (!response.body || headers.get('content-length') === '0') return answer
+  const reader = response.clone().body?.getReader()
+  if (!reader) return answer
+  const json = /[/+]json\s*(;|$)/i.test(headers.get('content-type') ?? '')
+  const cancel = (): void => void reader.cancel().catch(() => {})
+  signal?.addEventListener('abort', cancel)
+  const decoder = new TextDecoder()
+  let text = ''
+  let size = 0
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) break
+      size += value.byteLength
+      if (size > READ_AT_MOST || (size && !json)) {
+        cancel()
+        return { ...answer, empty: false }
+      }
+      text += decoder.decode(value, { stream: true })
+    }
+  } finally {
+    signal?.removeEventListener('abort', cancel)
+  }
+  if (size === 0) return answer
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    // Not JSON after all; the parser's error would quote it.
+  }
+  return { ...answer, body, empty: false }
+}
