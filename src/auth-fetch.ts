@@ -77,10 +77,10 @@ export function createFlow(
   async function attach(call: Call, user: Stamp, spent: Spent): Promise<HeldToken | Response | null> {
     let held = owned(user)
     let token = session.token(held)
-    const dead = held.expired
-    if (dead || (call.auth === 'fresh' && session.isFresh(token) === false)) {
+    const stale = call.auth === 'fresh' && session.isFresh(token) === false
+    if (!spent.asked && (held.expired || stale)) {
       spent.asked = true
-      await free(call, asker.ask(dead ? 'session_expired' : 'fresh_token_required', call.began, true))
+      await free(call, asker.ask(held.expired ? 'session_expired' : 'fresh_token_required', call.began, true))
       if (ranOut(user) && token) return token
       held = owned(user)
       token = session.token(held)
@@ -90,6 +90,9 @@ export function createFlow(
     const outcome = await free(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired'))
     if (ranOut(user)) return call.auth === 'optional' ? null : (token ?? refusal(outcome))
     token = session.token(owned(user))
+    // What came is known not to be fresh, if it says so.
+    if (call.auth === 'fresh' && !spent.asked && session.isFresh(token) === false)
+      return attach(call, user, spent)
     if (outcome.kind === 'moved' || session.usable(token)) return token ?? null
     if (call.auth === 'optional') return null
     if (outcome.kind === 'unavailable') throw unavailable(outcome)
@@ -169,6 +172,10 @@ export function createFlow(
     const replay = call.replay && !(response.redirected && call.unsafe)
 
     if (reason && !late) {
+      // Another context may have been helped already.
+      await free(call, session.reread())
+      const found = better(user, token)
+      if (found) return replay ? found : undefined
       spent.asked = true
       const asking = asker.ask(reason, call.began, call.unsafe || call.auth === 'fresh')
       if (!replay) return undefined

@@ -147,6 +147,7 @@ export function createAuthOn<Claims, Credentials>(
     dispose() {
       disposal.abort()
       signIn.dispose()
+      asker.dispose()
       session.dispose()
       emitter.clear()
     },

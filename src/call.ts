@@ -159,7 +159,7 @@ function isRequest(input: unknown): input is Request {
 
 function isStream(body: unknown): boolean {
   const { getReader, [Symbol.asyncIterator]: iterate } = Object(body) as Record<PropertyKey, unknown>
-  return typeof getReader === 'function' || (typeof iterate === 'function' && tagOf(body) !== 'Blob')
+  return typeof getReader === 'function' || typeof iterate === 'function'
 }
 
 /** A body as it is now, whatever the caller does to it later; a stream can't be kept. */

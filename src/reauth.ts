@@ -5,7 +5,7 @@
 import type { Emitter } from './events.ts'
 import { report } from './events.ts'
 import type { Platform } from './platform.ts'
-import type { SessionRoom } from './session.ts'
+import type { Held, SessionRoom } from './session.ts'
 import type { ReauthReason } from './types.ts'
 
 export interface Asker {
@@ -16,6 +16,15 @@ export interface Asker {
    * at the session. `insistent`: worth asking again after a dismissal.
    */
   ask(reason: ReauthReason, began: number, insistent: boolean): Promise<void>
+  dispose(): void
+}
+
+/** An announcement. */
+interface Told {
+  readonly id: string
+  readonly version: number
+  readonly at: number
+  dismissed: boolean
 }
 
 export function createAsker(
@@ -26,13 +35,14 @@ export function createAsker(
 ): Asker {
   let open: { over: Promise<void>; close(): void } | undefined
   let sequence = 0
+  let disposed = false
   // The last announcement of each reason.
-  const announced = new Map<ReauthReason, { id: string; version: number; at: number; dismissed: boolean }>()
+  const announced = new Map<ReauthReason, Told>()
 
   session.onMoot(() => open?.close())
 
   function ask(reason: ReauthReason, began: number, insistent: boolean): Promise<void> {
-    const held = session.held
+    const { held } = session
     if (open) return open.over
     if (!held) return Promise.resolve()
     const { id, version } = held.record
@@ -40,46 +50,38 @@ export function createAsker(
     if (last?.id === id && last.version === version && (began <= last.at || (last.dismissed && !insistent))) {
       return Promise.resolve()
     }
-    const final = reason !== 'fresh_token_required'
-    if (final) session.setExpired(held, true)
-    const told = { id, version, at: ++sequence, dismissed: false }
+    const told: Told = { id, version, at: ++sequence, dismissed: false }
     announced.set(reason, told)
+    return announce(reason, held, told)
+  }
 
+  function announce(reason: ReauthReason, held: Held, told: Told): Promise<void> {
     const controller = new AbortController()
     const waits: Promise<unknown>[] = []
     let dispatching = true
+    let closing = false
+    let stop = (): void => {}
     let settle = (): void => {}
     const over = new Promise<void>((resolve) => {
       settle = resolve
     })
-    let stop = (): void => {}
-    const mine = {
-      over,
-      /** Nothing to wait for any more: closed, moot, or out of time. */
-      close(): void {
-        if (open !== mine) return
-        open = undefined
-        stop()
-        controller.abort()
-        const now = session.held
-        const same = now?.record.id === id
-        if (same && now.record.version === version) {
-          told.dismissed = waits.length > 0
-          if (final) {
-            const ended = reason === 'token_revoked' ? reason : 'session_expired'
-            session.end(id, ended, 'this context')
-            void session.change((standing) => {
-              if (!standing || 'ended' in standing || standing.id !== id || standing.version !== version)
-                return
-              const { version: at, calledAt } = standing
-              return { id, version: at, calledAt, ended }
-            }, true)
-          }
-        }
-        settle()
-      },
+    /** Nothing to wait for any more: closed, moot, or out of time. */
+    async function close(): Promise<void> {
+      if (closing) return
+      closing = true
+      stop()
+      controller.abort()
+      const now = session.held?.record
+      if (now?.id === told.id && now.version === told.version && !disposed) {
+        told.dismissed = waits.length > 0
+        if (reason !== 'fresh_token_required') await expire(told, reason)
+      }
+      open = undefined
+      settle()
     }
-    open = mine
+
+    open = { over, close }
+    if (reason !== 'fresh_token_required') session.setExpired(held, true)
     const event = {
       type: 'reauthRequired',
       reason,
@@ -98,17 +100,33 @@ export function createAsker(
     }
     emitter.emit('reauthRequired', event, () => {
       dispatching = false
+      if (!waits.length) return close()
       for (const wait of waits) {
         wait.catch((error) => {
-          if ((error as Error | undefined)?.name !== 'AbortError') report(error)
+          if (Object(error).name !== 'AbortError') report(error)
         })
       }
-      if (waits.length) stop = on.timer(mine.close, reauthTimeout)
-      void Promise.allSettled(waits).then(mine.close)
-      if (!waits.length) mine.close()
+      if (!closing) stop = on.timer(close, reauthTimeout)
+      return Promise.allSettled(waits).then(close)
     })
     return over
   }
 
-  return { begin: () => ++sequence, ask }
+  /** Ends a session that nobody helped; unless the store holds a newer version of it. */
+  async function expire({ id, version }: Told, reason: 'session_expired' | 'token_revoked'): Promise<void> {
+    await session.change((standing) => {
+      if (!standing || 'ended' in standing || standing.id !== id || standing.version !== version)
+        return undefined
+      return { id, version, calledAt: standing.calledAt, ended: reason }
+    }, true)
+  }
+
+  return {
+    begin: () => ++sequence,
+    ask,
+    dispose() {
+      disposed = true
+      open?.close()
+    },
+  }
 }

@@ -87,7 +87,7 @@ export function createRefresher(
     try {
       outcome = await attempt(id, version, reason)
     } catch (error) {
-      outcome = unavailable('store', undefined, { cause: safeCause(error) })
+      outcome = unavailable('store', 0, { cause: safeCause(error) })
     }
     if (outcome.kind === 'unavailable') {
       quietUntil = on.monotonic() + Math.max(outcome.retryAt - on.now(), 1000)
@@ -105,10 +105,12 @@ export function createRefresher(
     return outcome
   }
 
-  const unavailable = (reason: RefreshFailure, until?: number, more?: object): Outcome => {
-    const left = until === undefined ? 0 : Math.max(until - session.earliest(), 0)
-    return { kind: 'unavailable', reason, retryAt: Math.round(on.now() + left), ...more }
-  }
+  const unavailable = (reason: RefreshFailure, pause: number, more?: object): Outcome => ({
+    kind: 'unavailable',
+    reason,
+    retryAt: Math.ceil(on.now() + pause),
+    ...more,
+  })
 
   /** The record in hand, if it is still the one whose next version is wanted. */
   const wanted = (
@@ -124,37 +126,38 @@ export function createRefresher(
     if (!session.writable) return { kind: 'refused' }
     for (;;) {
       await session.read()
-      const record = wanted(session.held?.record, id, version)
-      if (!record) return { kind: 'moved' }
+      const { held } = session
+      const record = wanted(held?.record, id, version)
+      if (!held || !record) return { kind: 'moved' }
       if (!record.refreshToken) return { kind: 'refused' }
-      const now = session.earliest()
-      if (record.retryAt !== undefined && record.retryAt > now)
-        return unavailable('cool_down', record.retryAt)
-      const free = limitedUntil(record)
-      if (free > now) return unavailable('refresh_limit', free)
+      const pause = held.left(record.retryAt, RETRY_AFTER_AT_MOST)
+      if (pause > 0) return unavailable('cool_down', pause)
+      const limited = limitedFor(record)
+      if (limited > 0) return unavailable('refresh_limit', limited)
 
       const { claim } = record
-      if (claim && claim.by !== me && claim.until > now) {
-        const left = refreshTimeout - waited()
-        if (left <= 0) return unavailable('busy', claim.until)
+      const claimed = claim && claim.by !== me ? held.left(claim.until, claim.span) : 0
+      if (claimed > 0) {
+        const bound = refreshTimeout - waited()
+        if (bound <= 0) return unavailable('busy', claimed)
         // A store that watches wakes us; the bound serves those that don't, and a notice that got lost.
-        await session.changed(Math.min(claim.until - now + 1, left, 250))
+        await session.changed(Math.min(claimed + 1, bound, 250))
         continue
       }
 
-      const claimed = await session.change((standing) => {
-        const free = wanted(standing, id, version)
-        const other = free?.claim && free.claim.by !== me && free.claim.until > session.earliest()
-        if (!free || other || free.refreshToken !== record.refreshToken) return undefined
-        const begun = (free.begun ?? []).filter((at) => at > session.earliest() - refreshLimit.interval)
+      const stands = await session.change((standing) => {
+        // Only over the very record that was judged: one that has changed since is judged anew.
+        if (standing?.revision !== record.revision) return undefined
+        const begun = recent(record)
+        // A quarter more than the exchange may take: time to hear that the claim is ours.
+        const span = refreshTimeout * 1.25
         return {
-          ...free,
-          // A quarter more than the exchange may take: time to hear that the claim is ours.
-          claim: { by: me, until: session.latest() + refreshTimeout * 1.25 },
-          begun: isEarly(free) ? [...begun, session.earliest()] : begun,
+          ...record,
+          claim: { by: me, until: session.latest() + span, span },
+          begun: isEarly(record) ? [...begun, session.earliest()] : begun,
         }
       })
-      const mine = wanted(claimed, id, version)
+      const mine = wanted(stands, id, version)
       if (mine?.claim?.by !== me || !mine.refreshToken) continue
       // Frozen meanwhile? A claim that can't outlast the exchange is no claim: start over.
       if (mine.claim.until - session.latest() < refreshTimeout) continue
@@ -236,7 +239,8 @@ export function createRefresher(
     if (!record || record.version > version || result.kind === 'ended') return { kind: 'moved' }
     if (result.kind === 'refused') return { kind: 'refused', response: result.response }
     const { reason: why, status, cause } = result as Extract<Result, { kind: 'failed' }>
-    return unavailable(why, record.retryAt, { status, cause })
+    const pause = session.held?.left(record.retryAt, RETRY_AFTER_AT_MOST) ?? 0
+    return unavailable(why, pause, { status, cause })
   }
 
   /** The exchange itself: one answer, or again where the server has plainly not processed it. */
@@ -357,11 +361,16 @@ export function createRefresher(
     return access !== undefined && (access.lasts === undefined || access.age() < access.lasts / 2)
   }
 
-  /** The store's time before which no early exchange may begin. */
-  function limitedUntil(record: LiveRecord): number {
-    const begun = record.begun ?? []
-    const oldest = begun[begun.length - refreshLimit.exchanges]
-    return oldest !== undefined && isEarly(record) ? oldest + refreshLimit.interval : 0
+  /** When the latest early exchanges began. What lies ahead was written before the clock was set back. */
+  function recent({ begun = [] }: LiveRecord): number[] {
+    const now = session.latest()
+    return begun.filter((at) => at <= now && at > now - refreshLimit.interval)
+  }
+
+  /** For how long no early exchange may begin, in ms. */
+  function limitedFor(record: LiveRecord): number {
+    const oldest = recent(record).at(-refreshLimit.exchanges)
+    return oldest !== undefined && isEarly(record) ? oldest + refreshLimit.interval - session.earliest() : 0
   }
 
   return { join, due, draw, revoke }

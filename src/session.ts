@@ -34,6 +34,11 @@ export interface Held {
   readonly fresh: HeldToken | undefined
   /** A person is being asked for the password; no token works. */
   expired: boolean
+  /**
+   * How much is left until a moment in the store's time, in ms; at most `most`. Counted from when this record was
+   * first seen here, so that a clock that is set back doesn't make a claim or a cool-down last for hours.
+   */
+  left(until: number | undefined, most: number): number
 }
 
 /** Who made a call. */
@@ -61,7 +66,7 @@ export interface SessionRoom {
   /** The access token to send: the fresh one to its own end, then the refreshed one. */
   token(held: Held): HeldToken | undefined
   usable(token: HeldToken | undefined): boolean
-  /** `undefined`: the token doesn't say. */
+  /** Whether it is usable and fresh; `undefined`: it says nothing of freshness. */
   isFresh(token: HeldToken | undefined): boolean | undefined
   /** Whether `held` still is who made the call: the same session, or another of the same user, both known. */
   owns(stamp: Stamp, held: Held | null | undefined): boolean
@@ -142,11 +147,11 @@ export function createSession(
   }
 
   function isFresh(token: HeldToken | undefined): boolean | undefined {
-    return token?.freshFor === undefined ? undefined : token.age() < token.freshFor
+    return token?.freshFor === undefined ? undefined : usable(token) && token.age() < token.freshFor
   }
 
   function token(of: Held): HeldToken | undefined {
-    return of.fresh && usable(of.fresh) && isFresh(of.fresh) ? of.fresh : of.access
+    return isFresh(of.fresh) ? of.fresh : of.access
   }
 
   function learnSkew(read: ReadToken, sentAt: number): void {
@@ -183,7 +188,7 @@ export function createSession(
     const { id, version, subject } = held.record
     const current = token(held)
     const status = held.expired ? 'expired' : 'active'
-    const fresh = isFresh(current) === true && usable(current)
+    const fresh = isFresh(current) === true
     if (
       picture?.id === id &&
       picture.version === version &&
@@ -243,11 +248,14 @@ export function createSession(
 
   function adopt(record: LiveRecord, origin: Origin, event?: 'loggedIn' | 'tokenRefreshed'): void {
     const before = held?.record
+    const now = earliest()
+    const since = stopwatch(on)
     const next: Held = {
       record,
       access: hold(record.access, held),
       fresh: hold(record.fresh, held),
       expired: !event && held?.expired === true,
+      left: (until, most) => (until === undefined ? 0 : Math.min(until - now, most) - since()),
     }
     // The new session is in place before anybody is told that the old one is gone: no call falls in between.
     if (before && before.id !== record.id) {
@@ -483,9 +491,9 @@ function sound(record: StoreRecord | null): StoreRecord | null {
   if (typeof record?.id !== 'string' || !Number.isInteger(record.version)) return null
   if ('ended' in record) return record
   const { access, fresh, refreshToken } = record
-  const tokens = [access && access.token, fresh && fresh.token, refreshToken]
-  const well = tokens.every((token) => token === undefined || isToken(token))
-  return well && (access || refreshToken) ? record : null
+  const tokens = [access, fresh].filter((stored) => stored !== undefined).map((stored) => stored?.token)
+  if (refreshToken !== undefined) tokens.push(refreshToken)
+  return (access || refreshToken) && tokens.every(isToken) ? record : null
 }
 
 function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {

@@ -6,7 +6,7 @@ import { AuthError, safeCause } from './errors.ts'
 import { type Platform, within } from './platform.ts'
 import { type Refresher, storedToken, subjectOf } from './refresh.ts'
 import type { Change, SessionRoom } from './session.ts'
-import { checkTokens } from './token.ts'
+import { checkTokens, readToken } from './token.ts'
 import type { Answer, Backend, ChangeReason, Flow, LiveRecord, StoreRecord, Tokens } from './types.ts'
 import { readAnswer, type Wire } from './wire.ts'
 
@@ -22,6 +22,8 @@ interface Attempt {
 interface Brought {
   tokens: Tokens
   at: number | undefined
+  /** The same by the wall clock, where it was asked for by us. */
+  sentAt?: number
 }
 
 export interface SignIn {
@@ -109,6 +111,7 @@ export function createSignIn(
         void refresher.revoke(brought.tokens)
         throw superseded()
       }
+      if (next.access && brought.sentAt) session.learnSkew(readToken(next.access), brought.sentAt)
     } finally {
       attempts.delete(attempt)
     }
@@ -203,6 +206,7 @@ export function createSignIn(
   async function obtain(attempt: Attempt, given: unknown, kind: 'login' | 'reauth'): Promise<Brought> {
     const { signal } = attempt.controller
     let at = session.latest()
+    const sentAt = typeof given === 'function' ? undefined : on.now()
     let response: Response
     if (typeof given === 'function') {
       const result = await (given as Flow)({ fetch: tokenless, signal })
@@ -252,7 +256,7 @@ export function createSignIn(
         response,
       })
     }
-    return { tokens: checkTokens(tokens, 'the login answer'), at }
+    return { tokens: checkTokens(tokens, 'the login answer'), at, sentAt }
   }
 
   function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {

@@ -30,7 +30,7 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   if (accessToken !== undefined && !isToken(accessToken)) throw wrong('accessToken', accessToken, takes)
   if (refreshToken != null && !isToken(refreshToken)) throw wrong('refreshToken', refreshToken, takes)
   if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
-  if (expiresIn !== undefined && !isFinite(expiresIn)) throw wrong('expiresIn', expiresIn, 'seconds')
+  if (expiresIn !== undefined && !isNumber(expiresIn)) throw wrong('expiresIn', expiresIn, 'seconds')
   return { accessToken, refreshToken, expiresIn }
 }
 
@@ -40,7 +40,7 @@ export function describe(value: unknown): string {
   return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
 }
 
-function isFinite(value: unknown): value is number {
+function isNumber(value: unknown): value is number {
   return Number.isFinite(value)
 }
 
@@ -54,7 +54,7 @@ export function readToken(stored: StoredToken): ReadToken {
   }
   const { exp, iat, fresh } = claims
   let lasts = stored.life
-  if (isFinite(exp) && isFinite(iat)) {
+  if (isNumber(exp) && isNumber(iat)) {
     // Whole-second stamps are cut, not rounded: up to a second of the life is already over.
     lasts = (exp - iat) * 1000 - (Number.isInteger(exp) ? 1000 : 0)
   }
@@ -63,6 +63,7 @@ export function readToken(stored: StoredToken): ReadToken {
   let freshFor: number | undefined
   if (fresh === true) freshFor = Number.POSITIVE_INFINITY
   else if (fresh === false) freshFor = 0
-  else if (isFinite(fresh)) freshFor = isFinite(iat) ? (fresh - iat) * 1000 : Number.POSITIVE_INFINITY
+  // As with a life: the stamp it counts from was cut to whole seconds.
+  else if (isNumber(fresh)) freshFor = isNumber(iat) ? (fresh - iat) * 1000 - 1000 : Number.POSITIVE_INFINITY
   return { ...stored, claims, lasts, freshFor }
 }

@@ -223,8 +223,8 @@ export interface LiveRecord {
   readonly refreshToken?: string | undefined
   /** How far into the life of `access` it is to be refreshed, in ms: drawn once, so that all contexts agree. */
   readonly due?: number | undefined
-  /** Who is exchanging the refresh token, and until when in the store's time. */
-  readonly claim?: { readonly by: string; readonly until: number } | undefined
+  /** Who is exchanging the refresh token, until when in the store's time, and how many ms that was at first. */
+  readonly claim?: { readonly by: string; readonly until: number; readonly span: number } | undefined
   /** Exchanges failed in a row, and the store's time before which none is tried. */
   readonly failures?: number | undefined
   readonly retryAt?: number | undefined

@@ -40,10 +40,8 @@ export function createWire(options: AuthOptions<never, never>): Wire {
   }
   const parse = (option: string, value: string, base?: string): URL => {
     if (URL.canParse(value, base)) return check(option, new URL(value, base))
-    const what =
-      (base ?? URL.canParse(value, 'http://localhost'))
-        ? 'an absolute URL where there is no document'
-        : 'a URL'
+    const relative = !base && URL.canParse(value, 'http://localhost')
+    const what = relative ? 'an absolute URL where there is no document' : 'a URL'
     throw new AuthError('invalid_option', `${option} takes ${what}`, { option })
   }
 
@@ -91,7 +89,10 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       }
       return url
     },
-    allowed: (url) => (base(), origins.has(url.origin)),
+    allowed(url) {
+      base()
+      return origins.has(url.origin)
+    },
     fetch: (input, init) => (options.fetch ?? globalThis.fetch)(input, init),
     call({ path, method = 'POST', headers, body }, init) {
       const url = wire.resolve(path)
