@@ -39,7 +39,7 @@ export function createFlow(
 
   async function run(call: Call): Promise<Response> {
     let held = session.held
-    if (held === undefined || session.unread) held = await present(call)
+    if (held === undefined || (held && session.unread)) held = await present(call)
     if (!held) return call.send()
 
     const user: Stamp = held.record
@@ -104,9 +104,12 @@ export function createFlow(
     return (session.owns(user, now) && now && session.token(now)) || refusal(outcome)
   }
 
-  /** Who is signed in, once the store has been asked. */
+  /** Who makes the call, once the store has been asked. */
   async function present(call: Call): Promise<Held | null> {
+    const before = session.held
+    if (before === null || (before && !session.unread)) return before
     await free(call, session.unread ?? session.reread())
+    if (before) return owned(before.record)
     const { held } = session
     if (held !== undefined || call.auth === 'optional') return held ?? null
     const message = 'The store can not be read, so that nobody knows who is signed in'
@@ -185,14 +188,14 @@ export function createFlow(
 
     spent.renewed = true
     if (!late && signal !== 'unknown') token.rejected = true
-    const inHand = session.token(held)
-    if (late && session.usable(inHand)) return replay ? inHand : undefined
+    const inHand = another(held, token)
+    if (session.usable(inHand)) return replay ? inHand : undefined
     const exchange = refresher.join(held, late ? 'expired' : 'rejected')
     if (!replay) return undefined
     const outcome = await free(call, exchange)
 
     const now = session.held
-    if (outcome.kind === 'moved') return session.owns(user, now) && now ? session.token(now) : undefined
+    if (outcome.kind === 'moved') return session.owns(user, now) && now ? another(now, token) : undefined
     if (call.auth === 'optional') return null
     if (outcome.kind === 'unavailable') {
       if (outcome.reason !== 'refresh_limit') throw unavailable(outcome)
@@ -204,6 +207,11 @@ export function createFlow(
     spent.asked = true
     await free(call, asker.ask('session_expired', call.began, true))
     return better(user, token)
+  }
+
+  /** The token to send instead of `than`: a fresh one that is turned down leaves the refreshed one beside it. */
+  function another(held: Held, than: HeldToken): HeldToken | undefined {
+    return [session.token(held), held.access].find((token) => token?.token !== than.token)
   }
 
   /** The token in hand after an ask, if it is another one. */

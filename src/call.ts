@@ -89,7 +89,7 @@ export function takeCall(
   const signal = 'signal' in rest ? rest.signal : request?.signal
   const bare = auth === false || headers.has('authorization') || !wire.allowed(url)
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.
-  const copies = !bare && replay && body == null && request?.body != null
+  const copies = !bare && replay && rest.body == null && request?.body != null
   let spare: Request | undefined
 
   function send(token?: string): Promise<Response> {

@@ -38,7 +38,7 @@ export interface AuthErrorDetails {
 export type AuthErrorCode = keyof AuthErrorDetails
 
 // fetch() rejects with a TypeError for whatever is not an abort, and code around it looks for one.
-class AuthErrorClass extends TypeError {
+class Base extends TypeError {
   readonly code: AuthErrorCode
 
   constructor(code: AuthErrorCode, message: string, details?: object, cause?: unknown) {
@@ -50,7 +50,9 @@ class AuthErrorClass extends TypeError {
     }
   }
 }
-Object.defineProperty(AuthErrorClass.prototype, 'name', { value: 'AuthError' })
+Object.defineProperty(Base.prototype, 'name', { value: 'AuthError' })
+// What a console prints is the name of the class.
+Object.defineProperty(Base, 'name', { value: 'AuthError' })
 
 /**
  * What stayfresh throws, discriminated by `code`. A `TypeError`, as everything `fetch` rejects with (but for
@@ -74,7 +76,7 @@ export const AuthError: new <Code extends AuthErrorCode>(
   message: string,
   details: AuthErrorDetails[Code],
   cause?: unknown,
-) => AuthError<Code> = AuthErrorClass as never
+) => AuthError<Code> = Base as never
 
 /**
  * Whether `error` is an {@link AuthError}, and, where a code is given, of that code. Works across realms and

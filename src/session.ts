@@ -50,6 +50,12 @@ export interface Stamp {
 /** What stands in the cell, to what shall stand there; `undefined` leaves it. */
 export type Change = (standing: StoreRecord | null) => Draft | undefined
 
+/** An answer of the store's. */
+interface Heard {
+  readonly record: StoreRecord | null
+  readonly overtaken: boolean
+}
+
 export interface SessionRoom {
   /** Reads the store for the first time, with the change that makes a session where there is none. */
   start(initial: Change | undefined): void
@@ -119,6 +125,7 @@ export function createSession(
   const waiting = new Set<() => void>()
   let moot = (): void => {}
   let available = true
+  let answers = 0
   let writing: string | undefined
 
   // --- tokens in hand ------------------------------------------------------------------------------------
@@ -203,12 +210,12 @@ export function createSession(
     return Object.freeze({ id, version, subject, status, fresh, expiresAt, claims: Object.freeze(claims) })
   }
 
-  function end(id: string, reason: LogoutReason, origin: Origin, next: Held | null = null): void {
+  function end(id: string, reason: LogoutReason, origin: Origin): void {
     remember(id, reason)
     if (held?.record.id !== id) return
     const { subject } = held.record
-    become(next)
-    if (next === null || origin === 'other context') moot()
+    become(null)
+    moot()
     emitter.emit('loggedOut', { type: 'loggedOut', reason, subject, origin })
   }
 
@@ -218,16 +225,18 @@ export function createSession(
     if (endings.size > 100) endings.delete(endings.keys().next().value as string)
   }
 
-  /** Takes note of what stands in the store. */
-  function see(record: StoreRecord | null, origin: Origin): void {
+  /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
+  function see(record: StoreRecord | null, from: Origin, decided?: boolean): void {
     const before = held?.record
     standing = record
+    const origin = record && record.revision === writing ? 'this context' : from
     if (record && record.revision === before?.revision) return
     if (!record) {
       if (!before) become(null)
+      // Lost data is written back; what is not saved yet is about to be written anyway.
+      else if (unsaved.length) return
       else if (store.empty === 'ended') end(before.id, 'storage_cleared', origin)
-      // Lost data is written back, unless something is about to be written anyway.
-      else if (!unsaved.length) void keep(restore(before.id))
+      else void keep(restore(before.id))
     } else if ('ended' in record || endings.has(record.id)) {
       if (!before) become(null)
       // What is not saved yet is newer than a stranger's tombstone.
@@ -240,7 +249,7 @@ export function createSession(
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
       else if (record.version === before.version) adopt(record, origin)
       else if (!unsaved.length) void keep(restore(before.id))
-    } else if (!before || !unsaved.length || origin === 'this context') {
+    } else if (!before || !unsaved.length || decided) {
       adopt(record, origin, held === undefined && origin === 'other context' ? undefined : 'loggedIn')
     }
     for (const wake of [...waiting]) wake()
@@ -257,14 +266,19 @@ export function createSession(
       expired: !event && held?.expired === true,
       left: (until, most) => (until === undefined ? 0 : Math.min(until - now, most) - since()),
     }
-    // The new session is in place before anybody is told that the old one is gone: no call falls in between.
-    if (before && before.id !== record.id) {
-      if (before.subject === undefined || before.subject !== record.subject) {
-        end(before.id, 'replaced', origin, next)
-      } else if (origin === 'other context') moot()
-    }
+    // The new session is in place before anybody is told that the old one is gone: no call falls in between. A
+    // listener may end it at once, and is then told nothing more of it.
     become(next)
-    if (event) emitter.emit(event, { type: event, reason: record.reason, session: picture, origin })
+    if (before && before.id !== record.id) {
+      remember(before.id, 'replaced')
+      if (origin === 'other context') moot()
+      if (before.subject === undefined || before.subject !== record.subject) {
+        const { subject } = before
+        emitter.emit('loggedOut', { type: 'loggedOut', reason: 'replaced', subject, origin })
+      }
+    }
+    if (event && held === next)
+      emitter.emit(event, { type: event, reason: record.reason, session: picture, origin })
   }
 
   // --- the cell ------------------------------------------------------------------------------------------
@@ -272,13 +286,15 @@ export function createSession(
   const latest = (): number => (heard ? heard.now + heard.asked() : on.now())
   const earliest = (): number => (heard ? heard.now + heard.answered() : on.now())
 
-  /** Asks the store, within bounds. */
-  function ask(what: 'read' | 'commit', call: () => MaybePromise<Cell>): MaybePromise<StoreRecord | null> {
+  /** Asks the store, within bounds. `overtaken`: others were answered meanwhile, so that this may be older news. */
+  function ask(what: 'read' | 'commit', call: () => MaybePromise<Cell>): MaybePromise<Heard> {
     const asked = stopwatch(on)
-    const answered = ({ record, now }: Cell): StoreRecord | null => {
+    const before = answers
+    const answered = ({ record, now }: Cell): Heard => {
       available = true
+      const overtaken = answers++ !== before
       heard = { now, asked, answered: stopwatch(on) }
-      return record
+      return { record, overtaken }
     }
     const failed = (error: unknown): never => {
       // Said once for each time that it goes away.
@@ -303,37 +319,40 @@ export function createSession(
     }
   }
 
-  const read = (): MaybePromise<void> =>
-    then(
+  /** What stands in the store: read again if the answer may be older than what is known. */
+  function look(tries = 3): MaybePromise<StoreRecord | null> {
+    return chain(
       ask('read', () => store.read()),
-      (record) => see(sound(record), 'other context'),
+      ({ record, overtaken }) =>
+        overtaken && tries && record?.revision !== standing?.revision ? look(tries - 1) : record,
     )
+  }
+
+  const read = (): MaybePromise<void> => chain(look(), (record) => see(sound(record), 'other context'))
 
   function write(fn: Change): MaybePromise<StoreRecord | null> {
     let tries = 0
     const attempt = (stands: StoreRecord | null): MaybePromise<StoreRecord | null> => {
-      const standing = sound(stands)
-      const wanted = fn(standing)
+      const found = sound(stands)
+      const wanted = fn(found)
       if (!wanted || !store.commit) {
-        see(standing, 'other context')
-        return standing
+        see(found, 'other context')
+        return found
       }
       if (tries++ > 100) throw new Error(`${store.name}: commits are neither done nor refused`)
       const next = stamp(wanted)
       writing = next.revision
-      return then(
+      return chain(
         ask('commit', () => store.commit?.(next, stands?.revision ?? null) as MaybePromise<Cell>),
-        (after) => {
-          if (after?.revision !== next.revision) return attempt(after)
-          see(after, 'this context')
-          return after
+        ({ record, overtaken }): MaybePromise<StoreRecord | null> => {
+          if (record?.revision !== next.revision) return chain(overtaken ? look() : record, attempt)
+          if (overtaken) return chain(read(), () => record)
+          see(record, 'this context')
+          return record
         },
       )
     }
-    return then(
-      ask('read', () => store.read()),
-      attempt,
-    )
+    return chain(look(), attempt)
   }
 
   const stamp = (wanted: Draft): StoreRecord => ({ ...wanted, revision: on.id() }) as StoreRecord
@@ -341,13 +360,15 @@ export function createSession(
   /** A change that must not be lost: made here at once if the store fails, and there when it is back. */
   function keep(fn: Change): MaybePromise<StoreRecord | null> {
     const here = (): StoreRecord | null => {
-      unsaved.push(fn)
-      void saveLater()
       const standing = held?.record ?? null
       const wanted = fn(standing)
-      if (!wanted) return standing
-      const next = stamp(wanted)
-      see(next, 'this context')
+      const next = wanted && stamp(wanted)
+      const id = next && !('ended' in next) ? next.id : undefined
+      // What was made here counts only while it is what this context holds.
+      unsaved.push((stands) => (id === undefined || held?.record.id === id ? fn(stands) : undefined))
+      void saveLater()
+      if (!next) return standing
+      see(next, 'this context', true)
       return next
     }
     if (unsaved.length) return here()
@@ -454,7 +475,7 @@ export function createSession(
     earliest,
     read,
     change: (fn, keeping) =>
-      keeping ? keep(fn) : unsaved.length ? then(save(), () => write(fn)) : write(fn),
+      keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
     reread,
     changed: (ms) =>
       new Promise((resolve) => {
@@ -501,6 +522,6 @@ function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
 }
 
 /** `fn(value)`, now if the value is there: what a memory store answers is used in the same tick. */
-export function then<T, R>(value: MaybePromise<T>, fn: (value: T) => MaybePromise<R>): MaybePromise<R> {
+export function chain<T, R>(value: MaybePromise<T>, fn: (value: T) => MaybePromise<R>): MaybePromise<R> {
   return isPromise(value) ? value.then(fn) : fn(value)
 }

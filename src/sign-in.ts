@@ -13,8 +13,8 @@ import { readAnswer, type Wire } from './wire.ts'
 /** A login or re-authentication under way. */
 interface Attempt {
   readonly calledAt: number
-  /** What stood in the store by what was known then. */
-  readonly seen: StoreRecord | null | undefined
+  /** What stood in the store by what was known then, and whether it had been ended. */
+  readonly seen: { id: string | undefined; ended: boolean }
   readonly controller: AbortController
 }
 
@@ -57,7 +57,9 @@ export function createSignIn(
         {},
       )
     }
-    const attempt = { calledAt: session.latest(), seen: session.standing, controller: new AbortController() }
+    const { standing } = session
+    const seen = { id: standing?.id, ended: isEnded(standing) || session.isEnded(standing?.id ?? '') }
+    const attempt = { calledAt: session.latest(), seen, controller: new AbortController() }
     attempts.add(attempt)
     return attempt
   }
@@ -101,11 +103,13 @@ export function createSignIn(
       const next = record(reason, brought, calledAt)
       won(attempt)
       const stands = await session.change((standing) => {
-        // Somebody signed in or out elsewhere, and was called later. What was there before we were called can't
-        // have been, whatever the clocks say.
-        const known = standing?.id === seen?.id && isEnded(standing) === isEnded(seen)
-        const done = standing?.id === next.id
-        return done || (standing && !known && standing.calledAt > calledAt) ? undefined : next
+        if (attempt.controller.signal.aborted) return undefined
+        if (!standing) return next
+        // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
+        // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
+        const known = standing.id === seen.id && isEnded(standing) === seen.ended
+        const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > calledAt
+        return standing.id === next.id || (!known && later) ? undefined : next
       }, true)
       if (stands?.id !== next.id || session.held?.record.id !== next.id) {
         void refresher.revoke(brought.tokens)
@@ -135,7 +139,8 @@ export function createSignIn(
         )
       }
       const stands = await session.change((standing) => {
-        if (!standing || 'ended' in standing || standing.id !== user.id) return undefined
+        if (attempt.controller.signal.aborted || !standing) return undefined
+        if ('ended' in standing || standing.id !== user.id) return undefined
         if (standing.access?.token === tokens.accessToken) return undefined
         return {
           ...standing,

@@ -6,11 +6,10 @@
 import { decodeText, isRecord, parseJson } from './encoding.ts'
 import { createFaults, isProcessed, spoil } from './faults.ts'
 import { createJournal, type Draft } from './journal.ts'
-import { encodeJwt } from './jwt.ts'
 import { createLedger } from './ledger.ts'
 import { routeAt, serve } from './routes.ts'
 import { mintLogin, type Server } from './server.ts'
-import { fastSigner, hmacSigner } from './signer.ts'
+import { fastSigner, joseSigner } from './signer.ts'
 import type { Backend, BackendOptions, BackendSettings, CookieSettings, User } from './types.ts'
 
 const defaultSecret = 'a secret for tests, of the 32 bytes that HS256 asks for'
@@ -137,7 +136,7 @@ export function createBackend(options: BackendOptions = {}): Backend {
     settings,
     ledger,
     users: new Map(Object.entries(users).map(([name, user]) => [name, toUser(user)])),
-    signer: signer === 'fast' ? fastSigner(secret) : hmacSigner(secret),
+    signer: signer === 'fast' ? fastSigner(secret) : joseSigner(secret),
     digests: signer === 'webcrypto',
     // `Date` by its global name at each call, so that a test may fake it later.
     now: () => (clock ?? Date).now() + advanced,
@@ -201,10 +200,7 @@ export function createBackend(options: BackendOptions = {}): Backend {
       const { access, refresh } = await mintLogin(server, username)
       return { accessToken: access.token, refreshToken: refresh.token, family: access.family }
     },
-    async sign(payload, header) {
-      const signed = encodeJwt(payload, header)
-      return `${signed}.${await server.signer.sign(signed)}`
-    },
+    sign: async (payload, header) => server.signer.sign(payload, header),
     expireAccessTokens: ledger.expireAccessTokens,
     revoke: ledger.revoke,
     restart: ledger.restart,

@@ -1,4 +1,9 @@
-/** Cookies: reading them from a request, giving out and taking back the four of section 6. */
+/**
+ * Cookies: reading them from a request, giving out and taking back the four of section 6.
+ *
+ * Not by Hono's helpers: they write the attributes in an order that is not Werkzeug's, hold expiry against the
+ * real clock, and undo percent signs as they read, which Werkzeug leaves alone.
+ */
 
 import type { BackendSettings, IssuedToken } from './types.ts'
 

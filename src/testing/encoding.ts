@@ -1,9 +1,8 @@
-/** Bytes and text: base64url, JSON as Python writes it, a checksum. Knows nothing of tokens. */
+/** Bytes and text: UTF-8, JSON as Python writes it, a checksum. Knows nothing of tokens. */
 
 const utf8 = new TextEncoder()
 const lenientUtf8 = new TextDecoder()
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-const base64url = /^[\w-]*$/
 
 /** UTF-8 bytes of a text. */
 export function encodeText(text: string): Uint8Array<ArrayBuffer> {
@@ -13,37 +12,6 @@ export function encodeText(text: string): Uint8Array<ArrayBuffer> {
 /** The text of UTF-8 bytes, replacement characters for what is none. */
 export function decodeText(bytes: Uint8Array): string {
   return lenientUtf8.decode(bytes)
-}
-
-/** Base64 of bytes. */
-export function toBase64(bytes: Uint8Array): string {
-  let binary = ''
-  // In pieces: the arguments of one call are limited, and so is the stack.
-  for (let at = 0; at < bytes.length; at += 8192) {
-    binary += String.fromCharCode(...bytes.subarray(at, at + 8192))
-  }
-  return btoa(binary)
-}
-
-/** Base64url of bytes, without padding. */
-export function toBase64url(bytes: Uint8Array): string {
-  return urlSafe(toBase64(bytes))
-}
-
-/** Base64url of a text of ASCII characters, without padding. */
-export function asciiToBase64url(ascii: string): string {
-  return urlSafe(btoa(ascii))
-}
-
-/**
- * Bytes of unpadded base64url, `undefined` if it is none. Bits to spare in the last character have to be
- * zero, as in recent versions of PyJWT: else two spellings of one signature would both pass.
- */
-export function fromBase64url(text: string): Uint8Array<ArrayBuffer> | undefined {
-  if (!base64url.test(text) || text.length % 4 === 1) return undefined
-  const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'))
-  if (urlSafe(btoa(binary)) !== text) return undefined
-  return Uint8Array.from(binary, (character) => character.charCodeAt(0))
 }
 
 /** Parses JSON in UTF-8, `undefined` if it is none. */
@@ -83,8 +51,4 @@ export function checksum(bytes: Uint8Array): string {
   let hash = 0x811c9dc5
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
   return (hash >>> 0).toString(16).padStart(8, '0')
-}
-
-function urlSafe(base64: string): string {
-  return base64.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
 }

@@ -8,6 +8,12 @@ import type { Fault, FaultAnswer, FaultHandle, FaultOptions, LogEntry, RouteName
  * by name and message take it for one.
  *
  * A server on a real port destroys the socket when it sees this; the MSW handlers answer `HttpResponse.error()`.
+ *
+ * @example
+ * ```ts
+ * backend.fault('protected', 'drop')
+ * await backend.fetch('https://api.test/protected') // rejects with a ConnectionDropped
+ * ```
  */
 export class ConnectionDropped extends TypeError {
   constructor() {

@@ -2,8 +2,7 @@
 
 import { readCookie } from './cookies.ts'
 import { decodeText, isRecord, parseJson } from './encoding.ts'
-import { invalid } from './jwt.ts'
-import { Refusal } from './refusal.ts'
+import { invalid, Refusal } from './refusal.ts'
 import type { BackendSettings, PresentedToken, RouteName, TokenKind, TokenLocation } from './types.ts'
 
 /** What is looked into. */

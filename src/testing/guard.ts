@@ -9,8 +9,8 @@
  */
 
 import { type Finding, findToken } from './find.ts'
-import { checkClaims, invalid, isFresh, isRefresh, parseJwt } from './jwt.ts'
-import { Refusal } from './refusal.ts'
+import { checkClaims, isFresh, isRefresh, parseJwt } from './jwt.ts'
+import { invalid, Refusal } from './refusal.ts'
 import type { Call } from './server.ts'
 import type { Claims, IssuedToken, TokenKind } from './types.ts'
 
@@ -40,9 +40,9 @@ export async function verify(call: Call, found: Finding): Promise<Candidate> {
   // A token given out here is good to the last character, or it would not be found.
   const issued = ledger.find(found.token)
   if (issued) return { claims: issued.claims, csrf: found.csrf, issued }
-  const jwt = parseJwt(found.token)
-  if (!(await signer.verify(jwt.input, jwt.signature))) throw invalid('Signature verification failed')
-  return { claims: jwt.claims, csrf: found.csrf, issued }
+  const claims = parseJwt(found.token)
+  if (!(await signer.verify(found.token))) throw invalid('Signature verification failed')
+  return { claims, csrf: found.csrf, issued }
 }
 
 /** Checks claims, type, freshness, revocation, and the application's own rules: steps 3 to 10. */

@@ -1,6 +1,6 @@
 /**
- * `stayfresh/testing`: a backend to test against. The MSW handlers over it are an entry of their own,
- * `stayfresh/testing/msw`, so that nobody needs MSW who does not use it.
+ * `stayfresh/testing`: a backend to test against. It needs `hono` and `jose` beside it. The MSW handlers over
+ * it are an entry of their own, `stayfresh/testing/msw`, so that nobody needs MSW who does not use it.
  */
 
 export { createBackend } from './backend.ts'

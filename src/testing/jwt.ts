@@ -3,18 +3,10 @@
  * Flask-JWT-Extended's decoder on top of it (sections 4 and 5). The signature is `signer.ts`.
  */
 
-import { asciiJson, asciiToBase64url, fromBase64url, isRecord, parseJson } from './encoding.ts'
-import { Refusal } from './refusal.ts'
+import * as base64url from 'jose/base64url'
+import { isRecord, parseJson } from './encoding.ts'
+import { invalid, Refusal } from './refusal.ts'
 import type { Claims } from './types.ts'
-
-/** A token taken apart; nothing about it is verified. */
-export interface Jwt {
-  readonly header: Claims
-  readonly claims: Claims
-  /** What the signature is over. */
-  readonly input: string
-  readonly signature: string
-}
 
 /** What the claims are held against. */
 export interface ClaimChecks {
@@ -31,29 +23,24 @@ export interface ClaimChecks {
   readonly expiredEarly: boolean
 }
 
-const algorithm = 'HS256'
+/** The only one that is let in. */
+export const algorithm = 'HS256'
 // What Python's parser says of text that does not begin like JSON. Its other texts are not worth imitating.
 const parserText = 'Expecting value: line 1 column 1 (char 0)'
 
-/** `header.payload` of a token to be signed. */
-export function encodeJwt(payload: unknown, header: Claims = { alg: algorithm, typ: 'JWT' }): string {
-  return `${asciiToBase64url(asciiJson(header))}.${asciiToBase64url(asciiJson(payload))}`
-}
-
-/** Takes a token apart. Throws a {@link Refusal} if it is malformed or its algorithm is not allowed. */
-export function parseJwt(token: string): Jwt {
+/** The claims of a token. Throws a {@link Refusal} if it is malformed or its algorithm is not allowed. */
+export function parseJwt(token: string): Claims {
   const first = token.indexOf('.')
   const last = token.lastIndexOf('.')
   if (first === last) throw invalid('Not enough segments')
-  const header = segment(token.slice(0, first), 'header')
-  const headerObject = jsonObject(header, 'header')
+  const header = jsonObject(segment(token.slice(0, first), 'header'), 'header')
   const payload = segment(token.slice(first + 1, last), 'payload')
   segment(token.slice(last + 1), 'crypto')
   // The library reads the payload without verification first, to look up the key: hence before the algorithm.
   const claims = jsonObject(payload, 'payload')
-  if (!('alg' in headerObject)) throw invalid('Algorithm not specified')
-  if (headerObject.alg !== algorithm) throw invalid('The specified alg value is not allowed')
-  return { header: headerObject, claims, input: token.slice(0, last), signature: token.slice(last + 1) }
+  if (!('alg' in header)) throw invalid('Algorithm not specified')
+  if (header.alg !== algorithm) throw invalid('The specified alg value is not allowed')
+  return claims
 }
 
 /**
@@ -111,15 +98,23 @@ export function isRefresh(claims: Claims): boolean {
   return claims.type === 'refresh'
 }
 
-/** A refusal because of the token itself. */
-export function invalid(text: string): Refusal {
-  return new Refusal('invalid', text)
-}
-
 function segment(text: string, name: string): Uint8Array {
   const bytes = fromBase64url(text)
   if (!bytes) throw invalid(`Invalid ${name} padding`)
   return bytes
+}
+
+/**
+ * Bytes of unpadded base64url, `undefined` if it is none. There is one spelling for each: bits to spare in the
+ * last character have to be zero, as in recent versions of PyJWT, else two signatures would both pass for one.
+ */
+function fromBase64url(text: string): Uint8Array | undefined {
+  try {
+    const bytes = base64url.decode(text)
+    return base64url.encode(bytes) === text ? bytes : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function jsonObject(bytes: Uint8Array, name: string): Claims {

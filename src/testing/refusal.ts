@@ -13,6 +13,11 @@ export class Refusal extends Error {
   }
 }
 
+/** A refusal because of the token itself. */
+export function invalid(text: string): Refusal {
+  return new Refusal('invalid', text)
+}
+
 const statuses: Record<RefusalReason, number> = {
   missing: 401,
   csrf: 401,

@@ -1,7 +1,9 @@
-/** The routes (sections 9 and 11) and what Flask does around them: methods, HEAD, OPTIONS, 404 and 405. */
+/** The application: its routes (sections 9 and 11) on Hono, with Flask's answers where none of them fits. */
 
+import { Hono } from 'hono'
+import { encodeBase64 } from 'hono/utils/encode'
 import { clearingCookies, tokenCookies } from './cookies.ts'
-import { checksum, decodeText, isRecord, parseJson, toBase64 } from './encoding.ts'
+import { checksum, decodeText, isRecord, parseJson } from './encoding.ts'
 import { findToken, isJson } from './find.ts'
 import { admit, present, verify } from './guard.ts'
 import { isRefresh } from './jwt.ts'
@@ -9,60 +11,35 @@ import { errorPage, html, json, Refusal, refusalResponse } from './refusal.ts'
 import { type Call, mint, mintLogin } from './server.ts'
 import type { BackendSettings, Claims, IssuedToken, RouteName } from './types.ts'
 
-interface Route {
-  readonly methods: readonly string[] | ((settings: BackendSettings) => readonly string[])
-  /** Only in the tutorial's dialect. */
-  readonly tutorial?: boolean
-  run(call: Call): Response | Promise<Response>
-}
+/**
+ * One application for all backends, because making one takes longer than all else that a backend needs. Every
+ * request brings its own backend along, as `c.env`, and the route it was found to be for when it arrived.
+ */
+const app = new Hono<{ Bindings: Call }>({ getPath: (_, { env } = {}) => `/${env?.entry.route}` })
 
-const anyMethod = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+// Not `app.all`, which would take OPTIONS as well.
+const everyMethod = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 
-const routes: Record<Exclude<RouteName, 'unknown'>, Route> = {
-  login: { methods: ['POST'], run: login },
-  'fresh-login': { methods: ['POST'], run: freshLogin },
-  refresh: { methods: ['POST'], run: refresh },
-  logout: {
-    methods: (settings) =>
-      settings.dialect === 'tutorial' || inCookies(settings) ? ['DELETE', 'POST'] : ['DELETE'],
-    run: (call) => (call.request.method === 'DELETE' ? revokeToken(call) : logout(call)),
-  },
-  protected: {
-    methods: anyMethod,
-    run: async (call) => echo(call, admit(call, await present(call, 'access'), { type: 'access' })),
-  },
-  fresh: {
-    methods: anyMethod,
-    run: async (call) =>
-      echo(call, admit(call, await present(call, 'access'), { type: 'access', fresh: true })),
-  },
-  optional: { methods: anyMethod, run: optional },
-  upload: { methods: ['POST', 'PUT'], run: upload },
-  whoami: { methods: ['GET'], run: whoami },
-  validated: { methods: ['POST'], run: validated },
-  redirect: { methods: anyMethod, run: redirect },
-  register: { methods: ['POST'], tutorial: true, run: register },
-  admin: { methods: anyMethod, tutorial: true, run: admin },
-}
+app.post('/login', (c) => login(c.env))
+app.post('/fresh-login', (c) => freshLogin(c.env))
+app.post('/refresh', (c) => refresh(c.env))
+app.delete('/logout', (c) => revokeToken(c.env))
+app.post('/logout', (c) => (hasPostLogout(c.env.settings) ? logout(c.env) : c.notFound()))
+app.on(everyMethod, '/protected', async ({ env: call }) =>
+  echo(call, admit(call, await present(call, 'access'), { type: 'access' })),
+)
+app.on(everyMethod, '/fresh', async ({ env: call }) =>
+  echo(call, admit(call, await present(call, 'access'), { type: 'access', fresh: true })),
+)
+app.on(everyMethod, '/optional', (c) => optional(c.env))
+app.on(['POST', 'PUT'], '/upload', (c) => upload(c.env))
+app.get('/whoami', (c) => whoami(c.env))
+app.post('/validated', (c) => validated(c.env))
+app.on(everyMethod, '/redirect', (c) => redirect(c.env))
+app.post('/register', (c) => register(c.env))
+app.on(everyMethod, '/admin', (c) => admin(c.env))
 
-/** The route at a path; `prefix` begins and ends with a slash. */
-export function routeAt(pathname: string, prefix: string, settings: BackendSettings): RouteName {
-  const name = pathname.startsWith(prefix) ? pathname.slice(prefix.length) : ''
-  if (!Object.hasOwn(routes, name)) return 'unknown'
-  const known = name as Exclude<RouteName, 'unknown'>
-  return routes[known].tutorial && settings.dialect !== 'tutorial' ? 'unknown' : known
-}
-
-/** Serves a request: never throws a {@link Refusal}, but answers it. */
-export async function serve(call: Call): Promise<Response> {
-  const response = await dispatch(call)
-  if (call.settings.implicitRefresh !== undefined) await refreshImplicitly(call, response)
-  if (call.request.method !== 'HEAD') return response
-  return new Response(null, { status: response.status, headers: response.headers })
-}
-
-async function dispatch(call: Call): Promise<Response> {
-  const { settings, request, entry } = call
+app.notFound(({ env: { entry, request, settings } }) => {
   if (entry.route === 'unknown') {
     return errorPage(
       404,
@@ -70,22 +47,37 @@ async function dispatch(call: Call): Promise<Response> {
       'The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.',
     )
   }
-  const route = routes[entry.route]
-  const methods = typeof route.methods === 'function' ? route.methods(settings) : route.methods
-  const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS']
-  const headers = { Allow: allow.join(', ') }
-  if (!allow.includes(request.method)) {
-    return errorPage(405, 'Method Not Allowed', 'The method is not allowed for the requested URL.', headers)
-  }
+  const methods = app.routes.filter(({ path }) => path === `/${entry.route}`).map(({ method }) => method)
+  const allowed = methods.filter(
+    (method) => method !== 'POST' || entry.route !== 'logout' || hasPostLogout(settings),
+  )
+  const headers = { Allow: [...allowed, ...(allowed.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ') }
   if (request.method === 'OPTIONS') return html(200, '', headers)
-  try {
-    return await route.run(call)
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error
-    entry.error = error.reason
-    entry.detail = error.message
-    return refusalResponse(error, settings)
-  }
+  return errorPage(405, 'Method Not Allowed', 'The method is not allowed for the requested URL.', headers)
+})
+
+app.onError((error, { env: { entry, settings } }) => {
+  if (!(error instanceof Refusal)) throw error
+  entry.error = error.reason
+  entry.detail = error.message
+  return refusalResponse(error, settings)
+})
+
+const paths: ReadonlySet<string> = new Set(app.routes.map(({ path }) => path))
+const onlyTutorial: ReadonlySet<string> = new Set<RouteName>(['register', 'admin'])
+
+/** The route at a path; `root` begins and ends with a slash. */
+export function routeAt(pathname: string, root: string, settings: BackendSettings): RouteName {
+  const name = pathname.startsWith(root) ? pathname.slice(root.length) : ''
+  const known = paths.has(`/${name}`) && (settings.dialect === 'tutorial' || !onlyTutorial.has(name))
+  return known ? (name as RouteName) : 'unknown'
+}
+
+/** Serves a request: never throws a {@link Refusal}, but answers it. */
+export async function serve(call: Call): Promise<Response> {
+  const response = await app.fetch(call.request, call)
+  if (call.settings.implicitRefresh !== undefined) await refreshImplicitly(call, response)
+  return response
 }
 
 async function login(call: Call): Promise<Response> {
@@ -207,7 +199,7 @@ function echo(call: Call, claims: Claims | undefined): Response {
     method: request.method,
     content_type: type,
     body: decodeText(body),
-    base64: toBase64(body),
+    base64: encodeBase64(body.buffer),
   })
 }
 
@@ -285,6 +277,10 @@ function delivery({ deliver, locations }: BackendSettings): 'body' | 'cookies' |
 
 function inCookies(settings: BackendSettings): boolean {
   return delivery(settings) !== 'body'
+}
+
+function hasPostLogout(settings: BackendSettings): boolean {
+  return settings.dialect === 'tutorial' || inCookies(settings)
 }
 
 /** An error as flask-smorest writes it. */

@@ -1,7 +1,6 @@
 /** What the routes work with: the server behind them and the request before them. */
 
 import type { Draft } from './journal.ts'
-import { encodeJwt } from './jwt.ts'
 import type { Ledger } from './ledger.ts'
 import type { Signer } from './signer.ts'
 import type { BackendSettings, Claims, IssuedToken, TokenKind, User } from './types.ts'
@@ -18,7 +17,7 @@ export interface Server {
   uuid(): string
 }
 
-/** One request being served. */
+/** One request being served: what Hono hands to the routes as `c.env`. */
 export interface Call {
   readonly server: Server
   readonly settings: BackendSettings
@@ -60,9 +59,8 @@ export async function mint(server: Server, order: Mint): Promise<IssuedToken> {
     ...user?.claims,
     ...(order.kind === 'refresh' && user?.refreshClaims),
   }
-  const input = encodeJwt(claims)
   const token: IssuedToken = {
-    token: `${input}.${await server.signer.sign(input)}`,
+    token: await server.signer.sign(claims),
     kind: order.kind,
     jti: String(claims.jti),
     sub: String(claims.sub),

@@ -19,7 +19,7 @@ export type Dialect = 'default' | 'tutorial'
  */
 export type RefreshMode = 'reusable' | 'single-use' | 'rotating' | 'rotating-reuse-detection'
 
-/** Where the server looks for a token (JWT_TOKEN_LOCATION). */
+/** Where the server looks for a token (JWT_TOKEN_LOCATION); `json` is a member of the body. */
 export type TokenLocation = 'headers' | 'cookies' | 'query_string' | 'json'
 
 /** The two sorts of token. */
@@ -42,7 +42,7 @@ export type RouteName =
   | 'admin'
   | 'unknown'
 
-/** The claims of a token, as parsed. */
+/** The claims of a token, as parsed: `exp`, `iat` and `nbf` are in seconds since 1970. */
 export type Claims = Record<string, unknown>
 
 /**
@@ -62,8 +62,16 @@ export type RefusalReason =
   | 'claims'
   | 'user'
 
-/** Somebody who can log in. A bare string is a password. */
+/**
+ * Somebody who can log in.
+ *
+ * @example
+ * ```ts
+ * createBackend({ dialect: 'tutorial', users: { root: { password: 'x', sub: '1', claims: { is_admin: true } } } })
+ * ```
+ */
 export interface User {
+  /** In clear, compared as it is. */
   readonly password: string
   /** The identity in the tokens. Default: the user name. */
   readonly sub?: string
@@ -101,9 +109,18 @@ export interface CookieSettings {
   persistent: boolean
 }
 
-/** Milliseconds before the server takes the request up, and after it did so before the answer arrives. */
+/**
+ * How long a request is under way, in milliseconds.
+ *
+ * @example A refresh that the server has done 50 ms before its caller hears of it:
+ * ```ts
+ * backend.settings.latency = { refresh: { before: 10, after: 50 } }
+ * ```
+ */
 export interface Latency {
+  /** Until the server takes the request up. Default 0. */
   readonly before?: number
+  /** From then until the answer arrives. Default 0. */
   readonly after?: number
 }
 
@@ -194,14 +211,14 @@ export interface BackendOptions extends Partial<Omit<BackendSettings, 'cookies'>
   /** How `latency` is waited for. Default: `setTimeout`. */
   readonly sleep?: (milliseconds: number) => Promise<unknown>
   /**
-   * `webcrypto`: real HS256. `fast`: a checksum instead of a signature, worked out at once.
+   * `webcrypto`: real HS256, by jose. `fast`: a checksum instead of a signature, worked out at once.
    *
    * WebCrypto answers from a thread pool, which no virtual clock can see. With `fast` every answer settles
    * in microtasks alone (unless `latency` or a fault asks otherwise, or the body is a `Blob`), and a
    * simulation stays deterministic. Default `webcrypto`.
    */
   readonly signer?: 'webcrypto' | 'fast'
-  /** The signing key. Default: a fixed one, the same for every backend. */
+  /** The signing key, not empty; HS256 asks for 32 bytes. Default: a fixed one, the same for every backend. */
   readonly secret?: string
   /** Where ids (`jti`, `csrf`, families) come from. Default `crypto.randomUUID`. */
   readonly uuid?: () => string
@@ -212,7 +229,9 @@ export interface IssuedToken {
   /** The token itself. */
   readonly token: string
   readonly kind: TokenKind
+  /** Its own id. */
   readonly jti: string
+  /** Whose it is; a claim that is no string is written out as one. */
   readonly sub: string
   /** The id of the login chain it belongs to. */
   readonly family: string
@@ -230,7 +249,9 @@ export interface IssuedToken {
 
 /** A login and all that was exchanged for it: what other servers call a session. */
 export interface Family {
+  /** To be given to `sessionAlive` and `revoke`. */
   readonly id: string
+  /** Whose it is. */
   readonly sub: string
   /** When it began, in milliseconds of the server's clock. */
   readonly startedAt: number
@@ -238,6 +259,7 @@ export interface Family {
   readonly generation: number
   /** Why all of it is refused: `revoked` by the test's hand, `reuse` because a spent refresh token came back. */
   readonly ended: 'revoked' | 'reuse' | undefined
+  /** All that was given out in it, oldest first. */
   readonly tokens: readonly IssuedToken[]
 }
 
@@ -261,7 +283,9 @@ export interface LogEntry {
   readonly time: number
   readonly method: string
   readonly url: string
+  /** The path of `url`, prefix and all, without the query. */
   readonly path: string
+  /** Told by the path alone, whatever the method. */
   readonly route: RouteName
   /** The headers, names in lower case. */
   readonly headers: Readonly<Record<string, string>>
@@ -312,6 +336,7 @@ export type Fault =
 /** An answer that takes the place of the server's own. */
 export interface FaultAnswer {
   readonly status: number
+  /** Besides `Content-Type`, which they may override. Default: none. */
   readonly headers?: Readonly<Record<string, string>>
   /** An object is sent as JSON, a string as HTML unless `headers` say otherwise. Default: empty. */
   readonly body?: string | object
@@ -319,7 +344,14 @@ export interface FaultAnswer {
   readonly process?: boolean
 }
 
-/** Which requests a fault strikes. */
+/**
+ * Which requests a fault strikes.
+ *
+ * @example Every upload with a token of the login, none with a token that was refreshed:
+ * ```ts
+ * backend.fault('upload', 'drop', { times: Infinity, when: ({ token }) => token?.generation === 0 })
+ * ```
+ */
 export interface FaultOptions {
   /** How many. Default 1; `Infinity` until it is removed. */
   readonly times?: number
@@ -391,7 +423,13 @@ export interface Backend {
    * Signs any payload with the server's key, to present what the server itself would never issue. Such a
    * token is accepted if it passes the checks, but is unknown to `issued`, `isHonoured` and the log.
    *
-   * @param header Default `{"alg":"HS256","typ":"JWT"}`.
+   * @param header Default `{"alg":"HS256","typ":"JWT"}`. Under another `alg` the signature fits nothing: such
+   * a token is refused before anybody looks at it.
+   *
+   * @example
+   * ```ts
+   * const stale = await backend.sign({ sub: 'alice', exp: 1 })
+   * ```
    */
   sign(payload: unknown, header?: Claims): Promise<string>
   /** From now on every access token issued so far counts as expired, its `exp` notwithstanding. */

@@ -1,0 +1,385 @@
+/**
+ * The invariants of the design, judged from outside: by what the server logged and issued, by what left and reached
+ * each context, and by what its application was told. None of them asks the client's rooms.
+ */
+import { isAuthError } from '../../src/errors.ts'
+import type { IssuedToken } from '../../src/testing/index.ts'
+import { BODY, type Call, REAUTH_TIMEOUT, REFRESH_AHEAD, REFRESH_TIMEOUT, type Run } from './record.ts'
+import type { Send } from './world.ts'
+
+export function judge(run: Run): void {
+  const facts = gather(run)
+  for (const [number, check] of CHECKS) {
+    for (const broken of check(run, facts)) throw new Error(`Invariant ${number} is broken: ${broken}`)
+  }
+}
+
+interface Facts {
+  readonly issued: Map<string, IssuedToken>
+  /** Which session a token belongs to, where the store has held it. */
+  readonly sessionOf: Map<string, string>
+  readonly exchanges: Send[]
+  /** Nothing but requests, time, and one session: what must then work, works. */
+  readonly calm: boolean
+}
+
+function gather({ world, program, deeds }: Run): Facts {
+  const issued = new Map(world.backend.issued.map((token) => [token.token, token]))
+  const sessionOf = new Map<string, string>()
+  for (const record of world.records) {
+    if ('ended' in record) continue
+    for (const token of [record.access?.token, record.fresh?.token, record.refreshToken]) {
+      if (token && !sessionOf.has(token)) sessionOf.set(token, record.id)
+    }
+  }
+  const exchanges = world.sends.filter(({ route }) => route === 'refresh')
+  const rough = new Set([
+    'revoke',
+    'fault',
+    'fault elsewhere',
+    'freeze',
+    'die',
+    'store fault',
+    'data lost',
+    'jump',
+    'dispose',
+    'listen',
+    'logout',
+    'login',
+    'flow',
+    'setTokens',
+    'reauthenticate',
+  ])
+  const ops = program.ops.filter(({ op }) => op !== 'time' && op !== 'steps')
+  const logins = deeds.filter(({ op }) => op === 'login').length
+  const early = ops.filter(({ op }) => op === 'expire early').length
+  const calm =
+    logins <= 1 && early <= 1 && ops.every((op, i) => !rough.has(op.op) || (i === 0 && op.op === 'login'))
+  return { issued, sessionOf, exchanges, calm }
+}
+
+type Check = (run: Run, facts: Facts) => Iterable<string>
+
+const CHECKS: [number | string, Check][] = [
+  ['1 and 3 (an exchange per version; a replaced or refused token is never sent again)', spending],
+  ['2 (nothing is refreshed without need)', needless],
+  ['4 (only a definite refusal ends a session)', endings],
+  ['5 (what the user ended stays ended)', ended],
+  ['6 (a request goes out as who made it)', sameUser],
+  ['7 (two sends at the most, and one after a login)', sends],
+  ['8 (tokens go home only)', home],
+  ['9 (an abort frees its caller at once)', aborts],
+  ['10 (nothing waits without bound)', bounds],
+  ['11 (a valid token never waits, and freshness is not spent)', valid],
+  ['13 (no refresh loop)', loops],
+  ['14 (a body is replayed byte for byte or not at all)', bodies],
+  ['of calm (with nothing in the way every call is answered)', calm],
+  ['of manners (events, errors, nothing uncaught)', manners],
+]
+
+/** Whether the outcome of an exchange is one that all contexts could have come to know. */
+function outcome(send: Send, run: Run): 'known' | 'unprocessed' | 'unknown' {
+  const { known, context } = send
+  if (!known) return 'unknown'
+  if (known.status === 429 || known.status === 503) return 'unprocessed'
+  if (known.status !== 200 && known.status !== 401) return 'unknown'
+  // The sender was hindered before it could write down what it had got.
+  const hindered = context.hinderedAt >= send.at || context.dead
+  const answer = run.world.backend.log.find(
+    (entry) => entry.route === 'refresh' && entry.tokens[0]?.token === send.token,
+  )
+  if (known.status === 200 && answer?.fault) return 'unknown'
+  return hindered ? 'unknown' : 'known'
+}
+
+function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
+  const byToken = new Map<string, Send[]>()
+  for (const send of exchanges)
+    byToken.set(send.token ?? '', [...(byToken.get(send.token ?? '') ?? []), send])
+  const reusable = run.program.world.refresh === 'reusable' || run.program.world.refresh === 'single-use'
+  for (const [token, all] of byToken) {
+    for (let i = 1; i < all.length; i++) {
+      const [before, after] = [all[i - 1] as Send, all[i] as Send]
+      const name = issued.get(token)?.jti
+      const jumped = [before, after].some(({ context }) => context.jumped)
+      const over = before.known && before.known.seq < after.seq
+      const ranOut = after.at >= before.at + REFRESH_TIMEOUT || jumped
+      if (!over && !ranOut) yield `${name} is exchanged twice at once (#${before.seq}, #${after.seq})`
+      if (!over || !before.known) continue
+      const how = outcome(before, run)
+      if (how !== 'known') continue
+      if (before.known.status === 401)
+        yield `${name} is sent again after it was refused (#${before.seq}, #${after.seq})`
+      else if (!reusable) yield `${name} is sent again after it was replaced (#${before.seq}, #${after.seq})`
+    }
+  }
+  if (run.world.backend.reuseDetected > 0) {
+    const excused = exchanges.some((send) => outcome(send, run) === 'unknown')
+    if (!excused) yield 'the server detected a reuse, and no outcome was unknown'
+  }
+}
+
+/** An exchange needs a reason: a token that has expired, or was turned down, or is due, or somebody who asks. */
+function* needless(run: Run, { exchanges, issued }: Facts): Iterable<string> {
+  const { world, program, calls } = run
+  const rough = program.ops.some(({ op }) =>
+    ['store fault', 'freeze', 'die', 'data lost', 'jump', 'setTokens', 'fault elsewhere'].includes(op),
+  )
+  if (rough || program.world.store !== 'memory') return
+  for (const send of exchanges) {
+    const record = world.records
+      .filter((one) => !('ended' in one) && 'refreshToken' in one && one.refreshToken === send.token)
+      .findLast((one) => !('ended' in one) && (one.access?.at ?? 0) <= send.at && one.access)
+    if (!record || 'ended' in record || !record.access) continue
+    const access = issued.get(record.access.token)
+    if (!access?.exp) continue
+    const asked = calls.some(
+      (one) =>
+        ['refresh', 'getAccessToken'].includes(one.op) &&
+        one.at <= send.at &&
+        (one.settledAt ?? Infinity) >= send.at,
+    )
+    const ends = access.exp * 1000 - 1000
+    const due = record.due !== undefined ? access.iat * 1000 + record.due - 1000 : ends - REFRESH_AHEAD - 1000
+    const turnedDown = world.backend.log.some(
+      (entry) => entry.tokens[0]?.token === record.access?.token && (entry.status ?? 0) >= 400,
+    )
+    if (!asked && !turnedDown && send.at < Math.min(due, ends)) {
+      yield `#${send.seq} refreshes ${access.jti}, which is good for ${ends - send.at} ms more`
+    }
+  }
+}
+
+function* endings({ world }: Run): Iterable<string> {
+  for (const context of world.contexts) {
+    for (const told of context.told) {
+      if (told.type !== 'loggedOut' || told.origin !== 'this context') continue
+      if (told.reason === 'session_expired' && told.honoured.length) {
+        yield `${context.name} lost a session of which the server honours ${told.honoured.length} tokens`
+      }
+    }
+  }
+}
+
+function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
+  const { world, deeds, auths, disposed } = run
+  for (const logout of deeds) {
+    if (logout.op !== 'logout' || !logout.session) continue
+    for (const send of world.sends) {
+      if (send.seq <= logout.seq || send.context !== logout.context || !send.token) continue
+      if (sessionOf.get(send.token) === logout.session && send.route !== 'logout') {
+        yield `#${send.seq} attaches a token of a session that was logged out by ${logout.context.name}`
+      }
+    }
+    for (const [context, auth] of auths) {
+      // Without watching a context learns of it when it next asks the store.
+      const blind =
+        (run.program.world.store === 'polled' || logout.context.dead) && context !== logout.context
+      if (context.dead || disposed.has(context) || blind) continue
+      if (auth.session?.id === logout.session)
+        yield `${context.name} still holds a session that was logged out`
+    }
+    for (const told of logout.context.told) {
+      if (told.seq > logout.seq && told.session?.id === logout.session && told.type !== 'loggedOut') {
+        yield `${told.type} is announced of a session that was logged out`
+      }
+    }
+  }
+  // Of logins and logouts the last called wins.
+  const last = deeds
+    .filter(({ op, made }) => op === 'logout' || (op === 'login' && made))
+    .findLast((deed) => deed.op === 'login' || deed.session !== undefined)
+  const pendingLogin = deeds.some(({ op, made, failed }) => op === 'login' && !made && !failed)
+  if (!last || pendingLogin) return
+  const lastByContext = last.context
+  if (lastByContext.dead || disposed.has(lastByContext)) return
+  const session = auths.get(lastByContext)?.session
+  if (last.op === 'logout') {
+    for (const [context, auth] of auths) {
+      const blind = (run.program.world.store === 'polled' || lastByContext.dead) && context !== lastByContext
+      if (context.dead || disposed.has(context) || !auth.session || blind) continue
+      const madeBy = deeds.find(({ made }) => made === auth.session?.id)
+      if (!madeBy || madeBy.seq < last.seq)
+        yield `${context.name} is signed in after the logout of ${lastByContext.name}`
+    }
+  } else if (session === null) {
+    const told = lastByContext.told.findLast(({ type }) => type === 'loggedOut')
+    if (!told) yield `${lastByContext.name} is signed out, and nobody was told why`
+  }
+}
+
+function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
+  for (const send of run.world.sends) {
+    if (!send.call || !send.token) continue
+    const call = run.calls[send.call - 1] as Call
+    const sub = issued.get(send.token)?.sub
+    if (call.user === null) yield `call ${call.id} was made with nobody signed in, and goes out as ${sub}`
+    else if (call.user?.subject !== undefined && call.user.subject !== sub) {
+      yield `call ${call.id} was made by ${call.user.subject}, and goes out as ${sub}`
+    }
+  }
+  for (const call of run.calls) {
+    if (!call.user || call.auth === false || call.auth === 'optional' || call.op === 'foreign') continue
+    const anonymous = run.world.sends.find((send) => send.call === call.id && !send.token)
+    if (anonymous) yield `call ${call.id} was made by ${call.user.subject}, and goes out as nobody`
+  }
+}
+
+function* sends(run: Run): Iterable<string> {
+  for (const call of run.calls) {
+    const count = run.world.sends.filter((send) => send.call === call.id).length
+    const helped = run.deeds.some(
+      (deed) => deed.op !== 'logout' && deed.made && (deed.doneSeq ?? 0) > call.seq,
+    )
+    if (count > (helped ? 3 : 2)) yield `call ${call.id} went out ${count} times`
+    if (count > 1 && (!call.replay || call.body === 'stream') && call.op !== 'refresh') {
+      yield `call ${call.id} must not be replayed, and went out ${count} times`
+    }
+  }
+}
+
+function* home({ world }: Run): Iterable<string> {
+  for (const send of world.sends) {
+    const url = new URL(send.url)
+    if (url.origin !== 'https://api.test' && send.token) yield `#${send.seq} takes a token to ${url.origin}`
+    if (url.search) yield `#${send.seq} has a query`
+    const refresh = world.backend.issued.some(({ token, kind }) => token === send.token && kind === 'refresh')
+    if (refresh && send.route !== 'refresh' && send.route !== 'logout')
+      yield `#${send.seq} takes the refresh token to ${send.route}`
+  }
+}
+
+function* aborts({ calls }: Run): Iterable<string> {
+  for (const call of calls) {
+    if (!call.aborted) continue
+    if (!call.aborted.promptly) yield `call ${call.id} was aborted and is still held`
+    if (call.result && 'error' in call.result && !/Abort/.test(call.result.error) && !call.result.code) {
+      yield `call ${call.id} was aborted and failed with ${call.result.error}`
+    }
+  }
+}
+
+function* bounds({ calls, deeds, world, disposed }: Run): Iterable<string> {
+  for (const call of calls) {
+    if (call.context.dead || call.result) continue
+    // What the server itself never answers is the caller's own to bound.
+    const hangs = world.sends.some((send) => send.call === call.id && !send.known)
+    if (!hangs) yield `call ${call.id} (${call.op}) was never settled`
+  }
+  for (const deed of deeds) {
+    if (deed.context.dead || disposed.has(deed.context) || deed.made || deed.failed) continue
+    yield `${deed.op} of ${deed.context.name} was never settled`
+  }
+  for (const call of calls) {
+    if (call.settledAt === undefined || call.context.hinderedAt >= call.at) continue
+    const took = call.settledAt - call.at
+    if (took > REAUTH_TIMEOUT * 2 + REFRESH_TIMEOUT * 8 + 20_000) yield `call ${call.id} took ${took} ms`
+  }
+}
+
+function* valid(run: Run, { issued }: Facts): Iterable<string> {
+  for (const call of run.calls) {
+    if (['refresh', 'getAccessToken', 'foreign'].includes(call.op) || call.auth === 'fresh' || !call.hadValid)
+      continue
+    const first = run.world.sends.find((send) => send.call === call.id)
+    // A token that was turned down looks valid to the application, and a stream waits for the better one.
+    const turnedDown =
+      run.calls.some((other) => other.rejected && other.seq < call.seq) ||
+      run.world.backend.log.some(
+        (entry) => (entry.status ?? 0) >= 400 && entry.time <= call.at && entry.tokens.length,
+      )
+    if (!call.sentInTick && call.body !== 'stream' && !turnedDown)
+      yield `call ${call.id} had a valid token and did not go out at once`
+    if (
+      call.hadFresh &&
+      first &&
+      first.at === call.at &&
+      first.token &&
+      issued.get(first.token)?.fresh === false
+    ) {
+      yield `call ${call.id} had a fresh token and went out with another`
+    }
+  }
+}
+
+function* loops(run: Run, { exchanges, sessionOf }: Facts): Iterable<string> {
+  const bySession = new Map<string, number[]>()
+  for (const send of exchanges) {
+    const id = sessionOf.get(send.token ?? '')
+    // Retries inside an exchange are one exchange.
+    if (id && outcome(send, run) === 'known') bySession.set(id, [...(bySession.get(id) ?? []), send.at])
+  }
+  const life = run.program.world.accessLifetime - 1_000
+  for (const [id, times] of bySession) {
+    for (let i = 0; i + 6 < times.length; i++) {
+      const span = (times[i + 6] as number) - (times[i] as number)
+      if (span < Math.min(30_000, life / 2)) yield `7 exchanges of ${id} within ${span} ms`
+    }
+  }
+}
+
+function* bodies(run: Run): Iterable<string> {
+  const got = new Map<number, Set<string>>()
+  for (const entry of run.world.backend.log) {
+    const id = Number(entry.headers['x-call'])
+    const call = run.calls[id - 1]
+    if (!id || call?.op !== 'post' || entry.body === undefined) continue
+    const seen = got.get(id) ?? new Set()
+    got.set(id, seen.add(`${entry.headers['content-type']}\n${entry.body}`))
+    if (seen.size > 1) yield `call ${id} sent different bodies`
+    const plain = ['text', 'bytes', 'blob', 'request', 'stream'].includes(call.body)
+    if (plain && entry.body !== BODY) yield `call ${id} sent ${JSON.stringify(entry.body)}`
+  }
+}
+
+function* calm(run: Run, facts: Facts): Iterable<string> {
+  if (!facts.calm || run.program.world.refresh === 'single-use') return
+  for (const call of run.calls) {
+    if (
+      !call.user ||
+      call.aborted ||
+      !call.result ||
+      ['fresh', 'foreign', 'getAccessToken'].includes(call.op)
+    )
+      continue
+    if (call.auth === false || call.auth === 'fresh' || call.body === 'stream' || !call.replay) continue
+    const good = 'status' in call.result && call.result.status === 200
+    if (!good) yield `call ${call.id} (${call.op}) came to ${JSON.stringify(call.result)}`
+  }
+}
+
+const CODES = new Set(['refresh_unavailable', 'session_changed', 'disposed'])
+
+function* manners(run: Run): Iterable<string> {
+  const { uncaught, calls, world } = run
+  for (const error of uncaught) {
+    if (!/listener’s own/.test(String(error))) yield `uncaught: ${String(error)} ${(error as Error).stack}`
+  }
+  for (const call of calls) {
+    if (!call.result || !('error' in call.result)) continue
+    const { code, error } = call.result
+    const network = /fetch failed|Abort/.test(error)
+    if (!network && !CODES.has(code ?? '')) yield `call ${call.id} failed with ${error}`
+  }
+  for (const context of world.contexts) {
+    let signedIn: string | undefined
+    for (const told of context.told) {
+      if (told.type === 'loggedIn') signedIn = told.session?.id
+      if (
+        told.type === 'loggedOut' &&
+        signedIn === undefined &&
+        told.origin === 'this context' &&
+        told.reason !== 'logout'
+      ) {
+      }
+    }
+    const versions = new Map<string, number>()
+    for (const { type, session } of context.told) {
+      if (!session || type === 'reauthRequired') continue
+      if (session.version <= (versions.get(session.id) ?? 0))
+        yield `${context.name} was told of ${session.id} v${session.version} twice`
+      versions.set(session.id, session.version)
+    }
+  }
+  void isAuthError
+}

@@ -1,0 +1,273 @@
+/** The language of the random programs: what they are made of, how one is drawn, and how it reads when it fails. */
+import fc from 'fast-check'
+import type { RefreshMode } from '../../src/testing/index.ts'
+import type { StoreFault, WorldOptions } from './world.ts'
+
+export type User = 'alice' | 'bob'
+
+export type BodyKind = 'none' | 'text' | 'bytes' | 'form' | 'params' | 'blob' | 'request' | 'stream'
+
+export type RefreshFault =
+  | '503'
+  | '429'
+  | '429 long'
+  | '500'
+  | 'drop'
+  | 'drop-after'
+  | 'hang'
+  | 'hang-after'
+  | 'not-json'
+  | 'stall-body'
+  | 'redirect'
+  | '403'
+
+/** What a context's application does when it is asked for the password. */
+export type Manner =
+  | 'nobody'
+  | 'dismisses'
+  | 'proves'
+  | 'proves as another'
+  | 'signs in anew'
+  | 'never answers'
+
+export type ListenerKind = 'throws' | 'hangs' | 'rejects' | 'calls' | 'refreshes' | 'logs out'
+
+export type Op =
+  | {
+      op: 'get'
+      context: number
+      auth: undefined | 'optional' | 'fresh' | false
+      abortAfter: number | undefined
+    }
+  | { op: 'post'; context: number; body: BodyKind; replay: boolean }
+  | { op: 'fresh'; context: number; method: 'GET' | 'POST' }
+  | { op: 'slow'; context: number }
+  | { op: 'foreign'; context: number }
+  | { op: 'burst'; context: number; size: number }
+  | { op: 'login'; context: number; user: User; right: boolean }
+  | { op: 'flow'; context: number; user: User }
+  | { op: 'reauthenticate'; context: number; user: User }
+  | { op: 'logout'; context: number }
+  | { op: 'setTokens'; context: number; user: User }
+  | { op: 'refresh'; context: number }
+  | { op: 'getAccessToken'; context: number; minValidity: number; rejected: boolean }
+  | { op: 'expire early' }
+  | { op: 'revoke'; what: 'access' | 'refresh' | 'all' }
+  | { op: 'fault'; fault: RefreshFault; times: number }
+  | { op: 'fault elsewhere'; route: 'login' | 'logout' | 'protected'; fault: 'drop' | 'drop-after' | '500' }
+  | { op: 'jump'; context: number; by: number }
+  | { op: 'freeze'; context: number }
+  | { op: 'thaw'; context: number }
+  | { op: 'die'; context: number }
+  | { op: 'store fault'; context: number; fault: StoreFault; times: number }
+  | { op: 'data lost' }
+  | { op: 'listen'; context: number; type: string; kind: ListenerKind }
+  | { op: 'dispose'; context: number }
+  | { op: 'time'; ms: number }
+  | { op: 'steps'; count: number }
+
+export interface Program {
+  readonly world: WorldOptions
+  /** One for each context: its wall clock's offset, how its user answers. */
+  readonly contexts: readonly { offset: number; manner: Manner }[]
+  readonly singleUse: boolean
+  readonly ops: readonly Op[]
+}
+
+const context = fc.nat({ max: 2 })
+const user = fc.constantFrom<User>('alice', 'alice', 'bob')
+
+const op: fc.Arbitrary<Op> = fc.oneof(
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      op: fc.constant('get' as const),
+      context,
+      auth: fc.constantFrom(
+        undefined,
+        undefined,
+        undefined,
+        'optional' as const,
+        'fresh' as const,
+        false as const,
+      ),
+      abortAfter: fc.constantFrom(undefined, undefined, undefined, 0, 1, 3),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      op: fc.constant('post' as const),
+      context,
+      body: fc.constantFrom<BodyKind>('none', 'text', 'bytes', 'form', 'params', 'blob', 'request', 'stream'),
+      replay: fc.constantFrom(true, true, true, false),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      op: fc.constant('fresh' as const),
+      context,
+      method: fc.constantFrom('GET', 'POST'),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('slow' as const), context }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('foreign' as const), context }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('burst' as const),
+      context,
+      size: fc.integer({ min: 2, max: 5 }),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      op: fc.constant('login' as const),
+      context,
+      user,
+      right: fc.constantFrom(true, true, false),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('flow' as const), context, user }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('reauthenticate' as const), context, user }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('logout' as const), context }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('setTokens' as const), context, user }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('refresh' as const), context }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('getAccessToken' as const),
+      context,
+      minValidity: fc.constantFrom(0, 0, 5_000, 1_000_000),
+      rejected: fc.boolean(),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('expire early' as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('revoke' as const),
+      what: fc.constantFrom('access' as const, 'refresh' as const, 'all' as const),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      op: fc.constant('fault' as const),
+      fault: fc.constantFrom<RefreshFault>(
+        '503',
+        '429',
+        '429 long',
+        '500',
+        'drop',
+        'drop-after',
+        'hang',
+        'hang-after',
+        'not-json',
+        'stall-body',
+        'redirect',
+        '403',
+      ),
+      times: fc.integer({ min: 1, max: 3 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('fault elsewhere' as const),
+      route: fc.constantFrom('login' as const, 'logout' as const, 'protected' as const),
+      fault: fc.constantFrom('drop' as const, 'drop-after' as const, '500' as const),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('jump' as const),
+      context,
+      by: fc.constantFrom(-3_600_000, -5_000, 5_000, 3_600_000),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('freeze' as const), context }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('thaw' as const), context }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('die' as const), context }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('store fault' as const),
+      context,
+      fault: fc.constantFrom<StoreFault>('fail', 'fail-after', 'hang', 'hang-after'),
+      times: fc.integer({ min: 1, max: 3 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('data lost' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('listen' as const),
+      context,
+      type: fc.constantFrom('tokenRefreshed', 'loggedIn', 'loggedOut', 'refreshFailed', 'reauthRequired'),
+      kind: fc.constantFrom<ListenerKind>('throws', 'hangs', 'rejects', 'calls', 'refreshes', 'logs out'),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('dispose' as const), context }) },
+  {
+    weight: 7,
+    arbitrary: fc.record({
+      op: fc.constant('time' as const),
+      ms: fc.constantFrom(100, 1_000, 5_000, 9_000, 20_000, 40_000, 60_000),
+    }),
+  },
+  {
+    weight: 12,
+    arbitrary: fc.record({ op: fc.constant('steps' as const), count: fc.integer({ min: 1, max: 8 }) }),
+  },
+)
+
+export const program: fc.Arbitrary<Program> = fc.record({
+  world: fc.record({
+    refresh: fc.constantFrom<RefreshMode>('reusable', 'single-use', 'rotating', 'rotating-reuse-detection'),
+    reuseGrace: fc.constantFrom(0, 0, 20_000),
+    accessLifetime: fc.constantFrom(20_000, 60_000, 900_000),
+    store: fc.constantFrom('memory' as const, 'cell' as const, 'cell' as const, 'polled' as const),
+    empty: fc.constantFrom('ended' as const, 'lost' as const),
+  }),
+  contexts: fc.array(
+    fc.record({
+      offset: fc.constantFrom(0, 0, 0, -7_200_000, 7_200_000),
+      manner: fc.constantFrom<Manner>(
+        'nobody',
+        'dismisses',
+        'proves',
+        'proves',
+        'proves as another',
+        'signs in anew',
+        'never answers',
+      ),
+    }),
+    { minLength: 1, maxLength: 3 },
+  ),
+  singleUse: fc.boolean(),
+  ops: fc.array(op, { minLength: 1, maxLength: 24, size: 'max' }),
+})
+
+/** A program as a person reads it. */
+export function describe({ world, contexts, ops }: Program): string {
+  const lines = [
+    `server: ${world.refresh}, grace ${world.reuseGrace} ms, access tokens of ${world.accessLifetime} ms`,
+    `store: ${world.store}, empty means ${world.empty}`,
+    ...contexts.map(
+      ({ offset, manner }, i) => `context ${'abc'[i]}: clock off by ${offset} ms, user ${manner}`,
+    ),
+    ...ops.map((entry, i) => {
+      const { op, context, ...rest } = entry as Op & { context?: number }
+      const who = context === undefined ? '' : `${'abc'[context % contexts.length]} `
+      const how = Object.entries(rest)
+        .filter(([, value]) => value !== undefined)
+        .map(([name, value]) => `${name} ${String(value)}`)
+      return `${String(i + 1).padStart(3)}. ${who}${op}${how.length ? ` (${how.join(', ')})` : ''}`
+    }),
+  ]
+  return lines.join('\n')
+}

@@ -1,0 +1,500 @@
+/** Runs one program in a world of its own, takes down what happened, and has every invariant judged. */
+import type fc from 'fast-check'
+import { createAuthOn } from '../../src/auth.ts'
+import { flaskJwt } from '../../src/backends/flask-jwt.ts'
+import type { Auth, FlowContext } from '../../src/types.ts'
+import { judge } from './invariants.ts'
+import { type BodyKind, describe, type Manner, type Op, type Program, type User } from './program.ts'
+import {
+  BODY,
+  type Call,
+  type Deed,
+  PASSWORDS,
+  REAUTH_TIMEOUT,
+  REFRESH_AHEAD,
+  REFRESH_TIMEOUT,
+  type Run,
+} from './record.ts'
+import { type Context, createWorld, ELSEWHERE, ORIGIN, type World } from './world.ts'
+
+/** Runs `program`; throws a readable error if an invariant is broken. */
+export async function execute(scheduler: fc.Scheduler, program: Program): Promise<Map<string, number>> {
+  const world = createWorld(scheduler, program.world)
+  const run: Run = {
+    program,
+    world,
+    auths: new Map(),
+    calls: [],
+    deeds: [],
+    disposed: new Set(),
+    uncaught: [],
+    reported: [],
+  }
+  const consoleError = console.error
+  console.error = (...given: unknown[]) => void run.reported.push(given)
+  const onUnhandled = (error: unknown): void => void run.uncaught.push(error)
+  process.on('unhandledRejection', onUnhandled)
+  try {
+    program.contexts.forEach(({ offset, manner }) => void addContext(run, offset, manner))
+    await world.run(20)
+    for (const op of program.ops) {
+      world.cover(`op ${op.op}`)
+      await perform(run, op)
+      await world.flush()
+    }
+    await settle(run)
+    judge(run)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new Error(`${message}\n\n${describe(program)}\n\n${diary(run)}`)
+  } finally {
+    process.off('unhandledRejection', onUnhandled)
+    console.error = consoleError
+    world.end()
+  }
+  return world.covered
+}
+
+/** Thaws what is frozen, heals the store, and lets everything come to its end. */
+async function settle({ world }: Run): Promise<void> {
+  for (const context of world.contexts) {
+    context.storeFaults.length = 0
+    if (context.frozen && !context.dead) context.thaw()
+  }
+  await world.flush()
+  await world.drain(REAUTH_TIMEOUT * 3)
+}
+
+function addContext(run: Run, offset: number, manner: Manner): void {
+  const { world } = run
+  const context = world.addContext(offset)
+  const auth = createAuthOn(context.platform, {
+    baseUrl: ORIGIN,
+    backend: flaskJwt({
+      refreshToken:
+        run.program.singleUse && run.program.world.refresh === 'single-use' ? 'single-use' : 'reusable',
+    }),
+    store: world.store(context),
+    fetch: world.fetch(context),
+    refreshAhead: REFRESH_AHEAD,
+    refreshTimeout: REFRESH_TIMEOUT,
+    reauthTimeout: REAUTH_TIMEOUT,
+  })
+  run.auths.set(context, auth as Auth)
+  for (const type of [
+    'loggedIn',
+    'tokenRefreshed',
+    'refreshFailed',
+    'reauthRequired',
+    'loggedOut',
+    'clockSkew',
+    'storeUnavailable',
+  ] as const) {
+    auth.on(type, (event) => {
+      const { reason, origin, session } = event as {
+        reason: string
+        origin: string
+        session?: { id: string; version: number }
+      }
+      world.cover(`event ${type} ${reason}`)
+      const honoured = type === 'loggedOut' ? stillHonoured(run, context) : []
+      context.told.push({ seq: world.seq(), at: world.now(), type, reason, origin, session, honoured })
+    })
+  }
+  auth.on('reauthRequired', (event) => {
+    world.cover(`user ${manner}`)
+    const subject = event.session.subject as User
+    const other: User = subject === 'alice' ? 'bob' : 'alice'
+    const answer = async (): Promise<unknown> => {
+      if (manner === 'never answers') return new Promise(() => {})
+      await takeTime(world, context)
+      if (manner === 'dismisses') throw Object.assign(new Error('dismissed'), { name: 'AbortError' })
+      if (manner === 'signs in anew')
+        return deed(run, 'login', context, subject, () => auth.login(credentials(subject)))
+      const who = manner === 'proves' ? subject : other
+      return deed(run, 'reauthenticate', context, who, () => auth.reauthenticate(credentials(who))).catch(
+        () => {},
+      )
+    }
+    if (manner !== 'nobody') event.waitUntil(answer())
+  })
+}
+
+async function takeTime(world: World, context: Context): Promise<void> {
+  await new Promise<void>((resolve) => void context.platform.timer(resolve, 2_000))
+  world.cover('a person took time')
+}
+
+const credentials = (user: User, right = true): { username: string; password: string } => ({
+  username: user,
+  password: right ? PASSWORDS[user] : 'wrong',
+})
+
+/** The tokens of the session that ended, as last known to all, that the server would still honour. */
+function stillHonoured({ world }: Run, context: Context): string[] {
+  const id = [...context.told].reverse().find((told) => told.session)?.session?.id
+  const latest = world.records.filter((record) => record.id === id).at(-1)
+  if (!latest || 'ended' in latest) return []
+  const tokens = [latest.refreshToken, latest.access?.token, latest.fresh?.token]
+  return tokens.filter((token) => token !== undefined && world.backend.isHonoured(token)) as string[]
+}
+
+async function deed(
+  run: Run,
+  op: Deed['op'],
+  context: Context,
+  user: User | undefined,
+  act: () => Promise<unknown>,
+): Promise<unknown> {
+  const { world } = run
+  const entry: Deed = {
+    op,
+    context,
+    user,
+    seq: world.seq(),
+    at: world.now(),
+    session: run.auths.get(context)?.session?.id,
+  }
+  run.deeds.push(entry)
+  try {
+    const session = (await act()) as { id: string } | null | undefined
+    entry.made = session?.id ?? 'nothing'
+    entry.doneSeq = world.seq()
+    return session
+  } catch (error) {
+    entry.failed = (error as { code?: string }).code ?? String(error)
+    world.cover(`${op} ${entry.failed}`)
+    throw error
+  }
+}
+
+// --- the operations ------------------------------------------------------------------------------------------
+
+function perform(run: Run, op: Op): Promise<void> | void {
+  const { world } = run
+  const context = 'context' in op ? world.contexts[op.context % world.contexts.length] : undefined
+  const auth = context && run.auths.get(context)
+  // Nothing runs in a context that is frozen or gone.
+  const outer = ['thaw', 'die', 'jump', 'store fault']
+  if (context && (context.dead || (context.frozen && !outer.includes(op.op)))) return
+  if (context && auth && run.disposed.has(context) && !outer.includes(op.op)) return
+  switch (op.op) {
+    case 'get':
+      return call(run, op, context, { auth: op.auth }, op.abortAfter)
+    case 'post':
+      return call(run, op, context, { method: 'POST', replay: op.replay, ...body(op.body) })
+    case 'fresh':
+      return call(run, op, context, { method: op.method }, undefined, 'fresh')
+    case 'slow':
+      world.backend.settings.latency = { ...world.backend.settings.latency, whoami: { before: 9_000 } }
+      return call(run, op, context, {}, undefined, 'whoami')
+    case 'foreign':
+      return call(run, op, context, {}, undefined, `${ELSEWHERE}/x`)
+    case 'burst':
+      for (let i = 0; i < op.size; i++) void call(run, op, context, {})
+      return
+    case 'login':
+      return quiet(
+        deed(run, 'login', context as Context, op.user, () =>
+          (auth as Auth).login(credentials(op.user, op.right)),
+        ),
+      )
+    case 'flow':
+      return quiet(
+        deed(run, 'login', context as Context, op.user, () =>
+          (auth as Auth).login(async ({ fetch }: FlowContext) => {
+            await fetch('protected').catch(() => {})
+            return fetch('login', {
+              method: 'POST',
+              headers: { 'content-type': 'application/json' },
+              body: JSON.stringify(credentials(op.user)),
+            })
+          }),
+        ),
+      )
+    case 'reauthenticate':
+      return quiet(
+        deed(run, 'reauthenticate', context as Context, op.user, () =>
+          (auth as Auth).reauthenticate(credentials(op.user)),
+        ),
+      )
+    case 'logout': {
+      const before = (auth as Auth).session
+      quiet(deed(run, 'logout', context as Context, undefined, () => (auth as Auth).logout()))
+      if (before && (auth as Auth).session !== null)
+        throw new Error('5: logout() returned with somebody signed in')
+      return
+    }
+    case 'setTokens':
+      return quiet(
+        world.backend.signIn(op.user).then((tokens) => {
+          if (!context || context.dead || context.frozen) return
+          return deed(run, 'login', context, op.user, () => (auth as Auth).setTokens(tokens))
+        }),
+      )
+    case 'refresh':
+      return quiet(counted(run, op, context as Context, () => (auth as Auth).refresh()))
+    case 'getAccessToken': {
+      // What a socket's server turns down: nothing that the server would honour.
+      const turnedDown = world.backend.issued.findLast(
+        ({ token, kind }) => kind === 'access' && !world.backend.isHonoured(token),
+      )
+      const rejected = op.rejected ? turnedDown?.token : undefined
+      return quiet(
+        counted(run, op, context as Context, () =>
+          (auth as Auth).getAccessToken({ minValidity: op.minValidity, rejected }),
+        ),
+      )
+    }
+    case 'expire early':
+      return world.backend.expireAccessTokens()
+    case 'revoke': {
+      const standing = world.standing()
+      if (!standing || 'ended' in standing) return
+      if (op.what !== 'refresh' && standing.access) world.backend.revoke(standing.access.token)
+      if (op.what !== 'refresh' && standing.fresh) world.backend.revoke(standing.fresh.token)
+      if (op.what !== 'access' && standing.refreshToken) world.backend.revoke(standing.refreshToken)
+      return
+    }
+    case 'fault':
+      return fault(world, op.fault, op.times)
+    case 'fault elsewhere':
+      world.backend.fault(op.route, op.fault === '500' ? { status: 500 } : op.fault, {})
+      return
+    case 'jump':
+      if (!context) return
+      context.offset += op.by
+      context.jumped = true
+      return
+    case 'freeze':
+      return context?.freeze()
+    case 'thaw':
+      return context?.frozen ? context.thaw() : undefined
+    case 'die':
+      if (!context || world.contexts.filter((one) => !one.dead).length < 2) return
+      context.dead = true
+      context.hinderedAt = Number.POSITIVE_INFINITY
+      return
+    case 'store fault':
+      if (run.program.world.store === 'memory') return
+      for (let i = 0; i < op.times; i++) context?.storeFaults.push(op.fault)
+      return
+    case 'data lost':
+      return world.loseData()
+    case 'listen':
+      return listen(run, context as Context, op)
+    case 'dispose':
+      if (world.contexts.length === 1) return
+      auth?.dispose()
+      run.disposed.add(context as Context)
+      return
+    case 'time':
+      return world.advance(op.ms)
+    case 'steps':
+      return world.run(op.count)
+  }
+}
+
+const quiet = (promise: Promise<unknown>): void => void promise.catch(() => {})
+
+function fault({ backend }: World, kind: RefreshFaultOf, times: number): void {
+  const answers: Record<string, Parameters<typeof backend.fault>[1]> = {
+    '503': { status: 503 },
+    '429': { status: 429, headers: { 'retry-after': '2' } },
+    '429 long': { status: 429, headers: { 'retry-after': '20' } },
+    '500': { status: 500 },
+    '403': { status: 403, body: { msg: 'no' } },
+    redirect: { status: 302, headers: { location: `${ELSEWHERE}/x` } },
+  }
+  backend.fault('refresh', answers[kind] ?? (kind as 'drop'), { times })
+}
+type RefreshFaultOf = Extract<Op, { op: 'fault' }>['fault']
+
+function body(kind: BodyKind): RequestInit {
+  const bytes = new TextEncoder().encode(BODY)
+  switch (kind) {
+    case 'none':
+      return {}
+    case 'text':
+    case 'request':
+      return { body: BODY }
+    case 'bytes':
+      return { body: bytes }
+    case 'blob':
+      return { body: new Blob([bytes]) }
+    case 'params':
+      return { body: new URLSearchParams({ body: BODY }) }
+    case 'form': {
+      const form = new FormData()
+      form.set('body', BODY)
+      return { body: form }
+    }
+    case 'stream':
+      return { body: new Response(BODY).body, duplex: 'half' } as RequestInit
+  }
+}
+
+function call(
+  run: Run,
+  op: Op,
+  context: Context | undefined,
+  init: Record<string, unknown>,
+  abortAfter?: number,
+  path = 'protected',
+): Promise<void> | void {
+  if (!context) return
+  const { world, calls } = run
+  const auth = run.auths.get(context) as Auth
+  const id = calls.length + 1
+  const session = auth.session
+  const now = context.platform.now()
+  const valid = session?.status === 'active' && session.expiresAt !== undefined && session.expiresAt > now + 1
+  const controller = new AbortController()
+  const entry: Call = {
+    id,
+    context,
+    op: op.op,
+    seq: world.seq(),
+    at: world.now(),
+    user: session && { id: session.id, subject: session.subject },
+    sentInTick: false,
+    hadValid: valid && !waitsForStore(run, context),
+    hadFresh: session?.fresh === true,
+    auth: init.auth,
+    body: op.op === 'post' ? op.body : 'none',
+    replay: init.replay !== false,
+  }
+  calls.push(entry)
+  const sentBefore = world.sends.length
+  const options = { ...init, signal: controller.signal, headers: { 'x-call': String(id) } }
+  const input: string | Request =
+    entry.body === 'request' ? new Request(`${ORIGIN}/${path}`, options as RequestInit) : path
+  const answered =
+    entry.body === 'request'
+      ? auth.fetch(input, { replay: entry.replay })
+      : auth.fetch(input, options as RequestInit)
+  entry.sentInTick = world.sends.slice(sentBefore).some((send) => send.call === id)
+  answered.then(
+    (response) => {
+      entry.result = { status: response.status }
+      entry.settledAt = world.now()
+      world.cover(`answer ${response.status}`)
+      if (response.bodyUsed) throw new Error('the body of an answer was read')
+    },
+    (error) => {
+      entry.result = { error: String(error), code: error?.code }
+      entry.settledAt = world.now()
+      world.cover(`error ${error?.code ?? error?.name}`)
+    },
+  )
+  if (abortAfter !== undefined) {
+    return world.run(abortAfter).then(async () => {
+      if (entry.result) return
+      controller.abort()
+      await world.flush()
+      entry.aborted = {
+        at: world.now(),
+        promptly: entry.result !== undefined || context.frozen || context.dead,
+      }
+      world.cover('aborted')
+    })
+  }
+}
+
+/** Whether a notice is under way that makes a context ask the store before it sends. */
+function waitsForStore(run: Run, _context: Context): boolean {
+  const { world, ops } = run.program
+  return world.store === 'cell' && (run.world.contexts.length > 1 || ops.some(({ op }) => op === 'data lost'))
+}
+
+async function counted(run: Run, op: Op, context: Context, act: () => Promise<unknown>): Promise<void> {
+  const { world, calls } = run
+  const session = run.auths.get(context)?.session
+  const entry: Call = {
+    id: calls.length + 1,
+    context,
+    op: op.op,
+    seq: world.seq(),
+    at: world.now(),
+    user: session && { id: session.id, subject: session.subject },
+    sentInTick: true,
+    hadValid: false,
+    hadFresh: false,
+    auth: undefined,
+    body: 'none',
+    replay: false,
+    rejected: op.op === 'getAccessToken' && op.rejected,
+  }
+  calls.push(entry)
+  try {
+    await act()
+    entry.result = { status: 200 }
+  } catch (error) {
+    entry.result = { error: String(error), code: (error as { code?: string }).code }
+    world.cover(`error ${(error as { code?: string }).code}`)
+  }
+  entry.settledAt = world.now()
+}
+
+function listen(run: Run, context: Context, op: Extract<Op, { op: 'listen' }>): void {
+  const auth = run.auths.get(context) as Auth
+  let times = 0
+  auth.on(op.type as 'loggedIn', () => {
+    // A listener that answers every event with another would go on for ever by itself.
+    if (times++ > 2) return undefined
+    run.world.cover(`listener ${op.kind}`)
+    switch (op.kind) {
+      case 'throws':
+        throw new Error('a listener’s own')
+      case 'hangs':
+        return new Promise(() => {})
+      case 'rejects':
+        return Promise.reject(new Error('a listener’s own'))
+      case 'calls':
+        return void call(run, { op: 'get', context: 0, auth: undefined, abortAfter: undefined }, context, {})
+      case 'refreshes':
+        return quiet(counted(run, { op: 'refresh', context: 0 }, context, () => auth.refresh()))
+      case 'logs out':
+        return quiet(deed(run, 'logout', context, undefined, () => auth.logout()))
+    }
+  })
+}
+
+/** What happened, in order: for whoever reads a failure. */
+function diary({ world, calls, deeds }: Run): string {
+  const lines: [number, string][] = []
+  for (const send of world.sends) {
+    const issued = world.backend.issued.find(({ token }) => token === send.token)
+    const token = issued ? ` [${issued.kind} ${issued.jti} of ${issued.sub}]` : ''
+    lines.push([
+      send.seq,
+      `${send.context.name} sends ${send.method} ${send.route}${send.call ? ` for call ${send.call}` : ''}${token}`,
+    ])
+    if (send.known)
+      lines.push([
+        send.known.seq,
+        `${send.context.name} hears of ${send.route}#${send.seq}: ${send.known.status}`,
+      ])
+  }
+  for (const context of world.contexts) {
+    for (const told of context.told) {
+      lines.push([
+        told.seq,
+        `${context.name} is told ${told.type}: ${told.reason} (${told.origin})${told.session ? ` ${told.session.id} v${told.session.version}` : ''}`,
+      ])
+    }
+  }
+  for (const entry of calls)
+    lines.push([
+      entry.seq,
+      `${entry.context.name} call ${entry.id}: ${entry.op} → ${JSON.stringify(entry.result)}`,
+    ])
+  for (const entry of deeds) {
+    lines.push([
+      entry.seq,
+      `${entry.context.name} ${entry.op} ${entry.user ?? ''} → ${entry.made ?? entry.failed}`,
+    ])
+  }
+  lines.sort(([a], [b]) => a - b)
+  return lines.map(([seq, line]) => `${String(seq).padStart(5)}  ${line}`).join('\n')
+}

@@ -1,0 +1,416 @@
+/**
+ * The world of the model: virtual time, a network and a store whose every step fast-check's scheduler orders, and
+ * contexts that can be frozen between any two steps, or die there. Nothing here knows the client's rooms; what a
+ * context did is taken down as it leaves the client (sends, events, outcomes), for the invariants to be judged by.
+ */
+import type fc from 'fast-check'
+import type { Platform } from '../../src/platform.ts'
+import { memoryStore } from '../../src/stores/memory.ts'
+import { type Backend, createBackend, type RefreshMode } from '../../src/testing/index.ts'
+import type { Cell, Notice, Store, StoreRecord } from '../../src/types.ts'
+
+export const START = 1_800_000_000_000
+export const ORIGIN = 'https://api.test'
+export const ELSEWHERE = 'https://elsewhere.test'
+
+export interface Send {
+  readonly seq: number
+  readonly at: number
+  readonly context: Context
+  readonly url: string
+  readonly method: string
+  readonly route: string
+  readonly token: string | undefined
+  /** The tag of the call it belongs to. */
+  readonly call: number | undefined
+  readonly body: string | undefined
+  /** When its outcome reached the context, if it did. */
+  known?: { at: number; seq: number; status: number | 'error' }
+  /** The store was failing for the sender, or it was frozen or dead, while the outcome should have been kept. */
+  lost?: boolean
+}
+
+export interface Told {
+  readonly seq: number
+  readonly at: number
+  readonly type: string
+  readonly reason: string
+  readonly origin: string
+  readonly session: { id: string; version: number } | undefined
+  /** What the context could still have used at that moment, by the server: for endings. */
+  readonly honoured: string[]
+}
+
+export type StoreFault = 'fail' | 'fail-after' | 'hang' | 'hang-after'
+
+export interface Context {
+  readonly name: string
+  readonly platform: Platform
+  readonly told: Told[]
+  frozen: boolean
+  dead: boolean
+  /** Wall clock's offset from the true time, ms. */
+  offset: number
+  /** Whether its clock was moved while it lived. */
+  jumped: boolean
+  storeFaults: StoreFault[]
+  /** When it was last hindered: frozen, or a fault of its store. */
+  hinderedAt: number
+  /** Its clients' ends, for the run to call. */
+  thaw(): void
+  freeze(): void
+}
+
+export interface World {
+  readonly backend: Backend
+  readonly contexts: Context[]
+  readonly sends: Send[]
+  /** Every live record that stood in the store, by session id and version. */
+  readonly records: StoreRecord[]
+  readonly covered: Map<string, number>
+  now(): number
+  seq(): number
+  cover(what: string): void
+  addContext(offset: number): Context
+  fetch(context: Context): typeof fetch
+  store(context: Context): Store
+  /** What stands in the store now. */
+  standing(): StoreRecord | null
+  loseData(): void
+  /** Runs up to `count` scheduled steps. */
+  run(count: number): Promise<void>
+  /** Lets time pass, firing timers in their order. */
+  advance(ms: number): Promise<void>
+  /** Runs everything there is to run: steps, and timers for up to `ms`. */
+  drain(ms: number): Promise<void>
+  flush(): Promise<void>
+  end(): void
+}
+
+export interface WorldOptions {
+  readonly refresh: RefreshMode
+  readonly reuseGrace: number
+  readonly accessLifetime: number
+  readonly store: 'memory' | 'cell' | 'polled'
+  readonly empty: 'ended' | 'lost'
+}
+
+interface Timer {
+  readonly at: number
+  readonly order: number
+  readonly context: Context | undefined
+  readonly callback: () => void
+  readonly idle: boolean
+}
+
+const never = new Promise<never>(() => {})
+
+export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): World {
+  let time = START
+  let sequence = 0
+  let ids = 0
+  let dice = 1
+  const realNow = Date.now
+  Date.now = () => time
+  const timers: Timer[] = []
+  const contexts: Context[] = []
+  const sends: Send[] = []
+  const records: StoreRecord[] = []
+  const covered = new Map<string, number>()
+  const seq = (): number => ++sequence
+  const cover = (what: string): void => void covered.set(what, (covered.get(what) ?? 0) + 1)
+
+  const backend = createBackend({
+    signer: 'fast',
+    refresh: options.refresh,
+    reuseGrace: options.reuseGrace,
+    accessLifetime: options.accessLifetime,
+    clock: { now: () => time },
+    sleep: (ms) => new Promise((resolve) => void addTimer(undefined, () => resolve(undefined), ms, false)),
+    uuid: () => `id-${++ids}`,
+  })
+
+  function addTimer(
+    context: Context | undefined,
+    callback: () => void,
+    ms: number,
+    idle: boolean,
+  ): () => void {
+    const timer: Timer = { at: time + Math.max(ms, 0), order: seq(), context, callback, idle }
+    timers.push(timer)
+    return () => {
+      const at = timers.indexOf(timer)
+      if (at >= 0) timers.splice(at, 1)
+    }
+  }
+
+  // A macrotask turn of the real loop: every microtask that can run has run by then.
+  const flush = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+  /** A step of the outer world: it happens whatever becomes of the context that caused it. */
+  const step = (label: string): Promise<unknown> => scheduler.schedule(Promise.resolve(), label)
+
+  /** A step that reaches a context: not while it is frozen, never once it is dead. */
+  async function reach(context: Context, label: string): Promise<void> {
+    await step(label)
+    await awake(context)
+  }
+
+  const parked = new Map<Context, (() => void)[]>()
+  async function awake(context: Context): Promise<void> {
+    while (context.frozen && !context.dead) {
+      await new Promise<void>((resolve) => {
+        parked.set(context, [...(parked.get(context) ?? []), resolve])
+      })
+    }
+    if (context.dead) await never
+  }
+
+  // --- the store ---------------------------------------------------------------------------------------------
+
+  const memory = memoryStore()
+  let cell: StoreRecord | null = null
+  const watchers = new Map<Context, Set<(notice?: Notice) => void>>()
+
+  const keep = (record: StoreRecord | null): void => {
+    if (record && !('ended' in record)) records.push(record)
+  }
+
+  function store(context: Context): Store {
+    if (options.store === 'memory') {
+      return {
+        ...memory,
+        commit(next, expected) {
+          const after = memory.commit?.(next, expected) as Cell
+          if (after.record?.revision === next.revision) keep(next)
+          return after
+        },
+      }
+    }
+    const access = async (what: string, act: () => Cell): Promise<Cell> => {
+      const fault = context.storeFaults.shift()
+      if (fault) {
+        cover(`store ${fault}`)
+        context.hinderedAt = time
+      }
+      await step(`${context.name} ${what} → store`)
+      if (fault === 'fail' || fault === 'hang') {
+        await reach(context, `${context.name} ← store ${fault}`)
+        if (fault === 'hang') await never
+        throw new Error('The store is away')
+      }
+      const answer = act()
+      await reach(context, `${context.name} ← store ${what}`)
+      if (fault === 'hang-after') await never
+      if (fault === 'fail-after') throw new Error('The store went away')
+      return answer
+    }
+    const now = (): Cell => ({ record: cell, now: time })
+    return {
+      name: 'modelStore',
+      empty: options.empty,
+      read: () => access('read', now),
+      commit: (next, expected) =>
+        access('commit', () => {
+          if ((cell?.revision ?? null) === expected) {
+            cell = next
+            keep(next)
+            tell()
+          }
+          return now()
+        }),
+      ...(options.store === 'polled'
+        ? {}
+        : {
+            watch(listener) {
+              const set = watchers.get(context) ?? new Set()
+              watchers.set(context, set.add(listener))
+              return () => void set.delete(listener)
+            },
+          }),
+    }
+  }
+
+  function tell(): void {
+    for (const [context, set] of watchers) {
+      const notice = cell && {
+        revision: cell.revision,
+        id: cell.id,
+        version: cell.version,
+        ended: 'ended' in cell,
+      }
+      for (const listener of set) {
+        void reach(context, `${context.name} is told of a change`).then(() => {
+          if (set.has(listener)) listener(notice ?? undefined)
+        })
+      }
+    }
+  }
+
+  // --- the network -------------------------------------------------------------------------------------------
+
+  const fetchOf =
+    (context: Context): typeof fetch =>
+    (input, init) => {
+      const request = new Request(input as Request, init)
+      const url = new URL(request.url)
+      const authorization = request.headers.get('authorization')
+      const send: Send = {
+        seq: seq(),
+        at: time,
+        context,
+        url: request.url,
+        method: request.method,
+        route: url.pathname.slice(1),
+        token: authorization?.replace(/^Bearer /, ''),
+        call: Number(request.headers.get('x-call')) || undefined,
+        body: undefined,
+      }
+      sends.push(send)
+      const label = `${context.name} ${send.method} ${send.route}#${send.seq}`
+      const { signal } = request
+      // The server gets what was sent, whatever becomes of the sender.
+      const travel = async (): Promise<Response> => {
+        await step(`${label} → server`)
+        if (url.origin !== ORIGIN) return new Response('elsewhere')
+        const aborted = new Promise<never>((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason))
+        })
+        aborted.catch(() => {})
+        const answer = backend.fetch(new Request(request, { signal: null }))
+        return Promise.race([answer, aborted])
+      }
+      const answered = travel().then(
+        async (response) => {
+          await reach(context, `${label} ← ${response.status}`)
+          send.known ??= { at: time, seq: seq(), status: response.status }
+          return response
+        },
+        async (error) => {
+          await reach(context, `${label} ← error`)
+          send.known ??= { at: time, seq: seq(), status: 'error' }
+          throw error
+        },
+      )
+      return new Promise((resolve, reject) => {
+        const leave = (): void => {
+          send.known ??= { at: time, seq: seq(), status: 'error' }
+          reject(signal.reason)
+        }
+        if (signal.aborted) leave()
+        signal.addEventListener('abort', leave)
+        answered.then(resolve, reject)
+      })
+    }
+
+  // --- time --------------------------------------------------------------------------------------------------
+
+  async function fire(until: number): Promise<boolean> {
+    let next: Timer | undefined
+    for (const timer of timers) {
+      if (
+        timer.at <= until &&
+        (!next || timer.at < next.at || (timer.at === next.at && timer.order < next.order))
+      ) {
+        next = timer
+      }
+    }
+    if (!next) return false
+    timers.splice(timers.indexOf(next), 1)
+    time = Math.max(time, next.at)
+    const { context, callback } = next
+    if (context?.frozen || context?.dead) void awake(context).then(callback)
+    else callback()
+    await flush()
+    return true
+  }
+
+  const world: World = {
+    backend,
+    contexts,
+    sends,
+    records,
+    covered,
+    now: () => time,
+    seq,
+    cover,
+    addContext(offset) {
+      const context: Context = {
+        name: 'abc'[contexts.length] ?? '?',
+        told: [],
+        frozen: false,
+        dead: false,
+        offset,
+        jumped: false,
+        storeFaults: [],
+        hinderedAt: Number.NEGATIVE_INFINITY,
+        platform: {
+          now: () => time + context.offset,
+          monotonic: () => time - START,
+          timer: (callback, ms, idle) => addTimer(context, callback, ms, idle === true),
+          // Deterministic, and different at each call: what is drawn is not what is tested.
+          random() {
+            dice = (dice * 16807) % 2147483647
+            return dice / 2147483647
+          },
+          id: () => `x${++ids}`,
+        },
+        freeze() {
+          context.frozen = true
+          context.hinderedAt = time
+        },
+        thaw() {
+          context.frozen = false
+          context.hinderedAt = time
+          const waiting = parked.get(context) ?? []
+          parked.delete(context)
+          for (const wake of waiting) wake()
+        },
+      }
+      contexts.push(context)
+      return context
+    },
+    fetch: fetchOf,
+    store,
+    standing: () => (options.store === 'memory' ? (memory.read() as Cell).record : cell),
+    loseData() {
+      if (options.store === 'memory') return
+      cell = null
+      cover('data lost')
+      for (const [context, set] of watchers) {
+        for (const listener of set) {
+          void reach(context, `${context.name} is told of a change`).then(
+            () => set.has(listener) && listener(),
+          )
+        }
+      }
+    },
+    async run(count) {
+      for (let left = count; left > 0 && scheduler.count() > 0; left--) {
+        await scheduler.waitNext(1)
+        await flush()
+      }
+    },
+    async advance(ms) {
+      const until = time + ms
+      while (await fire(until));
+      time = until
+      await flush()
+    },
+    async drain(ms) {
+      const until = time + ms
+      for (;;) {
+        while (scheduler.count() > 0) {
+          await scheduler.waitNext(1)
+          await flush()
+        }
+        if (!(await fire(until)) && scheduler.count() === 0) return
+      }
+    },
+    flush,
+    end() {
+      Date.now = realNow
+    },
+  }
+  return world
+}
