@@ -9,13 +9,17 @@ import { type Platform, within } from './platform.ts'
 import type { Asker } from './reauth.ts'
 import type { Outcome, Refresher } from './refresh.ts'
 import type { Held, HeldToken, SessionRoom, Stamp } from './session.ts'
-import type { Backend, Signal } from './types.ts'
+import type { Backend, ChangeReason, Signal } from './types.ts'
 import { readAnswer } from './wire.ts'
 
 /** What a call has already cost: at most one replay with another token, and one after a login. */
 interface Spent {
   renewed: boolean
   asked: boolean
+  /** The session's version when it last went out. */
+  version: number
+  /** What got a 401 that tells nothing: turned down, if another token gets another answer. */
+  suspect?: HeldToken
 }
 
 export interface Flow {
@@ -43,13 +47,15 @@ export function createFlow(
     if (!held) return call.send()
 
     const user: Stamp = held.record
-    const spent: Spent = { renewed: false, asked: false }
+    const spent: Spent = { renewed: false, asked: false, version: 0 }
     let token: HeldToken | Response | null | undefined =
       attachable(call, held) ?? (await attach(call, user, spent))
     for (;;) {
       if (token instanceof Response) return token
+      spent.version = session.held?.record.version ?? 0
       const response = await call.send(token?.token)
       const signal = token && (await classify(call, response, token))
+      if (spent.suspect && signal !== 'unknown') spent.suspect.rejected = true
       if (!signal) return response
       const next = await remedy(call, user, token as HeldToken, signal, spent, response)
       if (next === undefined) return response
@@ -187,15 +193,22 @@ export function createFlow(
     }
 
     spent.renewed = true
-    if (!late && signal !== 'unknown') token.rejected = true
-    const inHand = another(held, token)
-    if (session.usable(inHand)) return replay ? inHand : undefined
+    if (signal === 'unknown') spent.suspect = token
+    else if (!late) token.rejected = true
+    // A fresh token leaves the refreshed one beside it; but a server that ended the one early may have ended both.
+    const beside = another(held, token)
+    const overHere = token.lasts !== undefined && token.age() >= token.lasts
+    const renewed = late || held.record.version > spent.version
+    if (session.usable(beside) && (renewed || overHere || !held.record.refreshToken)) {
+      return replay ? beside : undefined
+    }
     const exchange = refresher.join(held, late ? 'expired' : 'rejected')
     if (!replay) return undefined
     const outcome = await free(call, exchange)
 
     const now = session.held
     if (outcome.kind === 'moved') return session.owns(user, now) && now ? another(now, token) : undefined
+    if (session.owns(user, now) && session.usable(beside)) return beside
     if (call.auth === 'optional') return null
     if (outcome.kind === 'unavailable') {
       if (outcome.reason !== 'refresh_limit') throw unavailable(outcome)
@@ -209,9 +222,14 @@ export function createFlow(
     return better(user, token)
   }
 
-  /** The token to send instead of `than`: a fresh one that is turned down leaves the refreshed one beside it. */
+  /** The token to send, and the refreshed one beside it. */
+  function inHand(held: Held): HeldToken[] {
+    return [session.token(held), held.access].filter((token) => token !== undefined)
+  }
+
+  /** The token to send instead of `than`. */
   function another(held: Held, than: HeldToken): HeldToken | undefined {
-    return [session.token(held), held.access].find((token) => token?.token !== than.token)
+    return inHand(held).find((token) => token.token !== than.token)
   }
 
   /** The token in hand after an ask, if it is another one. */
@@ -227,26 +245,24 @@ export function createFlow(
     const held = await present(call)
     if (!held) return null
     const user: Stamp = held.record
-    const token = session.token(held)
-    if (token && token.token === rejected) token.rejected = true
-    const left = token?.lasts === undefined ? Number.POSITIVE_INFINITY : token.lasts - token.age()
-    if (token && session.usable(token) && left >= minValidity) return token.token
-    await renewed(call, held, minValidity > 0 ? 'requested' : 'expired')
+    for (const token of inHand(held)) if (token.token === rejected) token.rejected = true
+    const lasting = (now: Held): HeldToken | undefined =>
+      inHand(now).find((one) => session.usable(one) && (one.lasts ?? Infinity) - one.age() >= minValidity)
+    const ready = lasting(held)
+    if (ready) return ready.token
+    await renewed(call, held, minValidity > 0 ? 'requested' : rejected ? 'rejected' : 'expired')
     if (!session.held) return null
-    return session.token(owned(user))?.token ?? null
+    const now = owned(user)
+    return (lasting(now) ?? session.token(now))?.token ?? null
   }
 
   async function refresh(call: Call): Promise<void> {
     const held = await present(call)
-    if (held) await renewed(call, held, 'requested', true)
+    if (!held) throw new AuthError('not_signed_in', 'There is nobody whose token could be refreshed', {})
+    await renewed(call, held, 'requested', true)
   }
 
-  async function renewed(
-    call: Call,
-    held: Held,
-    reason: 'requested' | 'expired',
-    must?: boolean,
-  ): Promise<void> {
+  async function renewed(call: Call, held: Held, reason: ChangeReason, must?: boolean): Promise<void> {
     const outcome = await free(call, refresher.join(held, reason))
     const now = session.held
     if (!now || outcome.kind === 'moved') return

@@ -9,13 +9,12 @@ import { createRefresher } from './refresh.ts'
 import { createSession } from './session.ts'
 import { createSignIn } from './sign-in.ts'
 import { memoryStore } from './stores/memory.ts'
-import { checkTokens, describe } from './token.ts'
+import { checkTokens, describe, isTime } from './token.ts'
 import type { Auth, AuthOptions, Session } from './types.ts'
 import { createWire } from './wire.ts'
 
 const TIME = 'milliseconds, a finite number that is not negative'
 
-const isTime = (value: unknown): boolean => Number.isFinite(value) && (value as number) >= 0
 const isFunction = (value: unknown): boolean => typeof value === 'function'
 const has = (value: unknown, ...methods: string[]): boolean =>
   methods.every((method) => isFunction((value as Record<string, unknown> | null | undefined)?.[method]))
@@ -45,9 +44,10 @@ function checkOptions(options: object): void {
   if (typeof options !== 'object' || options === null)
     throw bad('options', 'createAuth takes an object of options')
   for (const [option, value] of Object.entries(options)) {
-    const [test, takes] = TAKES[option as 'fetch'] ?? []
-    if (!test)
+    if (!Object.hasOwn(TAKES, option)) {
       throw bad(option, `createAuth knows no option ${option}; it takes ${Object.keys(TAKES).join(', ')}`)
+    }
+    const [test, takes] = TAKES[option as 'fetch']
     if (value !== undefined && !test(value as never)) {
       const given = typeof value === 'number' ? value : describe(value)
       throw bad(option, `${option} takes ${takes}, got ${given}`)
@@ -89,10 +89,13 @@ export function createAuthOn<Claims, Credentials>(
   })
   const flow = createFlow(session, refresher, asker, backend, on, refreshTimeout)
   const signIn = createSignIn(session, refresher, backend, wire, on)
-  session.start(initial && signIn.initial(checkTokens(initial, 'initial')))
+  if (initial) signIn.initial(checkTokens(initial, 'initial'))
+  else session.start(undefined)
 
   const alive = (): void => {
     if (disposal.signal.aborted) throw disposed()
+    // A relative base without a document is told at first use, whatever that is.
+    wire.base()
   }
   const snapshot = (): Session<Claims> => session.snapshot() as Session<Claims>
 
@@ -101,6 +104,7 @@ export function createAuthOn<Claims, Credentials>(
       alive()
       const call = takeCall(input, init, wire, asker.begin(), disposal.signal, () => session.switched)
       if (call.bare) return call.send()
+      call.signal?.throwIfAborted()
       try {
         return await flow.run(call)
       } finally {
@@ -130,6 +134,10 @@ export function createAuthOn<Claims, Credentials>(
     },
     async getAccessToken({ minValidity = 0, rejected } = {}) {
       alive()
+      if (!isTime(minValidity)) {
+        const message = `minValidity takes ${TIME}, got ${describe(minValidity)}`
+        throw new AuthError('invalid_option', message, { option: 'minValidity' })
+      }
       return flow.token(plainCall(asker.begin(), disposal.signal), minValidity, rejected)
     },
     get session() {
@@ -139,8 +147,9 @@ export function createAuthOn<Claims, Credentials>(
       return session.ready
     },
     subscribe(listener) {
+      const now = session.snapshot()
       const stop = emitter.on('session', listener as never)
-      emitter.one(listener as never, session.snapshot())
+      emitter.one(listener as never, now)
       return stop
     },
     on: (type, listener) => emitter.on(type, listener as never),

@@ -6,11 +6,16 @@ import { AuthError } from './errors.ts'
 import type { AuthRequestInit } from './types.ts'
 import type { Wire } from './wire.ts'
 
-/** Wraps each single send, for clients that limit its time: see `createKy`. */
-export const EACH_SEND: unique symbol = Symbol.for('stayfresh.eachSend') as never
+/** What a client above `fetch` knows of its request, and `fetch` can't see: see `createKy`. */
+export const ABOVE: unique symbol = Symbol.for('stayfresh.above') as never
 
-export interface SendInit extends AuthRequestInit {
-  [EACH_SEND]?: (send: (signal?: AbortSignal) => Promise<Response>) => Promise<Response>
+export interface AboveInit extends AuthRequestInit {
+  [ABOVE]?: {
+    /** Wraps each single send. */
+    eachSend(send: (signal?: AbortSignal) => Promise<Response>): Promise<Response>
+    /** The body of the Request is a stream that can be read once. */
+    stream: boolean
+  }
 }
 
 export interface Call {
@@ -48,7 +53,7 @@ export function plainCall(began: number, disposal: AbortSignal): Call {
 
 export function takeCall(
   input: string | URL | Request,
-  init: SendInit | undefined,
+  init: AboveInit | undefined,
   wire: Wire,
   began: number,
   disposal: AbortSignal,
@@ -56,11 +61,7 @@ export function takeCall(
 ): Call {
   let request = isRequest(input) ? input : undefined
   const url = wire.resolve(request ? request.url : (input as string | URL))
-  const {
-    auth = (request as AuthRequestInit | undefined)?.auth,
-    replay = true,
-    [EACH_SEND]: each,
-  } = init ?? {}
+  const { auth = (request as AuthRequestInit | undefined)?.auth, replay = true, [ABOVE]: above } = init ?? {}
   if (![undefined, true, false, 'optional', 'fresh'].includes(auth as never)) {
     throw new AuthError(
       'invalid_input',
@@ -68,41 +69,56 @@ export function takeCall(
       {},
     )
   }
-  let rest: RequestInit = { ...init }
-  for (const own of ['auth', 'replay', EACH_SEND]) delete rest[own as never]
-  // Members that sit on a prototype are lost to a copy, but not to a Request.
-  if (init && ![Object.prototype, null].includes(Object.getPrototypeOf(init))) {
+  const rest: RequestInit = { ...init }
+  for (const own of ['auth', 'replay', ABOVE]) delete rest[own as never]
+  // Members that sit on a prototype are lost to a copy: those that fetch knows go by way of a Request.
+  let from = init && Object.getPrototypeOf(init)
+  if (from && from !== Object.prototype) {
     request = new Request(request ?? url, init)
-    rest = {}
+    for (; from && from !== Object.prototype; from = Object.getPrototypeOf(from)) {
+      for (const name of Object.getOwnPropertyNames(from)) {
+        if (name !== 'constructor') rest[name as never] ??= (init as object)[name as never]
+      }
+    }
+    for (const known in rest) if (known in request) delete rest[known as never]
   }
-  const { body, stream } = replay ? keepBody(rest.body) : { body: rest.body, stream: isStream(rest.body) }
+  const stream = above?.stream || isStream(rest.body)
+  const body = replay && !stream ? keepBody(rest.body) : rest.body
   if (body != null) rest.body = body
   // A form is given its boundary when it is written: once, so that a replay is the same to the byte.
   if (replay && tagOf(body) === 'FormData') {
     request = new Request(request ?? url, rest)
-    const { body: _, headers: __, ...others } = rest
-    rest = others
+    delete rest.body
+    delete rest.headers
+  }
+  if (request?.bodyUsed && rest.body == null) {
+    throw new AuthError('invalid_input', 'The body of this Request has been used already', {})
   }
 
   const headers = new Headers(rest.headers ?? request?.headers)
   const method = (rest.method ?? request?.method ?? 'GET').toUpperCase()
-  const signal = 'signal' in rest ? rest.signal : request?.signal
+  const signal = rest.signal === undefined ? request?.signal : rest.signal
   const bare = auth === false || headers.has('authorization') || !wire.allowed(url)
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.
-  const copies = !bare && replay && rest.body == null && request?.body != null
+  const copies = !bare && replay && !stream && rest.body == null && request?.body != null
   let spare: Request | undefined
 
   function send(token?: string): Promise<Response> {
     const options: RequestInit = { ...rest }
-    if (token !== undefined) {
+    if (!bare) {
       options.headers = new Headers(headers)
-      options.headers.set('authorization', `Bearer ${token}`)
+      if (token !== undefined) options.headers.set('authorization', `Bearer ${token}`)
+      // A Request that is given further members forgets where it came from (Fetch, the Request constructor).
+      if (request) {
+        if (request.referrer !== 'about:client') options.referrer ??= request.referrer
+        if (request.referrerPolicy) options.referrerPolicy ??= request.referrerPolicy
+      }
       if (switched() && (rest.cache ?? request?.cache ?? 'default') === 'default') options.cache = 'reload'
     }
     const target = spare ?? request ?? url.href
     if (copies) spare = (target as Request).clone() as Request
-    if (!each) return wire.fetch(target, options)
-    return each((limit) => {
+    if (!above) return wire.fetch(target, options)
+    return above.eachSend((limit) => {
       const signals = [signal, limit].filter((one) => one != null)
       return wire.fetch(target, {
         ...options,
@@ -162,13 +178,23 @@ function isStream(body: unknown): boolean {
   return typeof getReader === 'function' || typeof iterate === 'function'
 }
 
-/** A body as it is now, whatever the caller does to it later; a stream can't be kept. */
-function keepBody(body: RequestInit['body']): { body: RequestInit['body']; stream: boolean } {
-  if (isStream(body)) return { body, stream: true }
-  let kept = body
+/** A body as it is now, whatever the caller does to it later. */
+function keepBody(body: RequestInit['body']): RequestInit['body'] {
+  if (body == null || typeof body === 'string') return body
   if (ArrayBuffer.isView(body)) {
-    kept = new Uint8Array(body.buffer as ArrayBuffer, body.byteOffset, body.byteLength).slice()
-  } else if (tagOf(body) === 'ArrayBuffer') kept = (body as ArrayBuffer).slice(0)
-  else if (tagOf(body) === 'URLSearchParams') kept = new URLSearchParams(body as URLSearchParams)
-  return { body: kept, stream: false }
+    return new Uint8Array(body.buffer as ArrayBuffer, body.byteOffset, body.byteLength).slice()
+  }
+  switch (tagOf(body)) {
+    case 'ArrayBuffer':
+      return (body as ArrayBuffer).slice(0)
+    case 'URLSearchParams':
+      return new URLSearchParams(body as URLSearchParams)
+    case 'Blob':
+    case 'File':
+    case 'FormData':
+      return body
+    default:
+      // Whatever else is given is sent as its text.
+      return String(body)
+  }
 }

@@ -1,6 +1,6 @@
 /** `stayfresh/ky`: a ky whose requests go through `auth.fetch`. */
 import ky, { type KyInstance, type Options, TimeoutError } from 'ky'
-import { EACH_SEND, type SendInit } from './call.ts'
+import { ABOVE, type AboveInit } from './call.ts'
 import type { Auth, AuthRequestInit } from './types.ts'
 
 declare module 'ky' {
@@ -32,10 +32,12 @@ export function createKy(auth: Pick<Auth, 'fetch' | 'baseUrl'>, base: KyInstance
     fetch: (input: string | URL | Request, init?: RequestInit & Handed) => {
       const { stayfresh, ...rest } = init ?? {}
       const { timeout = false, stream = false } = stayfresh ?? {}
-      const each: SendInit = { ...rest, [EACH_SEND]: (send) => limited(send, timeout, input as Request) }
-      // A Request no longer tells a stream that can be read once from a body that can be copied.
-      if (stream) each.replay = false
-      return auth.fetch(input, each)
+      const above: AboveInit[typeof ABOVE] = {
+        eachSend: (send) => limited(send, timeout, input as Request),
+        // A Request no longer tells a stream that can be read once from a body that can be copied.
+        stream,
+      }
+      return auth.fetch(input, { ...rest, [ABOVE]: above } as AboveInit)
     },
     hooks: {
       init: [
@@ -51,6 +53,9 @@ export function createKy(auth: Pick<Auth, 'fetch' | 'baseUrl'>, base: KyInstance
   })
 }
 
+// Longer delays overflow a signed 32-bit integer and fire at once.
+const MAX_DELAY = 2 ** 31 - 1
+
 /** One send, with ky's own error if it takes too long. */
 async function limited(
   send: (signal?: AbortSignal) => Promise<Response>,
@@ -59,38 +64,33 @@ async function limited(
 ): Promise<Response> {
   if (timeout === false) return send()
   const controller = new AbortController()
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new TimeoutError(request))
-      controller.abort()
-    }, timeout)
-  })
-  try {
-    const response = await Promise.race([send(controller.signal), late])
-    // ky sets `accept` where it will read the body itself (`.json()`, …), and bounds that reading too.
-    return request.headers?.has('accept') ? withBound(response, timeout, request) : response
-  } finally {
-    clearTimeout(timer)
+  const response = await bounded(send(controller.signal), timeout, request, controller)
+  // ky sets `accept` where it will read the body itself (`.json()`, …), and bounds that reading too.
+  if (!request.headers?.has('accept')) return response
+  for (const name of READERS) {
+    const read = response[name] as (() => Promise<unknown>) | undefined
+    if (!read) continue
+    const value = (): Promise<unknown> => bounded(read.call(response), timeout, request, controller)
+    Object.defineProperty(response, name, { value, configurable: true, writable: true })
   }
+  return response
 }
 
 const READERS = ['json', 'text', 'arrayBuffer', 'blob', 'formData', 'bytes'] as const
 
-/** The response, its body readers bounded. */
-function withBound(response: Response, timeout: number, request: Request): Response {
-  for (const name of READERS) {
-    const read = response[name] as (() => Promise<unknown>) | undefined
-    if (!read) continue
-    const bounded = (): Promise<unknown> =>
-      new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new TimeoutError(request)), timeout)
-        read
-          .call(response)
-          .then(resolve, reject)
-          .finally(() => clearTimeout(timer))
-      })
-    Object.defineProperty(response, name, { value: bounded, configurable: true, writable: true })
-  }
-  return response
+/** `work`, or a TimeoutError, the connection given up. */
+function bounded<T>(
+  work: Promise<T>,
+  timeout: number,
+  request: Request,
+  controller: AbortController,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = (): void => {
+      reject(new TimeoutError(request))
+      controller.abort()
+    }
+    const timer = setTimeout(giveUp, Math.min(timeout, MAX_DELAY))
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }

@@ -183,7 +183,9 @@ export function createRefresher(
     const result = checkSubject(await exchange(id, spent), claimed)
     const access = result.kind === 'tokens' ? (storedToken(result.tokens, at) as StoredToken) : undefined
 
-    const stands = await session.change((standing): Draft | undefined => {
+    const stands = await session.change((stood): Draft | undefined => {
+      // An empty cell has lost its data meanwhile, unless that means that the user cleared it.
+      const standing = stood ?? (session.lossy && session.held?.record.id === id ? claimed : null)
       if (!standing || 'ended' in standing || standing.id !== id) return undefined
       const same = standing.refreshToken === spent
       const released = standing.claim?.by === by ? undefined : standing.claim
@@ -280,6 +282,7 @@ export function createRefresher(
   async function once(refreshToken: string, signal: AbortSignal): Promise<Result> {
     const response = await wire.call(backend.refresh(refreshToken), { signal })
     const answer = await readAnswer(response, signal)
+    signal.throwIfAborted()
     const { status } = answer
     if (response.ok) {
       try {

@@ -69,6 +69,8 @@ export interface SessionRoom {
   /** Whether the subject changed while this context lived: private answers of the last user may be cached. */
   readonly switched: boolean
   readonly writable: boolean
+  /** Whether an empty cell means that data was lost. */
+  readonly lossy: boolean
   /** The access token to send: the fresh one to its own end, then the refreshed one. */
   token(held: Held): HeldToken | undefined
   usable(token: HeldToken | undefined): boolean
@@ -79,6 +81,8 @@ export interface SessionRoom {
   /** The store's own time: the latest and the earliest it can be by what we know. */
   latest(): number
   earliest(): number
+  /** A moment, now, in the store's time as it is known when it is asked for: the store may not have been read yet. */
+  moment(): () => number
   read(): MaybePromise<void>
   /** Asks the store, within bounds; `unread` until then. Never rejects. */
   reread(): Promise<void>
@@ -89,6 +93,8 @@ export interface SessionRoom {
   change(fn: Change, keep?: boolean): MaybePromise<StoreRecord | null>
   /** Resolves at the next change of the record, or after `ms`. */
   changed(ms: number): Promise<void>
+  /** Every session whose login was called before `at()` has been ended. */
+  close(at: () => number): void
   /** The user ended it: from now on nothing of it is held, whatever the store says. */
   end(id: string, reason: LogoutReason, origin: Origin): void
   isEnded(id: string): boolean
@@ -126,6 +132,7 @@ export function createSession(
   let moot = (): void => {}
   let available = true
   let answers = 0
+  let closed: { since: Stopwatch; at(): number } | undefined
   let writing: string | undefined
 
   // --- tokens in hand ------------------------------------------------------------------------------------
@@ -237,7 +244,11 @@ export function createSession(
       else if (unsaved.length) return
       else if (store.empty === 'ended') end(before.id, 'storage_cleared', origin)
       else void keep(restore(before.id))
-    } else if ('ended' in record || endings.has(record.id)) {
+    } else if (
+      'ended' in record ||
+      endings.has(record.id) ||
+      (origin === 'other context' && isClosed(record))
+    ) {
       if (!before) become(null)
       // What is not saved yet is newer than a stranger's tombstone.
       else if ('ended' in record && (record.id === before.id || !unsaved.length)) {
@@ -255,6 +266,13 @@ export function createSession(
     for (const wake of [...waiting]) wake()
   }
 
+  /** Whether a logout that is still to be written was called after this session's login. */
+  function isClosed({ calledAt }: LiveRecord): boolean {
+    return (
+      closed !== undefined && (unsaved.length > 0 || closed.since() < storeTimeout) && calledAt <= closed.at()
+    )
+  }
+
   function adopt(record: LiveRecord, origin: Origin, event?: 'loggedIn' | 'tokenRefreshed'): void {
     const before = held?.record
     const now = earliest()
@@ -266,6 +284,7 @@ export function createSession(
       expired: !event && held?.expired === true,
       left: (until, most) => (until === undefined ? 0 : Math.min(until - now, most) - since()),
     }
+    if (origin === 'this context') closed = undefined
     // The new session is in place before anybody is told that the old one is gone: no call falls in between. A
     // listener may end it at once, and is then told nothing more of it.
     become(next)
@@ -386,6 +405,8 @@ export function createSession(
       await write(fn)
       if (unsaved[0] === fn) unsaved.shift()
     }
+    // What stood there instead of ours was not looked at until now.
+    await read()
   }
 
   async function saveLater(): Promise<void> {
@@ -436,7 +457,8 @@ export function createSession(
           .then(read)
           .catch(() => {})
     } else {
-      // From the notice on nothing goes out as somebody who may no longer be signed in.
+      // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
+      if (what?.ended) end(what.id, what.ended, 'other context')
       void reread()
     }
   }
@@ -465,6 +487,7 @@ export function createSession(
       return standing
     },
     writable: store.commit !== undefined,
+    lossy: store.empty !== 'ended',
     token,
     usable,
     isFresh,
@@ -473,6 +496,10 @@ export function createSession(
       (now.record.id === stamp.id || (stamp.subject !== undefined && stamp.subject === now.record.subject)),
     latest,
     earliest,
+    moment() {
+      const since = stopwatch(on)
+      return () => (latest() + earliest()) / 2 - since()
+    },
     read,
     change: (fn, keeping) =>
       keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
@@ -487,6 +514,10 @@ export function createSession(
         const stop = on.timer(wake, ms)
         waiting.add(wake)
       }),
+    close(at) {
+      closed = { since: stopwatch(on), at }
+      if (held === undefined) become(null)
+    },
     end,
     isEnded: (id) => endings.has(id),
     endReason: (id) => endings.get(id),

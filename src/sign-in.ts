@@ -2,19 +2,31 @@
  * What the application calls to change who is signed in: login, reauthenticate, setTokens, logout. Of logins and
  * logouts the last called wins, here and among contexts.
  */
+import { disposed } from './call.ts'
 import { AuthError, safeCause } from './errors.ts'
 import { type Platform, within } from './platform.ts'
 import { type Refresher, storedToken, subjectOf } from './refresh.ts'
-import type { Change, SessionRoom } from './session.ts'
+import type { SessionRoom } from './session.ts'
 import { checkTokens, readToken } from './token.ts'
-import type { Answer, Backend, ChangeReason, Flow, LiveRecord, StoreRecord, Tokens } from './types.ts'
+import type {
+  Answer,
+  Backend,
+  ChangeReason,
+  Flow,
+  LiveRecord,
+  LogoutReason,
+  StoreRecord,
+  Tokens,
+} from './types.ts'
 import { readAnswer, type Wire } from './wire.ts'
 
 /** A login or re-authentication under way. */
 interface Attempt {
-  readonly calledAt: number
+  /** The session that it will make. */
+  readonly id: string
+  readonly calledAt: () => number
   /** What stood in the store by what was known then, and whether it had been ended. */
-  readonly seen: { id: string | undefined; ended: boolean }
+  seen: { id: string | undefined; ended: boolean }
   readonly controller: AbortController
 }
 
@@ -31,8 +43,8 @@ export interface SignIn {
   reauthenticate(credentials: unknown): Promise<void>
   setTokens(tokens: Tokens): Promise<void>
   logout(revoke: boolean): Promise<void>
-  /** The change that makes tokens a new session where there is none. */
-  initial(tokens: Tokens): Change
+  /** Starts with tokens that become a session if the store is empty. */
+  initial(tokens: Tokens): void
   dispose(): void
 }
 
@@ -49,7 +61,7 @@ export function createSignIn(
   // In the order of their calls.
   const attempts = new Set<Attempt>()
 
-  function begin(): Attempt {
+  async function begin(): Promise<Attempt> {
     if (!session.writable) {
       throw new AuthError(
         'store_read_only',
@@ -57,36 +69,42 @@ export function createSignIn(
         {},
       )
     }
-    const { standing } = session
-    const seen = { id: standing?.id, ended: isEnded(standing) || session.isEnded(standing?.id ?? '') }
-    const attempt = { calledAt: session.latest(), seen, controller: new AbortController() }
+    const controller = new AbortController()
+    const attempt: Attempt = { id: on.id(), calledAt: session.moment(), seen: look(), controller }
     attempts.add(attempt)
+    if (session.held === undefined) {
+      await session.ready
+      attempt.seen = look()
+    }
     return attempt
   }
 
-  function drop(attempt: Attempt): void {
-    attempts.delete(attempt)
-    attempt.controller.abort()
+  function look(): Attempt['seen'] {
+    const { standing } = session
+    return { id: standing?.id, ended: isEnded(standing) || session.isEnded(standing?.id ?? '') }
   }
 
-  /** A login that has come through leaves earlier ones nothing to win. */
-  function won(attempt: Attempt): void {
-    for (const earlier of attempts) {
-      if (earlier === attempt) break
-      drop(earlier)
-    }
+  function drop(attempt: Attempt, why: AuthError): void {
+    attempts.delete(attempt)
+    attempt.controller.abort(why)
+  }
+
+  /** A logout or a later login: what an earlier login makes is over before it has begun. */
+  function supersede(attempt: Attempt, reason: LogoutReason): void {
+    session.end(attempt.id, reason, 'this context')
+    drop(attempt, superseded())
   }
 
   function record(
     reason: ChangeReason,
     { tokens, at }: Brought,
-    calledAt: number,
+    { id, calledAt }: Attempt,
   ): Omit<LiveRecord, 'revision'> {
     const access = storedToken(tokens, at)
     return {
-      id: on.id(),
+      id,
       version: 1,
-      calledAt,
+      calledAt: calledAt(),
       reason,
       subject: subjectOf(backend, access),
       access,
@@ -96,23 +114,26 @@ export function createSignIn(
   }
 
   async function start(reason: ChangeReason, bring: (attempt: Attempt) => Promise<Brought>): Promise<void> {
-    const attempt = begin()
-    const { calledAt, seen } = attempt
+    const attempt = await begin()
+    const { id, seen, controller } = attempt
     try {
       const brought = await untilDropped(attempt, bring(attempt))
-      const next = record(reason, brought, calledAt)
-      won(attempt)
+      const next = record(reason, brought, attempt)
+      for (const earlier of attempts) {
+        if (earlier === attempt) break
+        supersede(earlier, 'replaced')
+      }
       const stands = await session.change((standing) => {
-        if (attempt.controller.signal.aborted) return undefined
+        if (controller.signal.aborted) return undefined
         if (!standing) return next
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
         // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
         const known = standing.id === seen.id && isEnded(standing) === seen.ended
-        const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > calledAt
-        return standing.id === next.id || (!known && later) ? undefined : next
+        const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > next.calledAt
+        return standing.id === id || (!known && later) ? undefined : next
       }, true)
-      if (stands?.id !== next.id || session.held?.record.id !== next.id) {
-        void refresher.revoke(brought.tokens)
+      if (stands?.id !== id || session.held?.record.id !== id) {
+        await undo(id, brought.tokens)
         throw superseded()
       }
       if (next.access && brought.sentAt) session.learnSkew(readToken(next.access), brought.sentAt)
@@ -121,11 +142,22 @@ export function createSignIn(
     }
   }
 
+  /** A session that was superseded while it was being written stays ended, and its tokens don't live on. */
+  async function undo(id: string, tokens: Tokens): Promise<void> {
+    void refresher.revoke(tokens)
+    const ended = session.endReason(id)
+    if (!ended) return
+    await session.change((standing) => {
+      if (standing?.id !== id || 'ended' in standing) return undefined
+      return { id, version: standing.version, calledAt: standing.calledAt, ended }
+    }, true)
+  }
+
   async function reauthenticate(credentials: unknown): Promise<void> {
     await session.ready
     const user = session.held?.record
     if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
-    const attempt = begin()
+    const attempt = await begin()
     try {
       const { tokens, at } = await untilDropped(attempt, obtain(attempt, credentials, 'reauth'))
       const access = storedToken(tokens, at)
@@ -138,7 +170,10 @@ export function createSignIn(
           {},
         )
       }
-      const stands = await session.change((standing) => {
+      const stands = await session.change((stood) => {
+        // An empty cell has lost its data, unless that means that the user cleared it.
+        const held = session.held?.record
+        const standing = stood ?? (session.lossy && held?.id === user.id ? held : null)
         if (attempt.controller.signal.aborted || !standing) return undefined
         if ('ended' in standing || standing.id !== user.id) return undefined
         if (standing.access?.token === tokens.accessToken) return undefined
@@ -167,43 +202,38 @@ export function createSignIn(
   }
 
   function logout(revoke: boolean): Promise<void> {
-    const calledAt = session.latest()
-    for (const attempt of attempts) drop(attempt)
+    const calledAt = session.moment()
+    for (const attempt of attempts) supersede(attempt, 'logout')
     const mine = session.held?.record
     const revoked = new Set<string | undefined>()
     const revoking: Promise<void>[] = []
-    const give = (record: LiveRecord): void => {
-      const fresh = record.fresh?.token
-      for (const [accessToken, refreshToken] of [[record.access?.token, record.refreshToken], [fresh]]) {
-        const tokens = {
-          refreshToken: revoked.has(refreshToken) ? undefined : refreshToken,
-          accessToken: revoked.has(accessToken) ? undefined : accessToken,
-        }
-        revoked.add(accessToken).add(refreshToken)
-        if (revoke) revoking.push(refresher.revoke(tokens))
+    const give = ({ access, fresh, refreshToken }: LiveRecord): void => {
+      for (const tokens of [{ refreshToken, accessToken: access?.token }, { accessToken: fresh?.token }]) {
+        const left = Object.fromEntries(Object.entries(tokens).filter(([, token]) => !revoked.has(token)))
+        for (const token of Object.values(left)) revoked.add(token)
+        if (revoke) revoking.push(refresher.revoke(left))
       }
     }
     if (mine) {
       session.end(mine.id, 'logout', 'this context')
       give(mine)
     }
-    const found: LiveRecord[] = []
+    session.close(calledAt)
     const stored = session.change((standing) => {
       // A login that was called later stays.
-      if (standing && standing.id !== mine?.id && standing.calledAt > calledAt) return undefined
+      if (standing && standing.id !== mine?.id && standing.calledAt > calledAt()) return undefined
       const ends = standing ?? mine
       if (!ends || 'ended' in ends) return undefined
-      if (standing) found.push(ends)
-      const { id, version } = ends
-      return { id, version, calledAt, ended: 'logout' }
+      // Newer tokens than we held, and those of a session that we had not heard of.
+      give(ends)
+      return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)
-      .catch(() => {})
-      .then(() => {
-        for (const record of found) if (session.isEnded(record.id)) give(record)
-        return Promise.all(revoking)
-      })
-      .then(() => {})
+      .then(() => Promise.all(revoking))
+      .then(
+        () => {},
+        () => {},
+      )
   }
 
   // --- getting tokens ------------------------------------------------------------------------------------
@@ -225,7 +255,8 @@ export function createSignIn(
       )
       const late = (): Error => new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
       try {
-        response = await within(on, wire.call(spec, { signal }), LOGIN_TIMEOUT, late)
+        // Not aborted by a logout: its tokens could not be revoked then.
+        response = await within(on, wire.call(spec), LOGIN_TIMEOUT, late)
       } catch (error) {
         throw new AuthError(
           'login_unavailable',
@@ -274,7 +305,8 @@ export function createSignIn(
   function untilDropped(attempt: Attempt, brought: Promise<Brought>): Promise<Brought> {
     const { signal } = attempt.controller
     return new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(superseded()))
+      signal.addEventListener('abort', () => reject(signal.reason))
+      if (signal.aborted) reject(signal.reason)
       brought.then(
         (value) => {
           if (signal.aborted) void refresher.revoke(value.tokens)
@@ -291,12 +323,19 @@ export function createSignIn(
     setTokens: (given) =>
       start('set_tokens', async () => ({ tokens: checkTokens(given, 'setTokens'), at: undefined })),
     logout,
-    initial: (tokens) => {
-      const first = record('initial', { tokens, at: undefined }, session.latest())
-      return (standing) => (standing ? undefined : first)
+    initial(tokens) {
+      const controller = new AbortController()
+      const attempt: Attempt = { id: on.id(), calledAt: session.moment(), seen: look(), controller }
+      const first = record('initial', { tokens, at: undefined }, attempt)
+      attempts.add(attempt)
+      session.start((standing) => (standing || controller.signal.aborted ? undefined : first))
+      void session.ready.then(() => {
+        attempts.delete(attempt)
+        if (controller.signal.aborted) void undo(attempt.id, tokens)
+      })
     },
     dispose() {
-      for (const attempt of attempts) drop(attempt)
+      for (const attempt of attempts) drop(attempt, disposed())
     },
   }
 }

@@ -30,7 +30,8 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   if (accessToken !== undefined && !isToken(accessToken)) throw wrong('accessToken', accessToken, takes)
   if (refreshToken != null && !isToken(refreshToken)) throw wrong('refreshToken', refreshToken, takes)
   if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
-  if (expiresIn !== undefined && !isNumber(expiresIn)) throw wrong('expiresIn', expiresIn, 'seconds')
+  if (expiresIn !== undefined && !isTime(expiresIn))
+    throw wrong('expiresIn', expiresIn, 'seconds, not negative')
   return { accessToken, refreshToken, expiresIn }
 }
 
@@ -42,6 +43,11 @@ export function describe(value: unknown): string {
 
 function isNumber(value: unknown): value is number {
   return Number.isFinite(value)
+}
+
+/** Whether `value` is a length of time. */
+export function isTime(value: unknown): value is number {
+  return isNumber(value) && value >= 0
 }
 
 /** Looks into a token. An opaque one has no claims. */

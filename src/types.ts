@@ -254,7 +254,10 @@ export interface Cell {
 }
 
 /** Told by a store that watches: what stands there now, without a token. */
-export type Notice = Pick<StoreRecord, 'revision' | 'id' | 'version'> & { readonly ended: boolean }
+export type Notice = Pick<StoreRecord, 'revision' | 'id' | 'version'> & {
+  /** Why it ended; missing if it is alive. */
+  readonly ended?: LogoutReason | undefined
+}
 
 /**
  * One atomic cell. Everything else (claims, versions, tombstones) is built on it once, in the protocol.

@@ -22,7 +22,7 @@ export function memoryStore(): Store {
       if ((record?.revision ?? null) === expected) {
         record = next
         const { revision, id, version } = next
-        const notice = { revision, id, version, ended: 'ended' in next }
+        const notice = { revision, id, version, ended: 'ended' in next ? next.ended : undefined }
         for (const listener of listeners) listener(notice)
       }
       return cell()

@@ -139,8 +139,11 @@ function* needless(run: Run, { exchanges, issued }: Facts): Iterable<string> {
         one.at <= send.at &&
         (one.settledAt ?? Infinity) >= send.at,
     )
-    const ends = access.exp * 1000 - 1000
-    const due = record.due !== undefined ? access.iat * 1000 + record.due - 1000 : ends - REFRESH_AHEAD - 1000
+    // A life counts from the start of the request that brought the token, however long that took.
+    const lasts = (access.exp - access.iat) * 1000 - 1000
+    const since = record.access.at ?? access.iat * 1000
+    const ends = since + lasts
+    const due = since + (record.due ?? lasts - Math.min(REFRESH_AHEAD, lasts / 2)) - 1000
     const turnedDown = world.backend.log.some(
       (entry) => entry.tokens[0]?.token === record.access?.token && (entry.status ?? 0) >= 400,
     )
@@ -348,7 +351,7 @@ function* calm(run: Run, facts: Facts): Iterable<string> {
   }
 }
 
-const CODES = new Set(['refresh_unavailable', 'session_changed', 'disposed'])
+const CODES = new Set(['refresh_unavailable', 'session_changed', 'disposed', 'not_signed_in'])
 
 function* manners(run: Run): Iterable<string> {
   const { uncaught, calls, world } = run

@@ -237,7 +237,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         revision: cell.revision,
         id: cell.id,
         version: cell.version,
-        ended: 'ended' in cell,
+        ended: 'ended' in cell ? cell.ended : undefined,
       }
       for (const listener of set) {
         void reach(context, `${context.name} is told of a change`).then(() => {

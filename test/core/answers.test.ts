@@ -1,0 +1,356 @@
+/** What follows from an answer, and from what a caller asks of a request. */
+import { describe, expect, test } from 'vitest'
+import {
+  baseUrl,
+  failure,
+  minute,
+  pass,
+  room,
+  settle,
+  statuses,
+  summary,
+  times,
+  virtualTime,
+} from './support.ts'
+
+virtualTime()
+
+const always = { times: Number.POSITIVE_INFINITY }
+
+describe('a 401 that tells nothing', () => {
+  test('is worth one refresh; if the replay has it again, it is handed back', async () => {
+    const { auth, backend, signIn, routes } = room()
+    await signIn()
+    backend.fault('protected', { status: 401 }, always)
+    const response = await auth.fetch('protected')
+    expect([response.status, await response.text()]).toEqual([401, ''])
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('is handed back for that method and path from then on, until another answer comes', async () => {
+    const { auth, backend, signInStale, routes } = room()
+    await signInStale()
+    const fault = backend.fault('protected', { status: 401 }, always)
+    await auth.fetch('protected')
+    backend.clearLog()
+    expect(await statuses(times(5, () => auth.fetch('protected?page=2')))).toEqual(times(5, () => 401))
+    expect(routes()).toEqual(times(5, () => 'protected'))
+    // Another path, and another method, are another matter; they know nothing of it.
+    expect((await auth.fetch('optional')).status).toBe(200)
+    fault.remove()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    backend.clearLog()
+    backend.fault('protected', { status: 401 })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test.each(['signIn', 'signInStale'] as const)(
+    'to a HEAD on an expired token is cured by the refresh (%s)',
+    async (way) => {
+      const given = room()
+      const { auth, backend, routes } = given
+      await given[way]()
+      backend.expireAccessTokens()
+      expect((await auth.fetch('protected', { method: 'HEAD' })).status).toBe(200)
+      expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+    },
+  )
+
+  test('is cured by the refresh on every route, where a server says no more than that', async () => {
+    const given = room()
+    const { auth, backend, signIn } = given
+    await signIn()
+    backend.expireAccessTokens()
+    const { auth: other } = given.another({
+      fetch: async (input, init) => {
+        const answer = await backend.fetch(input, init)
+        return answer.status === 401 ? new Response(null, { status: 401 }) : answer
+      },
+    })
+    expect(await statuses(times(5, () => other.fetch('protected')))).toEqual(times(5, () => 200))
+    expect((await other.fetch('optional')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
+    expect(auth.session).toMatchObject({ version: 2 })
+  })
+
+  test('for many requests at once is worth one refresh in all', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('protected', { status: 401 }, always)
+    expect(await statuses(times(20, () => auth.fetch('protected')))).toEqual(times(20, () => 401))
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('signs nobody out', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    backend.fault('protected', { status: 401 }, always)
+    for (const _ of times(10, () => 0)) await auth.fetch('protected')
+    expect(auth.session).toMatchObject({ status: 'active' })
+    expect(summary(told)).toEqual(['tokenRefreshed: rejected'])
+  })
+})
+
+describe('an answer that is not about the token', () => {
+  test.each<[string, number, object | string]>([
+    [
+      'a 401 of the application’s own',
+      401,
+      { code: 401, status: 'Unauthorized', message: 'Admin privilege required.' },
+    ],
+    ['a 403', 403, { msg: 'Token has expired' }],
+    ['a 404', 404, '<h1>Not Found</h1>'],
+    ['a 422 of its own validation', 422, { msg: 'Validation failed', errors: { name: ['missing'] } }],
+    ['a 500', 500, { msg: 'Token has expired' }],
+    ['a 401 that is a page', 401, '<h1>Unauthorized</h1>'],
+    ['a 401 for a user who is gone', 401, { msg: 'Error loading the user alice' }],
+    ['a 401 about a missing header', 401, { msg: 'Missing Authorization Header' }],
+    ['a 400 about the claims', 400, { msg: 'User claims verification failed' }],
+    ['a 200 that says so', 200, { msg: 'Token has expired' }],
+  ])('is handed back untouched: %s', async (_, status, body) => {
+    const { auth, backend, told, signIn, routes } = room()
+    await signIn()
+    backend.fault('protected', { status, body, headers: { 'x-own': 'kept' } })
+    const response = await auth.fetch('protected')
+    expect([response.status, response.bodyUsed, response.headers.get('x-own')]).toEqual([
+      status,
+      false,
+      'kept',
+    ])
+    const text = await response.text()
+    expect(typeof body === 'string' ? text : JSON.parse(text)).toEqual(body)
+    expect(routes()).toEqual(['protected'])
+    expect(told).toEqual([])
+  })
+
+  test('the tutorial’s 401 of its own neither refreshes nor asks', async () => {
+    const { auth, signIn, told, routes } = room({ server: { dialect: 'tutorial', refresh: 'reusable' } })
+    await signIn()
+    const response = await auth.fetch('admin', { method: 'DELETE' })
+    expect(await response.json()).toMatchObject({ message: 'Admin privilege required.' })
+    expect([routes(), told]).toEqual([['admin'], []])
+  })
+
+  test('a token that the server takes for a bad one is refreshed: 422', async () => {
+    const { auth, backend, signIn, routes } = room()
+    await signIn()
+    backend.fault('protected', { status: 422, body: { msg: 'Signature verification failed' } })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+})
+
+describe('auth: false', () => {
+  test('takes no token along, and its 401 comes back', async () => {
+    const { auth, signIn, tokens, told } = room()
+    await signIn()
+    expect((await auth.fetch('protected', { auth: false })).status).toBe(401)
+    expect([tokens('protected'), tokens('refresh'), told]).toEqual([[undefined], [], []])
+  })
+
+  test('waits for nothing', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    const response = auth.fetch('optional', { auth: false })
+    expect(backend.count()).toBe(1)
+    expect((await response).status).toBe(200)
+    expect(backend.count('refresh')).toBe(0)
+  })
+
+  test('an Authorization of the caller’s own is left alone', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    for (const headers of [
+      { authorization: 'Basic abc' },
+      [['Authorization', 'Basic abc']],
+      new Headers({ authorization: 'Basic abc' }),
+    ]) {
+      expect((await auth.fetch('protected', { headers: headers as HeadersInit })).status).toBe(401)
+    }
+    expect(backend.log.map(({ headers }) => headers.authorization)).toEqual(times(3, () => 'Basic abc'))
+    expect(backend.count('refresh')).toBe(0)
+  })
+})
+
+describe('auth: "optional"', () => {
+  const optional = { auth: 'optional' } as const
+
+  test('with a good token goes with it', async () => {
+    const { auth, signIn } = room()
+    await signIn()
+    expect(await (await auth.fetch('optional', optional)).json()).toMatchObject({ sub: 'alice' })
+  })
+
+  test('with nobody signed in goes without', async () => {
+    const { auth } = room()
+    expect(await (await auth.fetch('optional', optional)).json()).toMatchObject({ sub: null })
+  })
+
+  test('with an expired one goes with the one that is made good', async () => {
+    const { auth, signIn, routes } = room()
+    await signIn()
+    await pass(16 * minute)
+    expect(await (await auth.fetch('optional', optional)).json()).toMatchObject({ sub: 'alice' })
+    expect(routes()).toEqual(['refresh', 'optional'])
+  })
+
+  test.each([
+    ['fails', { status: 500 }],
+    ['can not be reached', 'drop'],
+  ] as const)('with an expired one goes without, if the refresh %s; the session lives', async (_, fault) => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', fault)
+    expect(await (await auth.fetch('optional', optional)).json()).toMatchObject({ sub: null })
+    expect(auth.session).toMatchObject({ status: 'active' })
+  })
+
+  test('with an expired one goes without, if the refresh is refused; nobody is asked for a password', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.revoke({ sub: 'alice' })
+    expect(await (await auth.fetch('optional', optional)).json()).toMatchObject({ sub: null })
+    expect(told.filter(({ type }) => type === 'reauthRequired')).toEqual([])
+  })
+
+  test('that was turned down, and can not be made good, goes again without', async () => {
+    const { auth, backend, signIn, tokens, inHand } = room()
+    await signIn()
+    backend.expireAccessTokens()
+    backend.fault('refresh', { status: 500 })
+    expect(await (await auth.fetch('optional', optional)).json()).toMatchObject({ sub: null })
+    expect(tokens('optional')).toEqual([inHand().access, undefined])
+  })
+
+  test('in a cool-down goes without, at once', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status: 429, headers: { 'retry-after': '600' } })
+    await failure(auth.fetch('protected'))
+    backend.clearLog()
+    expect(await (await auth.fetch('optional', optional)).json()).toMatchObject({ sub: null })
+    expect(backend.log.map(({ route }) => route)).toEqual(['optional'])
+  })
+})
+
+describe('8: other origins', () => {
+  test('get no token', async () => {
+    const seen: (string | null)[] = []
+    const given = room()
+    const { auth } = given.another({
+      fetch: async (_, init) => {
+        seen.push(new Headers(init?.headers).get('authorization'))
+        return Response.json({})
+      },
+    })
+    await given.signIn()
+    await settle()
+    for (const url of [
+      'https://elsewhere.test/x',
+      'http://api.test/x',
+      'https://api.test:8443/x',
+      '//other.test/x',
+    ]) {
+      await auth.fetch(url)
+    }
+    expect(seen).toEqual([null, null, null, null])
+  })
+
+  test('that were allowed get it', async () => {
+    const seen: (string | null)[] = []
+    const given = room()
+    const { auth } = given.another({
+      origins: ['https://files.test'],
+      fetch: async (_, init) => {
+        seen.push(new Headers(init?.headers).get('authorization'))
+        return Response.json({})
+      },
+    })
+    await given.signIn()
+    await settle()
+    await auth.fetch('https://files.test/x')
+    await auth.fetch('https://evil.files.test/x')
+    expect(seen).toEqual([`Bearer ${given.inHand().access}`, null])
+  })
+
+  test('whose 401 came after a redirect says nothing of our token', async () => {
+    const given = room()
+    const { auth, told } = given.another({
+      fetch: async (input, init) => {
+        if (!String(input).endsWith('/away')) return given.backend.fetch(input, init)
+        const answer = Response.json({ msg: 'Token has expired' }, { status: 401 })
+        Object.defineProperty(answer, 'redirected', { value: true })
+        Object.defineProperty(answer, 'url', { value: 'https://elsewhere.test/away' })
+        return answer
+      },
+    })
+    await given.signIn()
+    told.length = 0
+    expect((await auth.fetch('away')).status).toBe(401)
+    expect(given.routes()).toEqual([])
+    expect(told).toEqual([])
+  })
+
+  test('an unsafe request that was redirected at home is not carried out twice', async () => {
+    const given = room()
+    let posts = 0
+    const { auth } = given.another({
+      fetch: async (input, init) => {
+        if (!String(input).endsWith('/order')) return given.backend.fetch(input, init)
+        posts++
+        const answer = Response.json({ msg: 'Token has expired' }, { status: 401 })
+        Object.defineProperty(answer, 'redirected', { value: true })
+        Object.defineProperty(answer, 'url', { value: `${baseUrl}receipt` })
+        return answer
+      },
+    })
+    await given.signIn()
+    await settle()
+    expect((await auth.fetch('order', { method: 'POST', body: 'x' })).status).toBe(401)
+    expect(posts).toBe(1)
+    expect(given.backend.count('refresh')).toBe(1)
+  })
+})
+
+describe('7: two sends at the most', () => {
+  test('a replay that is turned down comes back', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } }, always)
+    const response = await auth.fetch('protected', { method: 'POST', body: 'x' })
+    expect([response.status, response.bodyUsed]).toEqual([401, false])
+    expect(backend.count('protected')).toBe(2)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('a replay that asks for a password may be sent once more after it', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.expireAccessTokens()
+    auth.on('reauthRequired', (event) =>
+      event.waitUntil(auth.reauthenticate({ username: 'alice', password: 'wonderland' })),
+    )
+    expect((await auth.fetch('fresh', { method: 'POST', body: 'x' })).status).toBe(200)
+    expect(backend.log.map(({ route }) => route)).toEqual(['fresh', 'refresh', 'fresh', 'login', 'fresh'])
+  })
+
+  test('2: a late 401, when the token in hand has run out too, is refreshed first', async () => {
+    const { auth, backend, signIn, hold } = room()
+    await signIn()
+    backend.expireAccessTokens()
+    const held = hold('protected')
+    const late = auth.fetch('protected')
+    await settle()
+    await auth.fetch('optional')
+    await pass(16 * minute)
+    held.release()
+    expect((await late).status).toBe(200)
+    expect(backend.count('refresh')).toBe(2)
+    expect(backend.count('protected')).toBe(2)
+  })
+})

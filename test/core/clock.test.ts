@@ -1,0 +1,205 @@
+import { describe, expect, test, vi } from 'vitest'
+import {
+  alice,
+  minute,
+  pass,
+  room,
+  second,
+  settle,
+  statuses,
+  summary,
+  times,
+  virtualTime,
+} from './support.ts'
+
+virtualTime()
+
+const hour = 60 * minute
+const wrongBy: [string, number][] = [
+  ['5 hours behind', 5 * hour],
+  ['5 hours ahead', -5 * hour],
+  ['40 days behind', 40 * 24 * hour],
+  ['40 days ahead', -40 * 24 * hour],
+]
+
+describe.each(wrongBy)('12: a client whose clock is %s', (_, difference) => {
+  test('refreshes as often as any other: once a life', async () => {
+    const { auth, backend } = room({ client: { refreshAhead: false } })
+    backend.advance(difference)
+    await auth.login(alice)
+    backend.clearLog()
+    for (let minutes = 0; minutes < 60; minutes++) {
+      expect((await auth.fetch('protected')).status).toBe(200)
+      await pass(minute)
+    }
+    // None was sent with a token that had run out, and none was refreshed before it had to be.
+    expect(backend.count('protected')).toBe(60)
+    expect(backend.count('refresh')).toBe(3)
+  })
+
+  test('does not take a good token for an expired one, nor the reverse', async () => {
+    const { auth, backend, routes } = room()
+    backend.advance(difference)
+    const session = await auth.login(alice)
+    expect(session).toMatchObject({ fresh: true, status: 'active' })
+    // By this machine's own clock, wrong as it is.
+    expect(Math.abs((session.expiresAt ?? 0) - (Date.now() + 15 * minute))).toBeLessThanOrEqual(second)
+    backend.clearLog()
+    await pass(14.9 * minute)
+    await auth.fetch('protected', { auth: 'fresh' })
+    await pass(0.2 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(routes().filter((route) => route === 'protected')).toHaveLength(2)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('gets the age of a stored token right in another context', async () => {
+    const { auth, backend, another, routes } = room()
+    backend.advance(difference)
+    await auth.login(alice)
+    await pass(10 * minute)
+    backend.clearLog()
+    const { auth: other } = another()
+    expect((await other.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected'])
+    await pass(6 * minute)
+    expect((await other.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('numeric freshness lasts as long as it should', async () => {
+    const { auth, backend } = room({ server: { fresh: 5 * minute } })
+    backend.advance(difference)
+    await auth.login(alice)
+    await pass(4.9 * minute)
+    expect(auth.session).toMatchObject({ fresh: true })
+    expect((await auth.fetch('fresh')).status).toBe(200)
+    await pass(0.2 * minute)
+    expect(auth.session).toMatchObject({ fresh: false })
+  })
+})
+
+describe('12: a clock that is set', () => {
+  test('back by hours changes nothing: a life is counted by what stands still for nobody', async () => {
+    const { auth, backend, signIn, routes } = room({ client: { refreshAhead: false } })
+    await signIn()
+    await pass(5 * minute)
+    vi.setSystemTime(Date.now() - 5 * hour)
+    backend.advance(5 * hour)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    await pass(11 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+    await pass(10 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('back by hours does not make a cool-down last for hours', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status: 429, headers: { 'retry-after': '60' } })
+    await auth.fetch('protected').catch(() => {})
+    vi.setSystemTime(Date.now() - 5 * hour)
+    backend.advance(5 * hour)
+    await pass(61 * second)
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('back by hours does not make a claim last for hours', async () => {
+    const { auth, backend, signIn, another, hold } = room()
+    await signIn()
+    const { auth: other } = another()
+    await pass(16 * minute)
+    hold('refresh')
+    const lost = auth.fetch('protected').catch(() => {})
+    await settle()
+    vi.setSystemTime(Date.now() - 5 * hour)
+    backend.advance(5 * hour)
+    await pass(20 * second)
+    await lost
+    expect((await other.fetch('protected')).status).toBe(200)
+  })
+
+  test('ahead by hours costs a refresh at the most, and no loop', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    await pass(5 * minute)
+    vi.setSystemTime(Date.now() + 5 * hour)
+    backend.advance(-5 * hour)
+    for (const _ of times(10, () => 0)) {
+      expect((await auth.fetch('protected')).status).toBe(200)
+      await pass(10 * second)
+    }
+    // It may as well have been a sleep, which the other clock does not see.
+    expect(backend.count('refresh')).toBeLessThanOrEqual(1)
+    expect(told.filter(({ type }) => type === 'loggedOut' || type === 'refreshFailed')).toEqual([])
+  })
+})
+
+describe('12: the server outranks the clock', () => {
+  test('a token that it turns down before its time is refreshed', async () => {
+    const { auth, backend, signIn, routes } = room()
+    await signIn()
+    backend.expireAccessTokens()
+    await auth.fetch('protected')
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('a token that it takes after its time is not the client’s to know: it was refreshed', async () => {
+    const { auth, backend, signIn } = room({ server: { leeway: hour } })
+    await signIn()
+    await pass(16 * minute)
+    expect(await statuses(times(3, () => auth.fetch('protected')))).toEqual([200, 200, 200])
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('a server whose own clock jumps ahead has its 401 answered with a refresh', async () => {
+    const { auth, backend, told, signIn, routes } = room()
+    await signIn()
+    backend.advance(hour)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+    expect(summary(told)).toContain('tokenRefreshed: rejected')
+  })
+})
+
+describe('15: timers are hints', () => {
+  test('a life of months is no timer that fires at once', async () => {
+    const { auth, backend, signIn } = room({
+      server: { accessLifetime: 90 * 24 * hour, refreshLifetime: null },
+    })
+    await signIn()
+    await pass(30 * 24 * hour)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count()).toBe(1)
+    expect(auth.session?.expiresAt).toBeGreaterThan(Date.now() + 50 * 24 * hour)
+  })
+
+  test('a bound beyond 2^31 ms is a long one, not none', async () => {
+    const { auth, signInStale } = room({ client: { reauthTimeout: 2 ** 33 } })
+    await signInStale()
+    let answered = false
+    auth.on('reauthRequired', (event) => event.waitUntil(new Promise(() => {})))
+    void auth.fetch('fresh').then(() => {
+      answered = true
+    })
+    await pass(hour)
+    expect(answered).toBe(false)
+    await auth.logout()
+    await settle()
+    expect(answered).toBe(true)
+  })
+
+  test('nothing runs in the background', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await settle()
+    expect(vi.getTimerCount()).toBe(0)
+    await pass(24 * hour)
+    expect(backend.count()).toBe(0)
+    expect(auth.session).toMatchObject({ version: 1 })
+  })
+})

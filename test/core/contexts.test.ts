@@ -1,0 +1,321 @@
+/** Two clients on one store: what a second tab or process is to the first. */
+import { describe, expect, test } from 'vitest'
+import {
+  alice,
+  bob,
+  failure,
+  minute,
+  pass,
+  type Room,
+  room,
+  second,
+  settle,
+  statuses,
+  summary,
+  type Told,
+  times,
+  virtualTime,
+} from './support.ts'
+
+virtualTime()
+
+interface Two extends Room {
+  other: ReturnType<Room['another']>['auth']
+  /** What the other context was told, since both were there. */
+  otherTold: Told[]
+}
+
+async function two(signedIn = true, options?: Parameters<typeof room>[0]): Promise<Two> {
+  const first = room(options)
+  if (signedIn) await first.signIn()
+  const { auth: other, told: otherTold } = first.another()
+  return { ...first, other, otherTold }
+}
+
+describe('what happens in one context reaches the other', () => {
+  test('a login', async () => {
+    const { auth, other, told, otherTold, tokens, inHand } = await two(false)
+    expect(other.session).toBeNull()
+    const { id } = await auth.login(alice)
+    await settle()
+    expect(other.session).toMatchObject({ id, subject: 'alice', version: 1 })
+    expect(summary(told)).toEqual(['loggedIn: login'])
+    expect(summary(otherTold)).toEqual(['loggedIn: login (elsewhere)'])
+    expect((await other.fetch('protected')).status).toBe(200)
+    expect(tokens('protected')).toEqual([inHand().access])
+  })
+
+  test('a refresh', async () => {
+    const { auth, other, told, otherTold, backend } = await two()
+    await auth.refresh()
+    await settle()
+    expect(other.session).toMatchObject({ version: 2 })
+    expect(summary(told)).toEqual(['tokenRefreshed: requested'])
+    expect(summary(otherTold)).toEqual(['tokenRefreshed: requested (elsewhere)'])
+    await pass(16 * minute)
+    await other.fetch('protected')
+    expect(backend.count('refresh')).toBe(2)
+    expect(auth.session).toMatchObject({ version: 3 })
+  })
+
+  test('a re-authentication', async () => {
+    const { auth, other, otherTold, signInStale } = await two(false)
+    await signInStale()
+    await settle()
+    otherTold.length = 0
+    expect(other.session).toMatchObject({ fresh: false })
+    await auth.reauthenticate(alice)
+    await settle()
+    expect(other.session).toMatchObject({ fresh: true, version: 3 })
+    expect(summary(otherTold)).toEqual(['tokenRefreshed: reauthenticated (elsewhere)'])
+    expect((await other.fetch('fresh')).status).toBe(200)
+  })
+
+  test('a logout, and nothing goes out with the token from then on', async () => {
+    const { auth, other, told, otherTold, tokens } = await two()
+    await auth.logout()
+    await settle()
+    expect(other.session).toBeNull()
+    expect(summary(told)).toEqual(['loggedOut: logout'])
+    expect(summary(otherTold)).toEqual(['loggedOut: logout (elsewhere)'])
+    expect((await other.fetch('protected')).status).toBe(401)
+    expect(tokens('protected')).toEqual([undefined])
+  })
+
+  test('a logout, though nobody there has come to rest since', async () => {
+    const { auth, other, tokens } = await two()
+    void auth.logout()
+    const response = other.fetch('protected')
+    expect((await response).status).toBe(401)
+    expect(tokens('protected')).toEqual([undefined])
+  })
+
+  test('another user: the first is out before the second is in', async () => {
+    const { auth, other, otherTold, tokens, inHand } = await two()
+    await auth.login(bob)
+    await settle()
+    expect(other.session).toMatchObject({ subject: 'bob' })
+    expect(summary(otherTold)).toEqual(['loggedOut: replaced (elsewhere)', 'loggedIn: login (elsewhere)'])
+    expect(await (await other.fetch('protected')).json()).toMatchObject({ sub: 'bob' })
+    expect(tokens('protected')).toEqual([inHand().access])
+  })
+
+  test('the end of a session that nobody could save', async () => {
+    const { auth, other, backend, otherTold } = await two()
+    await pass(16 * minute)
+    backend.revoke({ sub: 'alice' })
+    await auth.fetch('protected')
+    await settle()
+    expect(other.session).toBeNull()
+    expect(summary(otherTold)).toEqual(['loggedOut: session_expired (elsewhere)'])
+  })
+})
+
+describe('1: one exchange for both', () => {
+  test('when both find the token past its exp', async () => {
+    const { auth, other, backend } = await two(true, { server: { refresh: 'rotating-reuse-detection' } })
+    for (const round of [1, 2, 3]) {
+      await pass(16 * minute)
+      const all = times(20, (index) => (index % 2 ? auth : other).fetch('protected'))
+      expect(await statuses(all)).toEqual(times(20, () => 200))
+      expect(backend.count('refresh')).toBe(round)
+    }
+    expect(backend.reuseDetected).toBe(0)
+    expect(other.session).toEqual(auth.session)
+  })
+
+  test('when both had their 401', async () => {
+    const { auth, other, backend } = await two(true, { server: { refresh: 'rotating-reuse-detection' } })
+    backend.expireAccessTokens()
+    const all = times(20, (index) => (index % 2 ? auth : other).fetch('protected'))
+    expect(await statuses(all)).toEqual(times(20, () => 200))
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('when the server is slow, the other waits for it', async () => {
+    const { auth, other, backend, hold } = await two(true, {
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const mine = auth.fetch('protected')
+    await settle()
+    const theirs = other.fetch('protected')
+    await pass(5 * second)
+    expect(backend.count()).toBe(1)
+    held.release()
+    await pass(second)
+    expect(await statuses([mine, theirs])).toEqual([200, 200])
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('10: when it never ends, the other fails within its bound, and the session lives', async () => {
+    const { auth, other, backend } = await two(true, { client: { refreshTimeout: 3 * second } })
+    await pass(16 * minute)
+    backend.fault('refresh', 'hang', { times: 2 })
+    const mine = failure(auth.fetch('protected'))
+    await settle()
+    const theirs = failure(other.fetch('protected'))
+    await pass(7 * second)
+    for (const error of [await mine, await theirs])
+      expect(error).toMatchObject({ code: 'refresh_unavailable' })
+    await pass(2 * second)
+    expect(await statuses([auth.fetch('protected'), other.fetch('protected')])).toEqual([200, 200])
+  })
+
+  test('2: a late 401 here, refreshed there, is replayed with what is in hand', async () => {
+    const { auth, other, backend, hold } = await two()
+    backend.expireAccessTokens()
+    const held = hold('protected')
+    const late = auth.fetch('protected')
+    await settle()
+    expect((await other.fetch('optional')).status).toBe(200)
+    await settle()
+    held.release()
+    expect((await late).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('3: the refresh token that was refused here is not sent there', async () => {
+    const { auth, other, backend, inHand } = await two()
+    backend.revoke(inHand().refresh)
+    await auth.refresh()
+    await other.refresh()
+    expect(backend.count('refresh')).toBe(1)
+    expect(await statuses([auth.fetch('protected'), other.fetch('protected')])).toEqual([200, 200])
+  })
+
+  test('with one who was disposed of in the middle', async () => {
+    const { auth, other, backend, hold } = await two(true, {
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const mine = failure(auth.fetch('protected'))
+    await settle()
+    const theirs = other.fetch('protected')
+    auth.dispose()
+    expect(await mine).toMatchObject({ code: 'disposed' })
+    held.release()
+    await pass(second)
+    expect((await theirs).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
+  })
+})
+
+describe('5: what was ended in one context stays ended', () => {
+  test('though the other was refreshing: its late tokens are revoked', async () => {
+    const { auth, other, backend, hold } = await two(true, { server: { refresh: 'rotating' } })
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const waiting = failure(other.fetch('protected'))
+    await settle()
+    expect(held.held()).toBe(true)
+    await auth.logout()
+    held.release()
+    expect(await waiting).toMatchObject({ code: 'session_changed' })
+    await settle()
+    expect([auth.session, other.session]).toEqual([null, null])
+    expect(backend.sessionAlive('alice')).toBe(false)
+  })
+
+  test('though the other was signing in before: the last called wins', async () => {
+    const { auth, other, backend, hold } = await two(false)
+    await auth.login(alice)
+    const held = hold('login')
+    const login = other.login(bob).catch((error: unknown) => error)
+    await pass(second)
+    const logout = auth.logout()
+    await settle()
+    held.release()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    await logout
+    await settle()
+    expect([auth.session, other.session]).toEqual([null, null])
+    expect(backend.sessionAlive('bob')).toBe(false)
+  })
+
+  test('and a login called after it stands', async () => {
+    const { auth, other, hold } = await two()
+    const held = hold('logout')
+    const logout = auth.logout()
+    await pass(second)
+    const { id } = await other.login(alice)
+    held.release()
+    await logout
+    await settle()
+    expect(auth.session).toMatchObject({ id })
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('of two logins the last called stands, whichever is answered last', async () => {
+    const { auth, other, backend, hold } = await two(false)
+    const held = hold('login')
+    const first = failure(auth.login(alice))
+    await pass(second)
+    const { id } = await other.login(bob)
+    held.release()
+    expect(await first).toMatchObject({ code: 'session_changed' })
+    await settle()
+    expect(auth.session).toMatchObject({ id, subject: 'bob' })
+    expect(other.session).toMatchObject({ id })
+    expect(backend.sessionAlive('alice')).toBe(false)
+  })
+
+  test('a newer token that the other got meanwhile is revoked too', async () => {
+    const { auth, other, backend } = await two(true, { server: { refresh: 'rotating' } })
+    await other.refresh()
+    void auth.logout()
+    await settle()
+    expect(backend.sessionAlive('alice')).toBe(false)
+  })
+})
+
+describe('6: a request goes out as who made it', () => {
+  test('though another signed in elsewhere while it was out: its 401 comes back', async () => {
+    const { auth, other, backend, hold, tokens, inHand } = await two()
+    const { access } = inHand()
+    backend.expireAccessTokens()
+    const held = hold('protected')
+    const late = auth.fetch('protected', { method: 'POST', body: 'of alice' })
+    await settle()
+    await other.login(bob)
+    await settle()
+    held.release()
+    const response = await late
+    expect([response.status, await response.json()]).toEqual([401, { msg: 'Token has expired' }])
+    expect(tokens('protected')).toEqual([access])
+    expect(backend.count('refresh')).toBe(0)
+  })
+
+  test('though another signed in elsewhere while it waited: it is not sent', async () => {
+    const { auth, other, backend, hold } = await two()
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const waiting = failure(auth.fetch('protected'))
+    await settle()
+    await other.login(bob)
+    held.release()
+    expect(await waiting).toMatchObject({ code: 'session_changed' })
+    expect(backend.count('protected')).toBe(0)
+    await settle()
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+  })
+
+  test('6: after another user, what may be cached is loaded anew', async () => {
+    const seen: (string | undefined)[] = []
+    const given = room()
+    const { auth: third } = given.another({
+      fetch: (input, init) => {
+        if (String(input).endsWith('protected')) seen.push(init?.cache)
+        return given.backend.fetch(input, init)
+      },
+    })
+    await third.login(alice)
+    await third.fetch('protected')
+    await third.login(bob)
+    await third.fetch('protected')
+    await third.fetch('protected', { cache: 'no-store' })
+    expect(seen).toEqual([undefined, 'reload', 'no-store'])
+  })
+})

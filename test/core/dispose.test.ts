@@ -1,0 +1,143 @@
+import { expect, test, vi } from 'vitest'
+import { alice, failure, minute, pass, room, settle, times, virtualTime } from './support.ts'
+
+virtualTime()
+
+test('whoever waits gets `disposed`', async () => {
+  const { auth, signIn, hold } = room()
+  await signIn()
+  await pass(16 * minute)
+  hold('refresh')
+  const waiting = [...times(3, () => auth.fetch('protected')), auth.getAccessToken(), auth.refresh()]
+  const errors = Promise.all(waiting.map(failure))
+  await settle()
+  auth.dispose()
+  expect(await errors).toMatchObject(times(5, () => ({ code: 'disposed' })))
+})
+
+test('whoever comes afterwards gets `disposed`, and nothing is sent', async () => {
+  const { auth, backend, signIn } = room()
+  await signIn()
+  auth.dispose()
+  const calls: (() => Promise<unknown>)[] = [
+    () => auth.fetch('protected'),
+    () => auth.login(alice),
+    () => auth.reauthenticate(alice),
+    () => auth.setTokens({ accessToken: 'a' }),
+    () => auth.refresh(),
+    () => auth.getAccessToken(),
+  ]
+  for (const call of calls) expect(await failure(call())).toMatchObject({ code: 'disposed' })
+  expect(backend.count()).toBe(0)
+})
+
+test('a running exchange is finished and stored, and nobody is signed out', async () => {
+  const { auth, backend, signIn, hold, another, inHand } = room({
+    server: { refresh: 'rotating-reuse-detection' },
+  })
+  await signIn()
+  const before = inHand()
+  await pass(16 * minute)
+  const held = hold('refresh')
+  const waiting = failure(auth.fetch('protected'))
+  await settle()
+  auth.dispose()
+  await waiting
+  held.release()
+  await settle()
+  expect(inHand().refresh).not.toBe(before.refresh)
+  expect(backend.isHonoured(inHand().refresh)).toBe(true)
+  const { auth: next } = another()
+  expect(next.session).toMatchObject({ subject: 'alice', version: 2 })
+  expect((await next.fetch('protected')).status).toBe(200)
+  expect(backend.count('refresh')).toBe(1)
+  expect(backend.count('logout')).toBe(0)
+})
+
+test('a running exchange that is refused does not end the session for the others without asking them', async () => {
+  const { auth, backend, signIn, hold, another } = room()
+  await signIn()
+  await pass(16 * minute)
+  backend.revoke({ sub: 'alice' })
+  const held = hold('refresh')
+  const waiting = failure(auth.fetch('protected'))
+  await settle()
+  auth.dispose()
+  await waiting
+  held.release()
+  await settle()
+  const { auth: next } = another()
+  next.on('reauthRequired', (event) => event.waitUntil(next.reauthenticate(alice)))
+  expect((await next.fetch('protected')).status).toBe(200)
+})
+
+test('a request that is out there with a good token comes home', async () => {
+  const { auth, signIn, hold } = room()
+  await signIn()
+  const held = hold('protected')
+  const outcome = auth.fetch('protected').then(
+    ({ status }) => status,
+    (error) => error.code,
+  )
+  await settle()
+  auth.dispose()
+  held.release()
+  // It does not wait for us, but for the server.
+  expect(await outcome).toBeOneOf([200, 'disposed'])
+})
+
+test('listeners and subscribers hear nothing more', async () => {
+  const { auth, told, signIn, another } = room()
+  await signIn()
+  const seen = vi.fn()
+  auth.subscribe(seen)
+  const { auth: other } = another()
+  auth.dispose()
+  await other.logout()
+  await settle()
+  expect(seen).toHaveBeenCalledTimes(1)
+  expect(told).toEqual([])
+})
+
+test('a login under way is over: the promise fails, and a flow is aborted', async () => {
+  const { auth } = room()
+  let aborted: AbortSignal | undefined
+  const login = failure(
+    auth.login(({ signal }) => {
+      aborted = signal
+      return new Promise(() => {})
+    }),
+  )
+  await settle()
+  auth.dispose()
+  expect(aborted?.aborted).toBe(true)
+  expect(await login).toMatchObject({ code: 'disposed' })
+})
+
+test('twice is once', () => {
+  const { auth } = room()
+  auth.dispose()
+  expect(() => auth.dispose()).not.toThrow()
+})
+
+test('is what `using` calls', async () => {
+  const { auth, signIn } = room()
+  await signIn()
+  {
+    using scoped = auth
+    expect((await scoped.fetch('protected')).status).toBe(200)
+  }
+  expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'disposed' })
+})
+
+test('leaves no timer behind', async () => {
+  const { auth, signInStale } = room()
+  await signInStale()
+  auth.on('reauthRequired', (event) => event.waitUntil(new Promise(() => {})))
+  const waiting = failure(auth.fetch('fresh'))
+  await settle()
+  auth.dispose()
+  await waiting
+  await settle()
+  expect(vi.getTimerCount()).toBe(0)
+})

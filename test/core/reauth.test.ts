@@ -1,0 +1,617 @@
+import { describe, expect, test, vi } from 'vitest'
+import type { AuthEvents } from '../../src/index.ts'
+import {
+  alice,
+  bob,
+  type Client,
+  deferred,
+  failure,
+  isPending,
+  minute,
+  pass,
+  type Room,
+  reported,
+  room,
+  second,
+  settle,
+  statuses,
+  summary,
+  times,
+  virtualTime,
+} from './support.ts'
+
+virtualTime()
+
+type Ask = AuthEvents['reauthRequired']
+
+/** A dialog in the test's hand: each ask waits until it is closed. */
+function dialogs(auth: Client): { asks: Ask[]; close(error?: unknown): void } {
+  const asks: Ask[] = []
+  let gate = deferred()
+  auth.on('reauthRequired', (event) => {
+    asks.push(event)
+    gate = deferred()
+    event.waitUntil(gate.promise)
+  })
+  return { asks, close: (error) => (error === undefined ? gate.resolve() : gate.reject(error)) }
+}
+
+/** Signed in with nothing that works: the access token has run out, the refresh token is revoked. */
+async function spent(given: Room = room()): Promise<Room> {
+  await given.signIn()
+  await pass(16 * minute)
+  given.backend.revoke({ sub: 'alice' })
+  return given
+}
+
+describe('an ask', () => {
+  test('says why, for which session, and from where', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    expect(asks).toMatchObject([
+      {
+        type: 'reauthRequired',
+        reason: 'fresh_token_required',
+        origin: 'this context',
+        session: auth.session,
+      },
+    ])
+    expect(asks[0]?.signal).toBeInstanceOf(AbortSignal)
+    close()
+    await waiting
+  })
+
+  test('that is open is joined by whatever comes', async () => {
+    const { auth, backend, signInStale } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const first = [auth.fetch('fresh'), auth.fetch('fresh', { method: 'POST', body: 'a' })]
+    await pass(minute)
+    const later = [auth.fetch('fresh'), auth.fetch('fresh', { auth: 'fresh' })]
+    await settle()
+    expect(asks).toHaveLength(1)
+    await auth.reauthenticate(alice)
+    // The dialog may stay open for a moment, to say that it went well.
+    await settle()
+    expect(await isPending(Promise.race([...first, ...later]))).toBe(true)
+    close()
+    expect(await statuses([...first, ...later])).toEqual([200, 200, 200, 200])
+    expect(asks).toHaveLength(1)
+    // Of the four the one with auth: 'fresh' was not sent in vain.
+    expect(backend.count('fresh')).toBe(7)
+  })
+
+  test('holds up only what needs it', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { close } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    close()
+    await waiting
+  })
+
+  test('looks at the session, not at what the dialog resolves with', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    auth.on('reauthRequired', (event) => event.waitUntil(Promise.resolve('signed in, promised')))
+    expect((await auth.fetch('fresh')).status).toBe(401)
+  })
+
+  test('looks at the session, though the dialog failed', async () => {
+    const errors = reported()
+    const { auth, signInStale } = room()
+    await signInStale()
+    auth.on('reauthRequired', (event) =>
+      event.waitUntil(
+        auth.reauthenticate(alice).then(() => {
+          throw new Error('could not close the dialog')
+        }),
+      ),
+    )
+    expect((await auth.fetch('fresh')).status).toBe(200)
+    expect(errors).toEqual([new Error('could not close the dialog')])
+  })
+
+  test('waits for all that was given to it', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const gates = [deferred(), deferred(), deferred()]
+    auth.on('reauthRequired', (event) => {
+      event.waitUntil(gates[0]?.promise as Promise<void>)
+      event.waitUntil(gates[1]?.promise as Promise<void>)
+    })
+    auth.on('reauthRequired', (event) => event.waitUntil(gates[2]?.promise as Promise<void>))
+    const waiting = auth.fetch('fresh')
+    for (const gate of gates) {
+      expect(await isPending(waiting)).toBe(true)
+      gate.resolve()
+    }
+    expect((await waiting).status).toBe(401)
+  })
+
+  test('takes anything that has a then', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    auth.on('reauthRequired', (event) => {
+      event.waitUntil({
+        // biome-ignore lint/suspicious/noThenProperty: it is a thenable that is tested
+        then(resolve) {
+          return auth.reauthenticate(alice).then(resolve as () => never)
+        },
+      } as PromiseLike<unknown>)
+    })
+    expect((await auth.fetch('fresh')).status).toBe(200)
+  })
+
+  test('takes no promise after it was dispatched', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    let thrown: unknown
+    try {
+      asks[0]?.waitUntil(Promise.resolve())
+    } catch (error) {
+      thrown = error
+    }
+    expect(thrown).toMatchObject({ name: 'InvalidStateError' })
+    expect(thrown).toBeInstanceOf(DOMException)
+    close()
+    await waiting
+  })
+
+  test('nobody waiting: the 401 goes back at once', async () => {
+    const { auth, told, signInStale } = room()
+    await signInStale()
+    const asked = vi.fn()
+    auth.on('reauthRequired', asked)
+    const responses = await Promise.all(times(3, () => auth.fetch('fresh')))
+    expect(responses.map(({ status, bodyUsed }) => [status, bodyUsed])).toEqual(times(3, () => [401, false]))
+    expect(asked).toHaveBeenCalledTimes(1)
+    expect(told).toHaveLength(1)
+  })
+
+  test('a listener that throws before it waits is as nobody', async () => {
+    const errors = reported()
+    const { auth, signInStale } = room()
+    await signInStale()
+    auth.on('reauthRequired', () => {
+      throw new Error('no dialog')
+    })
+    expect((await auth.fetch('fresh')).status).toBe(401)
+    expect(errors).toEqual([new Error('no dialog')])
+  })
+
+  test('an aborted caller is let go, and the dialog stays for the others', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const controller = new AbortController()
+    const aborted = failure(auth.fetch('fresh', { signal: controller.signal }))
+    const other = auth.fetch('fresh')
+    await settle()
+    controller.abort()
+    expect(await aborted).toMatchObject({ name: 'AbortError' })
+    expect(asks[0]?.signal.aborted).toBe(false)
+    await auth.reauthenticate(alice)
+    close()
+    expect((await other).status).toBe(200)
+  })
+})
+
+describe('a dialog that is given up', () => {
+  test('with an AbortError is silent', async () => {
+    const errors = reported()
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { close } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    close(new DOMException('cancelled', 'AbortError'))
+    expect((await waiting).status).toBe(401)
+    await settle()
+    expect(errors).toEqual([])
+  })
+
+  test('with another error is reported', async () => {
+    const errors = reported()
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { close } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    close(new Error('the dialog crashed'))
+    expect((await waiting).status).toBe(401)
+    await settle()
+    expect(errors).toEqual([new Error('the dialog crashed')])
+  })
+
+  test('gives each caller its own 401', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { close } = dialogs(auth)
+    const waiting = Promise.all(times(3, () => auth.fetch('fresh')))
+    await settle()
+    close()
+    const responses = await waiting
+    expect(new Set(responses).size).toBe(3)
+    for (const response of responses) {
+      expect(await response.json()).toEqual({ msg: 'Fresh token required' })
+    }
+  })
+
+  test('is not opened again for reading, but for an unsafe method and for auth: "fresh"', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const first = auth.fetch('fresh')
+    await settle()
+    close()
+    await first
+    for (const method of ['GET', 'HEAD']) expect((await auth.fetch('fresh', { method })).status).toBe(401)
+    expect(asks).toHaveLength(1)
+    const unsafe = auth.fetch('fresh', { method: 'DELETE' })
+    await settle()
+    expect(asks).toHaveLength(2)
+    close()
+    expect((await unsafe).status).toBe(401)
+    const fresh = auth.fetch('fresh', { auth: 'fresh' })
+    await settle()
+    expect(asks).toHaveLength(3)
+    await auth.reauthenticate(alice)
+    close()
+    expect((await fresh).status).toBe(200)
+  })
+
+  test('is not opened again for what began before: not even for an unsafe method', async () => {
+    const { auth, signInStale, hold } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const held = hold('fresh')
+    const slow = auth.fetch('fresh', { method: 'POST' })
+    await settle()
+    expect(held.held()).toBe(true)
+    const quick = auth.fetch('fresh')
+    await settle()
+    close()
+    await quick
+    held.release()
+    expect((await slow).status).toBe(401)
+    expect(asks).toHaveLength(1)
+  })
+
+  test('is opened again after another version came and was not enough', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const first = auth.fetch('fresh')
+    await settle()
+    close()
+    await first
+    await auth.refresh()
+    const again = auth.fetch('fresh')
+    await settle()
+    expect(asks).toHaveLength(2)
+    close()
+    expect((await again).status).toBe(401)
+  })
+})
+
+describe('with nobody listening', () => {
+  test('a reason is announced once for all requests that began before, and anew for a later one', async () => {
+    const { auth, told, signInStale, hold } = room()
+    await signInStale()
+    const held = hold('fresh')
+    const slow = auth.fetch('fresh')
+    await settle()
+    await auth.fetch('fresh')
+    expect(told).toHaveLength(1)
+    held.release()
+    await slow
+    expect(told).toHaveLength(1)
+    await auth.fetch('fresh')
+    expect(summary(told)).toEqual(times(2, () => 'reauthRequired: fresh_token_required'))
+  })
+})
+
+describe('the signal of an ask', () => {
+  test('aborts on a logout', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    await auth.logout()
+    expect(asks[0]?.signal.aborted).toBe(true)
+    expect((await waiting).status).toBe(401)
+  })
+
+  test('aborts on a logout elsewhere', async () => {
+    const { auth, signInStale, another } = room()
+    await signInStale()
+    const { auth: other } = another()
+    const { asks } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    await other.logout()
+    await settle()
+    expect(asks[0]?.signal.aborted).toBe(true)
+    expect((await waiting).status).toBe(401)
+  })
+
+  test.each([
+    ['another user', bob, 401],
+    ['the same user', alice, 200],
+  ] as const)('aborts on a login elsewhere, as %s', async (_, user, status) => {
+    const { auth, signInStale, another } = room()
+    await signInStale()
+    const { auth: other } = another()
+    const { asks } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    await other.login(user)
+    await settle()
+    expect(asks[0]?.signal.aborted).toBe(true)
+    expect((await waiting).status).toBe(status)
+  })
+
+  test('aborts after reauthTimeout, and the callers have their 401', async () => {
+    const { auth, signInStale } = room({ client: { reauthTimeout: minute } })
+    await signInStale()
+    const { asks } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    await pass(59 * second)
+    expect([asks[0]?.signal.aborted, await isPending(waiting)]).toEqual([false, true])
+    await pass(2 * second)
+    expect(asks[0]?.signal.aborted).toBe(true)
+    expect((await waiting).status).toBe(401)
+  })
+
+  test('aborts when the client is disposed of', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks } = dialogs(auth)
+    const waiting = failure(auth.fetch('fresh'))
+    await settle()
+    auth.dispose()
+    expect(await waiting).toMatchObject({ code: 'disposed' })
+    expect(asks[0]?.signal.aborted).toBe(true)
+  })
+
+  test('an ask that is moot does not hold up the next one', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const first = auth.fetch('fresh')
+    await settle()
+    await auth.logout()
+    await first
+    await signInStale()
+    const next = auth.fetch('fresh')
+    await settle()
+    expect(asks).toHaveLength(2)
+    expect(asks[1]?.signal.aborted).toBe(false)
+    await auth.reauthenticate(alice)
+    close()
+    expect((await next).status).toBe(200)
+  })
+})
+
+describe('a session that has expired', () => {
+  test('stays, as expired, while the password is asked for, and lives on with it', async () => {
+    const { auth, told } = await spent()
+    const seen = new Set<unknown>()
+    auth.subscribe((session) => void seen.add(session?.status ?? session))
+    const { asks, close } = dialogs(auth)
+    const waiting = times(3, () => auth.fetch('protected'))
+    await settle()
+    expect(auth.session).toMatchObject({ status: 'expired', subject: 'alice', version: 1 })
+    expect(asks[0]).toMatchObject({ reason: 'session_expired', session: { status: 'expired' } })
+    await auth.reauthenticate(alice)
+    expect(auth.session).toMatchObject({ status: 'active', version: 2 })
+    close()
+    expect(await statuses(waiting)).toEqual([200, 200, 200])
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'tokenRefreshed: reauthenticated'])
+    // At no time was it gone.
+    expect([...seen]).toEqual(['active', 'expired'])
+  })
+
+  test('is gone once the dialog is dismissed', async () => {
+    const { auth, told, store } = await spent()
+    const { close } = dialogs(auth)
+    const waiting = times(3, () => auth.fetch('protected'))
+    await settle()
+    expect(auth.session).not.toBeNull()
+    close()
+    expect(await statuses(waiting)).toEqual([401, 401, 401])
+    expect(auth.session).toBeNull()
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+    expect(store.read()).toMatchObject({ record: { ended: 'session_expired' } })
+  })
+
+  test('makes no new dialog and sends nothing while it is asked for', async () => {
+    const { auth, backend } = await spent()
+    const { asks, close } = dialogs(auth)
+    const first = auth.fetch('protected')
+    await settle()
+    const sent = backend.count()
+    const later = times(5, () => auth.fetch('protected'))
+    await pass(minute)
+    expect([asks.length, backend.count()]).toEqual([1, sent])
+    await auth.reauthenticate(alice)
+    close()
+    expect(await statuses([first, ...later])).toEqual(times(6, () => 200))
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('is left to the person: a login from the dialog is as good as a re-authentication', async () => {
+    const { auth, told } = await spent()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.login(alice)))
+    expect(await statuses(times(3, () => auth.fetch('protected')))).toEqual([200, 200, 200])
+    expect(told.filter(({ type }) => type === 'reauthRequired')).toHaveLength(1)
+    expect(auth.session).toMatchObject({ status: 'active', version: 1 })
+  })
+
+  test('6: a login as somebody else from the dialog sends nothing of the first user’s', async () => {
+    const { auth, backend, tokens, told } = await spent()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.login(bob)))
+    const outcome = await auth
+      .fetch('protected', { method: 'POST', body: 'of alice' })
+      .catch((error) => error)
+    expect(outcome instanceof Response ? outcome.status : outcome.code).toBeOneOf([401, 'session_changed'])
+    const ofBob = backend.issued.filter(({ sub }) => sub === 'bob').map(({ token }) => token)
+    expect(tokens('protected').some((token) => ofBob.includes(token ?? ''))).toBe(false)
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+    expect(summary(told)).toEqual([
+      'reauthRequired: session_expired',
+      'loggedOut: replaced',
+      'loggedIn: login',
+    ])
+  })
+
+  test('is announced once, and with nobody signed in nothing is', async () => {
+    const { auth, told } = await spent()
+    await auth.fetch('protected')
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+    await auth.fetch('protected')
+    await auth.fetch('fresh', { auth: 'fresh', method: 'POST' })
+    expect(told).toHaveLength(2)
+  })
+
+  test('auth: "fresh" joins the ask for the expired session', async () => {
+    const { auth } = await spent()
+    const { asks, close } = dialogs(auth)
+    const waiting = [auth.fetch('protected'), auth.fetch('fresh', { auth: 'fresh', method: 'POST' })]
+    await settle()
+    expect(asks).toHaveLength(1)
+    await auth.reauthenticate(alice)
+    close()
+    expect(await statuses(waiting)).toEqual([200, 200])
+  })
+
+  test('a token that was revoked asks in its own words', async () => {
+    const { auth, told, signIn, backend } = room()
+    await signIn()
+    backend.revoke({ sub: 'alice' })
+    const { asks, close } = dialogs(auth)
+    const waiting = auth.fetch('protected')
+    await settle()
+    expect(asks[0]).toMatchObject({ reason: 'token_revoked' })
+    expect(auth.session).toMatchObject({ status: 'expired' })
+    await auth.reauthenticate(alice)
+    close()
+    expect((await waiting).status).toBe(200)
+    expect(summary(told)).toEqual(['reauthRequired: token_revoked', 'tokenRefreshed: reauthenticated'])
+    expect(backend.count('refresh')).toBe(0)
+  })
+
+  test('where a revoked access token means no more than an expired one it is refreshed', async () => {
+    const { auth, told, signIn, backend, inHand } = room({ preset: { revoked: 'refresh' } })
+    await signIn()
+    backend.revoke(inHand().access)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(summary(told)).toEqual(['tokenRefreshed: rejected'])
+  })
+
+  test('another context that was helped first helps this one too', async () => {
+    const given = await spent()
+    const { auth } = given
+    const { auth: other } = given.another()
+    const { asks } = dialogs(auth)
+    const waiting = auth.fetch('protected')
+    await settle()
+    expect(asks).toHaveLength(1)
+    await other.reauthenticate(alice)
+    await settle()
+    // The dialog here is still open; the session is not expired any more.
+    expect(auth.session).toMatchObject({ status: 'active', version: 2 })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(await isPending(waiting)).toBe(!asks[0]?.signal.aborted)
+  })
+})
+
+describe('auth: "fresh"', () => {
+  test('goes out at once with a fresh token', async () => {
+    const { auth, told, signIn, backend } = room()
+    await signIn()
+    const response = auth.fetch('fresh', { auth: 'fresh' })
+    expect(backend.count('fresh')).toBe(1)
+    expect((await response).status).toBe(200)
+    expect(told).toEqual([])
+  })
+
+  test('asks once a token that is fresh until a time no longer is', async () => {
+    const { auth, told, signIn, backend } = room({ server: { fresh: 5 * minute } })
+    await signIn()
+    await pass(4 * minute)
+    expect((await auth.fetch('fresh', { auth: 'fresh' })).status).toBe(200)
+    expect(told).toEqual([])
+    await pass(2 * minute)
+    backend.clearLog()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    expect((await auth.fetch('fresh', { auth: 'fresh' })).status).toBe(200)
+    expect(backend.log.map(({ route }) => route)).toEqual(['login', 'fresh'])
+    expect(summary(told)[0]).toBe('reauthRequired: fresh_token_required')
+  })
+
+  test('dismissed: sent once all the same, so that the answer is the server’s own', async () => {
+    const { auth, signInStale, backend } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const waiting = auth.fetch('fresh', { auth: 'fresh', method: 'POST' })
+    await settle()
+    close()
+    const response = await waiting
+    expect([response.status, await response.json()]).toEqual([401, { msg: 'Fresh token required' }])
+    expect([asks.length, backend.count('fresh')]).toEqual([1, 1])
+  })
+
+  test('with a token that says nothing of freshness is sent, and the server decides', async () => {
+    const { auth, backend, told } = room()
+    await auth.setTokens({ accessToken: 'opaque' })
+    backend.fault('protected', { status: 200, body: {} })
+    expect((await auth.fetch('protected', { auth: 'fresh' })).status).toBe(200)
+    expect(summary(told)).toEqual(['loggedIn: set_tokens'])
+  })
+
+  test('is read from a Request too, where a client put it there', async () => {
+    const { auth, signInStale, backend } = room()
+    await signInStale()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    const request = Object.assign(new Request('https://api.test/fresh'), { auth: 'fresh' })
+    expect((await auth.fetch(request)).status).toBe(200)
+    expect(backend.log.map(({ route }) => route)).toEqual(['login', 'fresh'])
+  })
+
+  test('takes nothing but what it takes', async () => {
+    const { auth } = room()
+    expect(await failure(auth.fetch('x', { auth: 'never' as never }))).toMatchObject({
+      code: 'invalid_input',
+    })
+  })
+})
+
+test('7: after a password, a replay and its refusal there is no third dialog', async () => {
+  const { auth, backend, signInStale } = room()
+  await signInStale()
+  backend.fault(
+    'fresh',
+    { status: 401, body: { msg: 'Fresh token required' } },
+    { times: Number.POSITIVE_INFINITY },
+  )
+  let asks = 0
+  auth.on('reauthRequired', (event) => {
+    asks++
+    event.waitUntil(auth.reauthenticate(alice))
+  })
+  const response = await auth.fetch('fresh', { method: 'POST' })
+  expect(response.status).toBe(401)
+  expect([asks, backend.count('fresh')]).toEqual([1, 2])
+})

@@ -1,0 +1,559 @@
+/** When a refresh happens, how often, and what comes of one that fails. */
+import { describe, expect, test, vi } from 'vitest'
+import { isAuthError } from '../../src/index.ts'
+import {
+  deferred,
+  failure,
+  isPending,
+  minute,
+  pass,
+  room,
+  second,
+  settle,
+  statuses,
+  summary,
+  times,
+  virtualTime,
+} from './support.ts'
+
+virtualTime()
+
+const hour = 60 * minute
+
+describe('11: a valid token never waits', () => {
+  test('the fetch beneath is called in the same tick', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    const response = auth.fetch('protected')
+    expect(backend.count('protected')).toBe(1)
+    await response
+  })
+
+  test('inside refreshAhead the request goes out at once, and the refresh runs beside it', async () => {
+    const { auth, backend, signIn, hold, inHand, tokens } = room()
+    await signIn()
+    const { access } = inHand()
+    await pass(14 * minute + second)
+    const held = hold('refresh')
+    const responses = times(5, () => auth.fetch('protected'))
+    expect(backend.count('protected')).toBe(5)
+    expect(await statuses(responses)).toEqual(times(5, () => 200))
+    expect(new Set(tokens('protected'))).toEqual(new Set([access]))
+    expect(backend.count('refresh')).toBe(1)
+    held.release()
+    await settle()
+    expect(auth.session).toMatchObject({ version: 2 })
+  })
+
+  test('outside of it nothing is refreshed', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    // A second less than the whole life is believed; see invariant 12.
+    await pass(14 * minute - 3 * second)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(0)
+  })
+
+  test('refreshAhead is at most half of a life', async () => {
+    const { auth, backend, signIn } = room({ server: { accessLifetime: minute } })
+    await signIn()
+    await pass(28 * second)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(0)
+    await pass(4 * second)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('refreshAhead: false refreshes at the end, and not before', async () => {
+    const { auth, backend, signIn, routes } = room({ client: { refreshAhead: false } })
+    await signIn()
+    await pass(15 * minute - 2 * second)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(0)
+    await pass(3 * second)
+    await auth.fetch('protected')
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('a refresh ahead that fails is nobody’s failure, and is not repeated with every request', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    await pass(14 * minute + second)
+    backend.fault('refresh', { status: 500 }, { times: Number.POSITIVE_INFINITY })
+    for (const _ of times(20, () => 0)) {
+      expect((await auth.fetch('protected')).status).toBe(200)
+      await settle()
+    }
+    expect(backend.count('refresh')).toBe(1)
+    expect(summary(told)).toEqual(['refreshFailed: status'])
+    await pass(10 * second)
+    backend.clearFaults()
+    await auth.fetch('protected')
+    await settle()
+    expect(auth.session).toMatchObject({ version: 2 })
+  })
+
+  test('a refresh ahead that hangs holds no request up', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(14 * minute + second)
+    backend.fault('refresh', 'hang')
+    expect(await statuses(times(5, () => auth.fetch('protected')))).toEqual(times(5, () => 200))
+    await pass(10 * second)
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('a refresh ahead that is refused signs nobody out while the token works', async () => {
+    const { auth, backend, told, signIn, inHand } = room()
+    await signIn()
+    backend.revoke(inHand().refresh)
+    await pass(14 * minute + second)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    await settle()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect([auth.session?.status, told.length, backend.count('refresh')]).toEqual(['active', 0, 1])
+  })
+
+  test('14: inside refreshAhead a stream waits for the refresh, for it can go out once', async () => {
+    const { auth, backend, signInStale, hold, inHand, tokens } = room()
+    await signInStale()
+    await pass(14.5 * minute)
+    const held = hold('refresh')
+    const init = { method: 'POST', body: new Blob(['once']).stream(), duplex: 'half' }
+    const response = auth.fetch('protected', init)
+    expect(await isPending(response)).toBe(true)
+    expect(backend.count('protected')).toBe(0)
+    held.release()
+    expect((await response).status).toBe(200)
+    expect(tokens('protected')).toEqual([inHand().access])
+  })
+
+  test('14: a stream goes out with the valid token if that refresh fails', async () => {
+    const { auth, backend, signInStale, inHand, tokens } = room()
+    await signInStale()
+    const { access } = inHand()
+    await pass(14.5 * minute)
+    backend.fault('refresh', { status: 500 })
+    const init = { method: 'POST', body: new Blob(['once']).stream(), duplex: 'half' }
+    expect((await auth.fetch('protected', init)).status).toBe(200)
+    expect(tokens('protected')).toEqual([access])
+  })
+})
+
+describe('11: refreshing ahead never costs freshness', () => {
+  test('a fresh token stays in use to its own end; the refreshed one takes over then', async () => {
+    const { auth, backend, signIn, inHand, tokens } = room()
+    await signIn()
+    const { access: fresh } = inHand()
+    await pass(14.5 * minute)
+    await auth.fetch('fresh')
+    await settle()
+    const { access: refreshed } = inHand()
+    expect(refreshed).not.toBe(fresh)
+    expect(auth.session).toMatchObject({ version: 2, fresh: true })
+    await pass(20 * second)
+    expect((await auth.fetch('fresh', { auth: 'fresh' })).status).toBe(200)
+    await pass(20 * second)
+    expect(auth.session).toMatchObject({ version: 2, fresh: false })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(tokens('fresh')).toEqual([fresh, fresh])
+    expect(tokens('protected')).toEqual([refreshed])
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('a token that is fresh until a time keeps it, refreshed or not', async () => {
+    // The refreshed one is not due again within this test.
+    vi.spyOn(Math, 'random').mockReturnValue(0.99)
+    const { auth, backend, signIn } = room({ server: { accessLifetime: minute, fresh: 45 * second } })
+    await signIn()
+    await pass(35 * second)
+    await auth.fetch('protected')
+    await settle()
+    expect(auth.session).toMatchObject({ version: 2, fresh: true })
+    await pass(5 * second)
+    expect((await auth.fetch('fresh', { auth: 'fresh' })).status).toBe(200)
+    await pass(10 * second)
+    expect(auth.session).toMatchObject({ fresh: false })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('a fresh token that the server turns down, and the refreshed one beside it: a call does not pay for both', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await auth.refresh()
+    backend.expireAccessTokens()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(auth.session).toMatchObject({ fresh: false })
+    backend.clearLog()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count()).toBe(1)
+  })
+
+  test('where refreshing spends what is not replaced, nothing is refreshed ahead', async () => {
+    const { auth, backend, signIn } = room({
+      server: { refresh: 'single-use' },
+      preset: { refreshToken: 'single-use' },
+    })
+    await signIn()
+    await pass(14.9 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(0)
+  })
+})
+
+describe('16: no herd', () => {
+  test('the first refresh of a token that is not fresh is drawn over its life; later ones keep their distance', async () => {
+    const random = vi.spyOn(Math, 'random').mockReturnValue(0.25)
+    const { auth, backend, signInStale } = room()
+    await signInStale()
+    // A quarter of the 14 minutes (less a second) that lie before refreshAhead.
+    await pass(3.4 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(0)
+    await pass(0.2 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(1)
+    for (const round of [2, 3]) {
+      random.mockReturnValue(0.01)
+      await pass(13.9 * minute)
+      await auth.fetch('protected')
+      await settle()
+      expect(backend.count('refresh')).toBe(round - 1)
+      await pass(0.2 * minute)
+      await auth.fetch('protected')
+      await settle()
+      expect(backend.count('refresh')).toBe(round)
+    }
+  })
+
+  test('clients that signed in together do not refresh together', async () => {
+    let next = 0
+    vi.spyOn(Math, 'random').mockImplementation(() => (next++ % 10) / 10)
+    const rooms = times(10, () => room())
+    for (const { signInStale } of rooms) await signInStale()
+    const at: number[] = []
+    for (let time = 0; time < 14; time++) {
+      for (const [index, { auth, backend }] of rooms.entries()) {
+        await auth.fetch('protected')
+        await settle()
+        if (at[index] === undefined && backend.count('refresh')) at[index] = time
+      }
+      await pass(minute)
+    }
+    expect(new Set(at).size).toBeGreaterThanOrEqual(8)
+  })
+})
+
+describe('13: no refresh loop', () => {
+  const always = { times: Number.POSITIVE_INFINITY }
+  const turnedDown = { status: 401, body: { msg: 'Token has expired' } }
+
+  test('a server that turns down every token it gives draws a bounded number of exchanges', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('protected', turnedDown, always)
+    for (let time = 0; time < 29; time++) {
+      expect(await statuses(times(10, () => auth.fetch('protected')))).toEqual(times(10, () => 401))
+      await pass(second)
+    }
+    expect(backend.count('refresh')).toBeLessThanOrEqual(5)
+    expect(backend.count('refresh')).toBeGreaterThan(0)
+    expect(auth.session).toMatchObject({ status: 'active' })
+  })
+
+  test('a request whose token is valid is never failed by it', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('protected', turnedDown, always)
+    for (let time = 0; time < 20; time++) {
+      await auth.fetch('protected')
+      expect((await auth.fetch('optional')).status).toBe(200)
+      await pass(100)
+    }
+    expect(backend.count('refresh')).toBe(5)
+  })
+
+  test('what is handed back then is the server’s own 401, and no error', async () => {
+    const { auth, backend, signIn } = room({ client: { refreshLimit: { exchanges: 1, interval: minute } } })
+    await signIn()
+    backend.fault('protected', turnedDown, always)
+    await auth.fetch('protected')
+    const response = await auth.fetch('protected')
+    expect([response.status, response.bodyUsed]).toEqual([401, false])
+    expect(await response.json()).toEqual({ msg: 'Token has expired' })
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('after the interval it is tried again', async () => {
+    const { auth, backend, signIn } = room({
+      client: { refreshLimit: { exchanges: 2, interval: 10 * second } },
+    })
+    await signIn()
+    backend.fault('protected', turnedDown, always)
+    for (const _ of times(5, () => 0)) await auth.fetch('protected')
+    expect(backend.count('refresh')).toBe(2)
+    backend.clearFaults()
+    backend.expireAccessTokens()
+    await pass(11 * second)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(3)
+  })
+
+  test('refreshes that the application asks for count too, and fail with the time to wait for', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    for (const _ of times(5, () => 0)) await auth.refresh()
+    const error = await failure(auth.refresh())
+    if (!isAuthError(error, 'refresh_unavailable')) throw error
+    expect(error.retryAt - Date.now()).toBeGreaterThan(0)
+    expect(error.retryAt - Date.now()).toBeLessThanOrEqual(30 * second)
+    expect(backend.count('refresh')).toBe(5)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    await pass(error.retryAt - Date.now())
+    await auth.refresh()
+    expect(backend.count('refresh')).toBe(6)
+  })
+
+  test('tokens that live for seconds are refreshed as they need to be, however often that is', async () => {
+    const { auth, backend, signIn } = room({ server: { accessLifetime: 2 * second } })
+    await signIn()
+    for (let time = 0; time < 30; time++) {
+      expect((await auth.fetch('protected')).status).toBe(200)
+      await pass(2.1 * second)
+    }
+    expect(backend.count('refresh')).toBeGreaterThanOrEqual(29)
+  })
+})
+
+describe('4: a cool-down', () => {
+  const down = { times: Number.POSITIVE_INFINITY }
+
+  test('grows from the second failure in a row: 1 s, 2 s, … 30 s', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status: 500 }, down)
+    const pauses: number[] = []
+    for (const round of times(9, (index) => index + 1)) {
+      const error = await failure(auth.fetch('protected'))
+      if (!isAuthError(error, 'refresh_unavailable')) throw error
+      expect(backend.count('refresh')).toBe(round)
+      pauses.push(error.retryAt - Date.now())
+      await pass(error.retryAt - Date.now())
+    }
+    expect(pauses).toEqual([0, 1, 2, 4, 8, 16, 30, 30, 30].map((pause) => pause * second))
+  })
+
+  test('fails what needs a refresh at once, with the time to wait for, and sends nothing', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status: 500 }, { times: 2 })
+    await failure(auth.fetch('protected'))
+    await failure(auth.fetch('protected'))
+    const until = Date.now() + second
+    for (const wait of [0, 400, 500]) {
+      await pass(wait)
+      for (const error of await Promise.all(times(5, () => failure(auth.fetch('protected'))))) {
+        expect(error).toMatchObject({ code: 'refresh_unavailable', retryAt: until })
+      }
+      expect(await failure(auth.getAccessToken())).toMatchObject({ retryAt: until })
+    }
+    expect(backend.count()).toBe(2)
+    expect(told).toHaveLength(2)
+    await pass(101)
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('begins anew after a success', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    for (const _ of [1, 2, 3]) {
+      await pass(16 * minute)
+      backend.fault('refresh', { status: 500 })
+      const error = await failure(auth.fetch('protected'))
+      expect(error).toMatchObject({ code: 'refresh_unavailable', retryAt: Date.now() })
+      expect((await auth.fetch('protected')).status).toBe(200)
+    }
+  })
+
+  test('is seen by another context', async () => {
+    const { auth, backend, signIn, another } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status: 429, headers: { 'retry-after': '100' } })
+    const { auth: other } = another()
+    const first = await failure(auth.fetch('protected'))
+    await pass(second)
+    const second_ = await failure(other.fetch('protected'))
+    if (!isAuthError(first, 'refresh_unavailable') || !isAuthError(second_, 'refresh_unavailable'))
+      throw first
+    expect(Math.abs(second_.retryAt - first.retryAt)).toBeLessThanOrEqual(1)
+    expect(backend.count('refresh')).toBe(1)
+    await pass(100 * second)
+    expect((await other.fetch('protected')).status).toBe(200)
+  })
+
+  test('does not fail a request whose token is valid', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('refresh', { status: 500 }, down)
+    for (const _ of [1, 2, 3]) await failure(auth.refresh())
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(2)
+  })
+
+  test('a Retry-After that is a date is read by the server’s own clock', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    const there = Date.now() + 5 * hour
+    backend.fault('refresh', {
+      status: 503,
+      headers: { date: new Date(there).toUTCString(), 'retry-after': new Date(there + minute).toUTCString() },
+    })
+    expect(await failure(auth.fetch('protected'))).toMatchObject({ retryAt: Date.now() + minute })
+  })
+
+  test('ends with a password', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status: 429, headers: { 'retry-after': '3000' } })
+    await failure(auth.fetch('protected'))
+    await auth.reauthenticate({ username: 'alice', password: 'wonderland' })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    await pass(16 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+})
+
+describe('4: inside an exchange', () => {
+  test('429 and 503 are tried again, with growing pauses, as long as the bound allows', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status: 503 }, { times: Number.POSITIVE_INFINITY })
+    const outcome = failure(auth.fetch('protected'))
+    await pass(8 * second)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+    const at = backend.log.map(({ time }) => time)
+    expect(at.length).toBeGreaterThan(3)
+    expect(at.length).toBeLessThan(10)
+    expect((at.at(-1) ?? 0) - (at[0] ?? 0)).toBeLessThanOrEqual(8 * second)
+    // However many tries, it is one exchange that failed.
+    expect(summary(told)).toEqual(['refreshFailed: status'])
+  })
+
+  test.each([500, 502, 504, 408, 404, 403, 400])('%i is not tried again', async (status) => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status }, { times: Number.POSITIVE_INFINITY })
+    const outcome = failure(auth.fetch('protected'))
+    await pass(8 * second)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+    expect(backend.count('refresh')).toBe(1)
+    expect(auth.session).toMatchObject({ status: 'active' })
+  })
+
+  test('a hanging exchange ends with refreshTimeout, though the fetch beneath heeds no signal', async () => {
+    const { backend } = room()
+    const deaf = deferred<Response>()
+    const { auth: other, told } = room({
+      client: {
+        refreshTimeout: 3 * second,
+        initial: { accessToken: (await backend.signIn('alice')).accessToken, refreshToken: 'refresh' },
+        fetch: () => deaf.promise,
+      },
+    })
+    await pass(16 * minute)
+    const outcome = failure(other.fetch('protected'))
+    await pass(2.9 * second)
+    expect(await isPending(outcome)).toBe(true)
+    await pass(0.2 * second)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+    expect(summary(told)).toEqual(['refreshFailed: timeout'])
+  })
+
+  test('a body that never ends ends with refreshTimeout', async () => {
+    const { auth, backend, told, signIn } = room({ client: { refreshTimeout: 3 * second } })
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', 'stall-body')
+    const outcome = failure(auth.fetch('protected'))
+    await pass(3.1 * second)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+    expect(summary(told)).toEqual(['refreshFailed: timeout'])
+  })
+
+  test.each([
+    ['a page', { status: 200, body: '<p>hello' }],
+    ['nothing', { status: 200 }],
+    ['no access token', { status: 200, body: { ok: true } }],
+    ['null', { status: 200, body: { access_token: null } }],
+    ['what is no token', { status: 200, body: { access_token: 'a b' } }],
+    ['a refresh token that is none', { status: 200, body: { access_token: 'abc', refresh_token: 'a b' } }],
+    ['a redirect', { status: 302, headers: { location: 'https://elsewhere.test/' } }],
+  ])('an answer that brings %s keeps the session', async (_, fault) => {
+    const { auth, backend, told, signIn, inHand } = room()
+    await signIn()
+    const before = inHand()
+    await pass(16 * minute)
+    backend.fault('refresh', fault)
+    expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'refresh_unavailable' })
+    expect(told).toMatchObject([{ type: 'refreshFailed' }])
+    expect(inHand()).toEqual(before)
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('9: goes on though everybody who waited has gone, and what it brings is kept', async () => {
+    const { auth, backend, signIn, hold, inHand } = room({ server: { refresh: 'rotating-reuse-detection' } })
+    await signIn()
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const controller = new AbortController()
+    const waiting = times(3, () => failure(auth.fetch('protected', { signal: controller.signal })))
+    await settle()
+    controller.abort()
+    for (const error of await Promise.all(waiting)) expect(error).toMatchObject({ name: 'AbortError' })
+    held.release()
+    await settle()
+    expect(auth.session).toMatchObject({ version: 2 })
+    expect(backend.isHonoured(inHand().refresh)).toBe(true)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('9: a call that was aborted before it began sends nothing and refreshes nothing', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    const error = await failure(auth.fetch('protected', { signal: AbortSignal.abort(new Error('before')) }))
+    expect(error).toEqual(new Error('before'))
+    await settle()
+    expect(backend.count('protected')).toBe(0)
+  })
+
+  test('1: 1,000 requests, refresh() and getAccessToken() share one', async () => {
+    const { auth, backend, signIn } = room({ server: { refresh: 'rotating-reuse-detection' } })
+    await signIn()
+    await pass(16 * minute)
+    await Promise.all([
+      ...times(1000, () => auth.fetch('protected')),
+      ...times(10, () => auth.refresh()),
+      ...times(10, () => auth.getAccessToken()),
+    ])
+    expect(backend.count('refresh')).toBe(1)
+    expect(backend.count()).toBe(1001)
+  })
+})

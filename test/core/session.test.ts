@@ -1,0 +1,238 @@
+import { inspect } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { memoryStore, type Session, type Store } from '../../src/index.ts'
+import { alice, bob, deferred, minute, pass, room, second, settle, start, virtualTime } from './support.ts'
+
+virtualTime()
+
+/** A memory store that answers later, as stores on a disk or a network do. */
+function asyncStore(inner: Store = memoryStore()): Store {
+  return {
+    name: 'asyncStore',
+    read: async () => inner.read(),
+    commit: async (next, expected) => inner.commit?.(next, expected) as never,
+    watch: inner.watch,
+  }
+}
+
+describe('the snapshot', () => {
+  test('says who is signed in, how, and until when', async () => {
+    const { auth, backend } = room({
+      server: { users: { alice: { password: 'wonderland', claims: { role: 'queen' } } } },
+    })
+    const session = await auth.login(alice)
+    const { iat, exp, jti } = backend.issued.find(({ kind }) => kind === 'access') ?? {}
+    expect(session).toEqual({
+      id: expect.any(String),
+      version: 1,
+      status: 'active',
+      subject: 'alice',
+      fresh: true,
+      expiresAt: start + 15 * minute - second,
+      claims: { sub: 'alice', fresh: true, type: 'access', role: 'queen', iat, nbf: iat, exp, jti },
+    })
+  })
+
+  test('is null with nobody signed in, at once with a store in memory', async () => {
+    const { auth } = room()
+    expect(auth.session).toBeNull()
+    await auth.login(alice)
+    await auth.logout()
+    expect(auth.session).toBeNull()
+  })
+
+  test('can not be changed', async () => {
+    const { auth, signIn } = room()
+    await signIn()
+    const session = auth.session as { version: number; claims: { sub?: string } }
+    expect(() => {
+      session.version = 7
+    }).toThrow(TypeError)
+    expect(() => {
+      session.claims.sub = 'mallory'
+    }).toThrow(TypeError)
+    expect(auth.session).toMatchObject({ version: 1, claims: { sub: 'alice' } })
+  })
+
+  test('of the past stays what it was', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    const before = auth.session
+    await auth.refresh()
+    expect(before).toMatchObject({ version: 1, fresh: true })
+    expect(auth.session).toMatchObject({ id: before?.id, version: 2 })
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('is the same object until something changes', async () => {
+    const { auth, signIn } = room()
+    await signIn()
+    const before = auth.session
+    await auth.fetch('protected')
+    await pass(minute)
+    expect(auth.session).toBe(before)
+  })
+
+  test('holds no token and no CSRF value, and neither does the client, however it is looked at', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await auth.refresh()
+    const looks = [auth.session, auth].map(
+      (value) => inspect(value, { depth: null, showHidden: true }) + JSON.stringify(value),
+    )
+    expect(looks[0]).toContain('alice')
+    for (const look of looks) {
+      for (const { token, claims } of backend.issued) {
+        expect(look).not.toContain(token)
+        expect(look).not.toContain(String(claims.csrf))
+      }
+    }
+    expect(auth.session?.claims).not.toHaveProperty('csrf')
+  })
+
+  test('tells a token that is fresh until a time from one that no longer is', async () => {
+    const { auth, signIn } = room({ server: { fresh: 5 * minute } })
+    await signIn()
+    expect(auth.session).toMatchObject({ fresh: true, version: 1 })
+    await pass(5 * minute - 2 * second)
+    expect(auth.session).toMatchObject({ fresh: true })
+    await pass(3 * second)
+    expect(auth.session).toMatchObject({ fresh: false, version: 1 })
+  })
+
+  test('has a new id after each login, and keeps it over refreshes', async () => {
+    const { auth } = room()
+    const ids = new Set<string>()
+    for (const version of [1, 2, 3]) {
+      const { id } = await auth.login(version === 2 ? bob : alice)
+      ids.add(id)
+      await auth.refresh()
+      expect(auth.session).toMatchObject({ id, version: 2 })
+    }
+    expect(ids.size).toBe(3)
+  })
+
+  test('is undefined until the store was read', async () => {
+    const { auth } = room({ client: { store: asyncStore() } })
+    expect(auth.session).toBeUndefined()
+    await auth.ready
+    expect(auth.session).toBeNull()
+  })
+
+  test('is what the store holds, once it was read', async () => {
+    const inner = memoryStore()
+    const first = room({ client: { store: asyncStore(inner) } })
+    const { id } = await first.auth.login(alice)
+    const second = room({ client: { store: asyncStore(inner) } })
+    expect(second.auth.session).toBeUndefined()
+    await second.auth.ready
+    expect(second.auth.session).toMatchObject({ id, subject: 'alice', version: 1 })
+    // It was there before: nobody has just signed in.
+    expect(second.told).toEqual([])
+  })
+})
+
+describe('ready', () => {
+  test('resolves though the store fails', async () => {
+    const store: Store = { ...asyncStore(), read: () => Promise.reject(new Error('no disk')) }
+    const { auth } = room({ client: { store } })
+    await expect(auth.ready).resolves.toBeUndefined()
+  })
+
+  test('resolves though the store throws at once', async () => {
+    const store: Store = {
+      ...asyncStore(),
+      read: () => {
+        throw new Error('no disk')
+      },
+    }
+    const { auth } = room({ client: { store } })
+    await expect(auth.ready).resolves.toBeUndefined()
+  })
+
+  test('resolves within refreshTimeout though the store never answers', async () => {
+    const store: Store = { ...asyncStore(), read: () => new Promise(() => {}) }
+    const { auth } = room({ client: { store, refreshTimeout: 3 * second } })
+    let ready = false
+    void auth.ready.then(() => {
+      ready = true
+    })
+    await pass(2.9 * second)
+    expect(ready).toBe(false)
+    await pass(0.2 * second)
+    expect(ready).toBe(true)
+  })
+})
+
+describe('subscribe', () => {
+  test('calls back at once, then at each change, and no more once unsubscribed', async () => {
+    const { auth, backend } = room()
+    const seen: (Session | null | undefined)[] = []
+    const stop = auth.subscribe((session) => void seen.push(session))
+    expect(seen).toEqual([null])
+    await auth.login(alice)
+    await auth.fetch('protected')
+    await auth.refresh()
+    await auth.logout()
+    expect(seen.map((session) => session?.version ?? session)).toEqual([null, 1, 2, null])
+    stop()
+    await auth.login(bob)
+    expect(seen).toHaveLength(4)
+    expect(backend.count('login')).toBe(2)
+  })
+
+  test('calls back once at the start, though the token has run out since anybody looked', async () => {
+    const { auth, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    const seen: unknown[] = []
+    auth.subscribe((session) => void seen.push(session?.fresh))
+    expect(seen).toEqual([false])
+  })
+
+  test('never shows two users at once, nor nobody between them', async () => {
+    const { auth, signIn } = room()
+    await signIn()
+    const seen: unknown[] = []
+    auth.subscribe((session) => void seen.push(session?.subject))
+    await auth.login(bob)
+    expect(seen).toEqual(['alice', 'bob'])
+  })
+
+  test('begins with undefined while the store is unread', async () => {
+    const { auth } = room({ client: { store: asyncStore() } })
+    const seen: unknown[] = []
+    auth.subscribe((session) => void seen.push(session))
+    await auth.ready
+    expect(seen).toEqual([undefined, null])
+  })
+
+  test('what it shows and what auth.session shows is the same, at any time', async () => {
+    const { auth } = room()
+    const same: boolean[] = []
+    auth.subscribe((session) => void same.push(session === auth.session))
+    auth.on('loggedIn', ({ session }) => void same.push(session === auth.session))
+    await auth.login(alice)
+    await auth.refresh()
+    await auth.logout()
+    expect(same).toEqual([true, true, true, true, true])
+  })
+
+  test('a subscriber that throws is reported and holds nothing up', async () => {
+    const { auth } = room()
+    const gate = deferred<unknown>()
+    const original = console.error
+    console.error = gate.resolve
+    try {
+      auth.subscribe(() => {
+        throw new Error('mine')
+      })
+      expect(await gate.promise).toEqual(new Error('mine'))
+      await auth.login(alice)
+      await settle()
+    } finally {
+      console.error = original
+    }
+    expect(auth.session).toMatchObject({ subject: 'alice' })
+  })
+})

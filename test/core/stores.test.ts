@@ -1,0 +1,635 @@
+/** Stores that answer late, fail, hang, or lose what they were given. */
+import { describe, expect, test } from 'vitest'
+import { type Cell, memoryStore, type Store, type StoreRecord } from '../../src/index.ts'
+import {
+  alice,
+  bob,
+  failure,
+  isPending,
+  minute,
+  pass,
+  room,
+  second,
+  settle,
+  statuses,
+  summary,
+  times,
+  virtualTime,
+} from './support.ts'
+
+virtualTime()
+
+interface Shaky extends Store {
+  /** How it is just now. */
+  how: 'well' | 'failing' | 'hanging'
+  /** Applied only to commits, if set. */
+  commits?: 'failing' | 'hanging'
+  /** Its data is gone. */
+  lose(): void
+  /** What it holds. */
+  peek(): StoreRecord | null
+  put(record: unknown): void
+  reads: number
+  written: number
+}
+
+/** A store on something that may break. */
+function shakyStore(options: { empty?: 'ended' | 'lost'; watch?: boolean; latency?: number } = {}): Shaky {
+  let record: StoreRecord | null = null
+  const listeners = new Set<() => void>()
+  const answer = async (how: Shaky['how']): Promise<void> => {
+    if (options.latency) await new Promise<void>((resolve) => void setTimeout(resolve, options.latency))
+    if (how === 'failing') throw new Error('the disk is full')
+    if (how === 'hanging') await new Promise(() => {})
+  }
+  const cell = (): Cell => ({ record, now: Date.now() })
+  const store: Shaky = {
+    name: 'shakyStore',
+    how: 'well',
+    reads: 0,
+    written: 0,
+    empty: options.empty,
+    async read() {
+      store.reads++
+      await answer(store.how)
+      return cell()
+    },
+    async commit(next, expected) {
+      await answer(store.commits ?? store.how)
+      if ((record?.revision ?? null) === expected) {
+        record = next
+        store.written++
+        for (const listener of listeners) listener()
+      }
+      return cell()
+    },
+    lose() {
+      record = null
+      for (const listener of listeners) listener()
+    },
+    peek: () => record,
+    put: (value) => {
+      record = value as StoreRecord
+    },
+  }
+  if (options.watch !== false) {
+    store.watch = (listener) => {
+      const call = (): void => listener()
+      listeners.add(call)
+      return () => void listeners.delete(call)
+    }
+  }
+  return store
+}
+
+describe('a store that answers later', () => {
+  test('the first request waits for it, and goes out as who is signed in', async () => {
+    const store = shakyStore({ latency: 50 })
+    const { auth, backend, another, tokens, inHand } = room({ client: { store: memoryStore() } })
+    const { auth: writer } = another({ store })
+    const login = writer.login(alice)
+    await pass(second)
+    await login
+    backend.clearLog()
+    const { auth: reader } = another({ store })
+    expect(reader.session).toBeUndefined()
+    const response = reader.fetch('protected')
+    expect(backend.count()).toBe(0)
+    await pass(second)
+    expect((await response).status).toBe(200)
+    const { access } = store.peek() as Extract<StoreRecord, { version: number }> & {
+      access?: { token: string }
+    }
+    expect(tokens('protected')).toEqual([access?.token])
+    expect([auth.session, inHand]).toEqual([null, expect.any(Function)])
+  })
+
+  test('everything works as with one in memory', async () => {
+    const store = shakyStore()
+    const { auth, backend, told } = room({
+      client: { store },
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    await auth.login(alice)
+    for (const round of [1, 2, 3]) {
+      await pass(16 * minute)
+      expect(await statuses(times(10, () => auth.fetch('protected')))).toEqual(times(10, () => 200))
+      expect(backend.count('refresh')).toBe(round)
+    }
+    await auth.logout()
+    expect(store.peek()).toMatchObject({ ended: 'logout' })
+    expect(backend.sessionAlive('alice')).toBe(false)
+    expect(told.at(-1)).toMatchObject({ type: 'loggedOut' })
+  })
+
+  test('initial tokens are a session once it has answered', async () => {
+    const given = room()
+    const { accessToken, refreshToken } = await given.backend.signIn('alice')
+    const { auth, told } = given.another({ store: shakyStore(), initial: { accessToken, refreshToken } })
+    expect(auth.session).toBeUndefined()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(auth.session).toMatchObject({ subject: 'alice' })
+    expect(told).toMatchObject([{ type: 'loggedIn', reason: 'initial', origin: 'this context' }])
+  })
+
+  test('two contexts that share it without a watch find each other’s work, and exchange once', async () => {
+    const store = shakyStore({ watch: false })
+    const { auth, backend, another } = room({
+      client: { store },
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    for (const round of [1, 2, 3]) {
+      await pass(16 * minute)
+      const all = Promise.all(times(10, (index) => (index % 2 ? auth : other).fetch('protected')))
+      await pass(second)
+      expect((await all).map(({ status }) => status)).toEqual(times(10, () => 200))
+      expect(backend.count('refresh')).toBe(round)
+    }
+    expect(backend.reuseDetected).toBe(0)
+  })
+
+  test('a hot call with a valid token does not touch it', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    const { reads, written } = store
+    for (const _ of times(20, () => 0)) await auth.fetch('protected')
+    expect([store.reads, store.written]).toEqual([reads, written])
+  })
+})
+
+describe('a store that fails', () => {
+  test('to read: a request says that nobody knows who is signed in; later it is known', async () => {
+    const store = shakyStore()
+    const { auth, another, backend } = room({ client: { store } })
+    await auth.login(alice)
+    store.how = 'failing'
+    backend.clearLog()
+    const { auth: next, told } = another()
+    await next.ready
+    expect(next.session).toBeUndefined()
+    expect(await failure(next.fetch('protected'))).toMatchObject({ code: 'refresh_unavailable' })
+    expect(backend.count()).toBe(0)
+    expect(told).toMatchObject([
+      { type: 'storeUnavailable', reason: 'read', error: { message: 'the disk is full' } },
+    ])
+    store.how = 'well'
+    expect((await next.fetch('protected')).status).toBe(200)
+    expect(next.session).toMatchObject({ subject: 'alice' })
+  })
+
+  test('to read: an optional request goes out without a token', async () => {
+    const store = shakyStore()
+    store.how = 'failing'
+    const { auth } = room({ client: { store } })
+    expect((await auth.fetch('optional', { auth: 'optional' })).status).toBe(200)
+  })
+
+  test('to commit a login: the session goes on in memory, and is written when it can be', async () => {
+    const store = shakyStore()
+    const { auth, told } = room({ client: { store } })
+    await auth.ready
+    store.how = 'failing'
+    const session = await auth.login(alice)
+    expect(auth.session).toBe(session)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(summary(told)).toEqual(expect.arrayContaining(['loggedIn: login']))
+    expect(told.some(({ type }) => type === 'storeUnavailable')).toBe(true)
+    expect(store.peek()).toBeNull()
+    store.how = 'well'
+    await pass(40 * second)
+    expect(store.peek()).toMatchObject({ id: session.id, subject: 'alice' })
+  })
+
+  test('3: spends no refresh token that it can not claim, and the session lives', async () => {
+    const store = shakyStore()
+    const { auth, backend, told } = room({
+      client: { store },
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    await auth.login(alice)
+    store.how = 'failing'
+    await pass(16 * minute)
+    expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'refresh_unavailable' })
+    expect(backend.count('refresh')).toBe(0)
+    expect(told).toEqual(
+      expect.arrayContaining([expect.objectContaining({ type: 'refreshFailed', reason: 'store' })]),
+    )
+    expect(auth.session).toMatchObject({ status: 'active' })
+    store.how = 'well'
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('to commit what a refresh brought: nothing is lost, and it is written when it can be', async () => {
+    const store = shakyStore()
+    const { auth, backend, hold } = room({
+      client: { store },
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    const { id } = await auth.login(alice)
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const waiting = auth.fetch('protected')
+    await settle()
+    expect(held.held()).toBe(true)
+    store.how = 'failing'
+    held.release()
+    expect((await waiting).status).toBe(200)
+    expect(auth.session).toMatchObject({ id, version: 2 })
+    store.how = 'well'
+    await pass(40 * second)
+    const record = store.peek() as { version: number; refreshToken: string }
+    expect(record).toMatchObject({ id, version: 2 })
+    expect(backend.isHonoured(record.refreshToken)).toBe(true)
+    await pass(16 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.reuseDetected).toBe(0)
+  })
+
+  test('5: to commit a logout: nobody is signed in here, and nobody is once it can be written', async () => {
+    const store = shakyStore()
+    const { auth, another, backend } = room({ client: { store } })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    store.how = 'failing'
+    await auth.logout()
+    expect(auth.session).toBeNull()
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(backend.sessionAlive('alice')).toBe(false)
+    store.how = 'well'
+    await pass(40 * second)
+    expect(store.peek()).toMatchObject({ ended: 'logout' })
+    expect([auth.session, other.session]).toEqual([null, null])
+  })
+
+  test('is told once each time it goes away', async () => {
+    const store = shakyStore()
+    const { auth, told } = room({ client: { store } })
+    await auth.login(alice)
+    store.how = 'failing'
+    for (const _ of [1, 2, 3]) await failure(auth.refresh())
+    expect(told.filter(({ type }) => type === 'storeUnavailable')).toHaveLength(1)
+    store.how = 'well'
+    await pass(40 * second)
+    await auth.refresh()
+    store.how = 'failing'
+    await failure(auth.refresh())
+    expect(told.filter(({ type }) => type === 'storeUnavailable')).toHaveLength(2)
+  })
+
+  test('does not fail a request whose token is valid', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    store.how = 'failing'
+    await pass(14.5 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('lets no token out in its errors', async () => {
+    const given = room()
+    const { accessToken, refreshToken } = await given.backend.signIn('alice')
+    const { auth, told } = given.another({
+      store: {
+        ...shakyStore(),
+        commit: (next) => Promise.reject(new Error(`can not write ${JSON.stringify(next)}`)),
+      },
+    })
+    await auth.setTokens({ accessToken, refreshToken })
+    await settle()
+    const error = told.find((one) => one.type === 'storeUnavailable')
+    expect(error).toBeDefined()
+    expect(String((error as { error?: Error }).error?.message)).toContain('can not write')
+    expect(String((error as { error?: Error }).error?.message)).not.toContain(accessToken)
+    expect(String((error as { error?: Error }).error?.message)).not.toContain(refreshToken)
+  })
+})
+
+describe('10: a store that hangs', () => {
+  test('holds a first request up for a bounded time', async () => {
+    const store = shakyStore()
+    store.how = 'hanging'
+    const { auth } = room({ client: { store, refreshTimeout: 3 * second } })
+    const outcome = failure(auth.fetch('protected'))
+    await pass(10 * second)
+    expect(await isPending(outcome)).toBe(false)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+  })
+
+  test('holds a login up for a bounded time; it comes through in memory', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store, refreshTimeout: 3 * second } })
+    await auth.ready
+    store.how = 'hanging'
+    const login = auth.login(alice)
+    await pass(10 * second)
+    expect(await isPending(login)).toBe(false)
+    expect(await login).toMatchObject({ subject: 'alice' })
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('does not hold up who is signed in, while the token is good', async () => {
+    const store = shakyStore()
+    const { auth, backend } = room({ client: { store } })
+    await auth.login(alice)
+    store.how = 'hanging'
+    const response = auth.fetch('protected')
+    expect(backend.count('protected')).toBe(1)
+    expect((await response).status).toBe(200)
+  })
+
+  test('a refresh ends within a bound, and the session lives', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store, refreshTimeout: 3 * second } })
+    await auth.login(alice)
+    await pass(16 * minute)
+    store.how = 'hanging'
+    const outcome = failure(auth.fetch('protected'))
+    await pass(20 * second)
+    expect(await isPending(outcome)).toBe(false)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+    store.how = 'well'
+    await pass(40 * second)
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('a commit that hangs after the exchange loses nothing', async () => {
+    const store = shakyStore()
+    const { auth, backend, hold } = room({
+      client: { store, refreshTimeout: 3 * second },
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    await auth.login(alice)
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const waiting = auth.fetch('protected')
+    await settle()
+    store.commits = 'hanging'
+    held.release()
+    await pass(10 * second)
+    expect(await isPending(waiting)).toBe(false)
+    expect((await waiting).status).toBe(200)
+    delete store.commits
+    await pass(60 * second)
+    expect(backend.isHonoured((store.peek() as { refreshToken: string }).refreshToken)).toBe(true)
+    await pass(16 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.reuseDetected).toBe(0)
+  })
+
+  test('a logout resolves within its bound', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store, refreshTimeout: 3 * second } })
+    await auth.login(alice)
+    store.how = 'hanging'
+    const done = auth.logout()
+    expect(auth.session).toBeNull()
+    await pass(20 * second)
+    expect(await isPending(done)).toBe(false)
+  })
+})
+
+describe('a store that loses its data', () => {
+  test('has it written back by a context that holds it', async () => {
+    const store = shakyStore()
+    const { auth, backend, told } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    told.length = 0
+    store.lose()
+    await settle()
+    expect(store.peek()).toMatchObject({ id, version: 1, subject: 'alice' })
+    expect(auth.session).toMatchObject({ id })
+    expect(told).toEqual([])
+    await pass(16 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('without a word is found out at the next refresh, and the session goes on', async () => {
+    const store = shakyStore({ watch: false })
+    const { auth, backend, told } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    told.length = 0
+    store.lose()
+    await pass(16 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(auth.session).toMatchObject({ id, version: 2 })
+    expect(store.peek()).toMatchObject({ id, version: 2 })
+    expect(summary(told)).toEqual(['tokenRefreshed: expired'])
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('and finds an old version again has the newest written back', async () => {
+    const store = shakyStore()
+    const { auth, backend } = room({ client: { store }, server: { refresh: 'rotating-reuse-detection' } })
+    await auth.login(alice)
+    const backup = store.peek()
+    await auth.refresh()
+    store.put(backup)
+    await pass(16 * minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(store.peek()).toMatchObject({ version: 3 })
+    expect(backend.reuseDetected).toBe(0)
+  })
+
+  test('in the middle of an exchange keeps what the exchange brings', async () => {
+    const store = shakyStore()
+    const { auth, backend, hold } = room({
+      client: { store },
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    const { id } = await auth.login(alice)
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const waiting = auth.fetch('protected')
+    await settle()
+    store.lose()
+    await settle()
+    held.release()
+    expect((await waiting).status).toBe(200)
+    await pass(second)
+    const record = store.peek() as { id: string; refreshToken: string }
+    expect(record.id).toBe(id)
+    expect(backend.isHonoured(record.refreshToken)).toBe(true)
+  })
+
+  test.each([true, false])('at the end of an exchange keeps what it brings (watched: %s)', async (watch) => {
+    const store = shakyStore({ watch })
+    const { auth, backend } = room({ client: { store }, server: { refresh: 'rotating-reuse-detection' } })
+    const { id } = await auth.login(alice)
+    await pass(16 * minute)
+    auth.on('refreshFailed', () => {})
+    backend.settings.latency.refresh = { after: second }
+    const waiting = auth.fetch('protected')
+    setTimeout(() => store.lose(), second)
+    await pass(2 * second)
+    expect((await waiting).status).toBe(200)
+    const record = store.peek() as { id: string; refreshToken: string }
+    expect(record.id).toBe(id)
+    expect(backend.isHonoured(record.refreshToken)).toBe(true)
+  })
+
+  test('without a word while the password is proved: the session is made fresh all the same', async () => {
+    const store = shakyStore({ watch: false })
+    const { auth, hold } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    const held = hold('login')
+    const outcome = auth.reauthenticate(alice)
+    await settle()
+    store.lose()
+    held.release()
+    expect(await outcome).toMatchObject({ id, version: 2, fresh: true })
+    expect(store.peek()).toMatchObject({ id, version: 2 })
+  })
+
+  test('in the middle of an exchange, without a word, keeps what the exchange brings', async () => {
+    const store = shakyStore({ watch: false })
+    const { auth, backend, hold } = room({
+      client: { store },
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    const { id } = await auth.login(alice)
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const waiting = auth.fetch('protected')
+    await settle()
+    store.lose()
+    held.release()
+    expect((await waiting).status).toBe(200)
+    await pass(second)
+    const record = store.peek() as { id: string; refreshToken: string }
+    expect(record.id).toBe(id)
+    expect(backend.isHonoured(record.refreshToken)).toBe(true)
+    expect(auth.session).toMatchObject({ id, version: 2 })
+  })
+
+  test('by the user’s own hand, where clearing it is his doing, signs out', async () => {
+    const store = shakyStore({ empty: 'ended' })
+    const { auth, told } = room({ client: { store } })
+    await auth.login(alice)
+    told.length = 0
+    store.lose()
+    await settle()
+    expect(auth.session).toBeNull()
+    expect(told).toMatchObject([{ type: 'loggedOut', reason: 'storage_cleared' }])
+    await pass(40 * second)
+    expect(store.peek()).toBeNull()
+  })
+
+  test('for good, after the session was ended, brings nothing back', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    await auth.logout()
+    store.lose()
+    await pass(40 * second)
+    expect(store.peek()).toBeNull()
+    expect(auth.session).toBeNull()
+  })
+
+  test('5: after a logout elsewhere, the record of old is not believed', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    const backup = store.peek()
+    await auth.logout()
+    store.put(backup)
+    expect((await auth.fetch('protected')).status).toBe(401)
+    await failure(auth.reauthenticate(alice))
+    expect(auth.session).toBeNull()
+  })
+})
+
+describe('a tombstone', () => {
+  test('is no session, for nobody who comes', async () => {
+    const store = shakyStore()
+    const { auth, another, backend } = room({ client: { store } })
+    await auth.login(alice)
+    await auth.logout()
+    backend.clearLog()
+    const { auth: next, told } = another()
+    await next.ready
+    expect(next.session).toBeNull()
+    expect(told).toEqual([])
+    expect((await next.fetch('protected')).status).toBe(401)
+    expect(backend.log.map(({ token }) => token)).toEqual([undefined])
+  })
+
+  test('is stepped over by the next login', async () => {
+    const store = shakyStore()
+    const { auth, another } = room({ client: { store } })
+    await auth.login(alice)
+    await auth.logout()
+    await pass(1)
+    const { auth: next } = another()
+    const { id } = await next.login(bob)
+    expect(store.peek()).toMatchObject({ id, subject: 'bob' })
+    await settle()
+    expect(auth.session).toMatchObject({ id })
+  })
+
+  test('holds no token', async () => {
+    const store = shakyStore()
+    const { auth, backend } = room({ client: { store } })
+    await auth.login(alice)
+    await auth.logout()
+    const text = JSON.stringify(store.peek())
+    for (const { token } of backend.issued) expect(text).not.toContain(token)
+  })
+})
+
+describe('a store that can not be written to', () => {
+  test('gives who is signed in, and its refresh token is never spent', async () => {
+    const inner = memoryStore()
+    const { auth, another, backend } = room({ client: { store: inner } })
+    await auth.login(alice)
+    const { auth: reader } = another({ store: { name: 'cookies', read: () => inner.read() } })
+    expect((await reader.fetch('protected')).status).toBe(200)
+    await pass(16 * minute)
+    backend.clearLog()
+    const response = await reader.fetch('protected').catch((error: { code: string }) => error.code)
+    expect(typeof response === 'string' ? response : response.status).toBeOneOf([401, 'refresh_unavailable'])
+    expect(backend.count('refresh')).toBe(0)
+    expect(inner.read()).toMatchObject({ record: { subject: 'alice' } })
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('lets nobody sign in through it', async () => {
+    const { auth } = room({ client: { store: { name: 'cookies', read: () => memoryStore().read() } } })
+    expect(await failure(auth.login(alice))).toMatchObject({ code: 'store_read_only' })
+  })
+})
+
+describe('a store that others write to', () => {
+  test.each<[string, unknown]>([
+    ['null', null],
+    ['a string', 'record'],
+    ['an empty object', {}],
+    ['a record without a version', { revision: 'r', id: 'i', access: { token: 'abc' } }],
+    [
+      'a token that does not fit a header',
+      { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login', access: { token: 'a\r\nb' } },
+    ],
+    [
+      'a token that is no string',
+      { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login', access: { token: 7 } },
+    ],
+    ['no token at all', { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login' }],
+  ])('%s in it is nobody signed in, and the next login stands', async (_, value) => {
+    const store = shakyStore()
+    store.put(value)
+    const { auth, tokens } = room({ client: { store } })
+    await auth.ready
+    expect(auth.session).toBeNull()
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(tokens('protected')).toEqual([undefined])
+    // A store counts what is no record as empty itself.
+    if (typeof (value as { revision?: unknown } | null)?.revision !== 'string') store.put(null)
+    const { id } = await auth.login(alice)
+    expect(store.peek()).toMatchObject({ id })
+  })
+})

@@ -1,0 +1,445 @@
+import { describe, expect, test } from 'vitest'
+import { createAuth, flaskJwt, isAuthError, memoryStore, type Tokens } from '../../src/index.ts'
+import { createBackend } from '../../src/testing/index.ts'
+import {
+  alice,
+  baseUrl,
+  bob,
+  failure,
+  minute,
+  pass,
+  reported,
+  room,
+  second,
+  settle,
+  statuses,
+  summary,
+  times,
+  virtualTime,
+} from './support.ts'
+
+virtualTime()
+
+/** A server whose tokens say nothing: `access-1`, `access-2`, …, each good for a minute. */
+function opaqueServer(expiresIn?: number): { fetch: typeof fetch; calls: string[]; expire(): void } {
+  let generation = 1
+  let until = Date.now() + minute
+  const calls: string[] = []
+  return {
+    calls,
+    expire: () => {
+      until = 0
+    },
+    async fetch(input, init) {
+      const token = new Headers(init?.headers).get('authorization')
+      const { pathname } = new URL(String(input))
+      calls.push(`${pathname} ${token}`)
+      if (pathname === '/refresh') {
+        if (token !== 'Bearer refresh')
+          return Response.json({ msg: 'Token has been revoked' }, { status: 401 })
+        generation++
+        until = Date.now() + minute
+        return Response.json({ access_token: `access-${generation}`, expires_in: expiresIn })
+      }
+      const good = token === `Bearer access-${generation}` && Date.now() < until
+      return good ? Response.json({}) : Response.json({ msg: 'Token has expired' }, { status: 401 })
+    },
+  }
+}
+
+describe('initial tokens', () => {
+  test('are a session from the start, and a request goes out with them in the same tick', async () => {
+    const backend = createBackend({ signer: 'fast' })
+    const tokens = await backend.signIn('alice')
+    const { auth, told } = room({
+      client: {
+        initial: { accessToken: tokens.accessToken, refreshToken: tokens.refreshToken },
+        fetch: backend.fetch as typeof fetch,
+      },
+    })
+    expect(auth.session).toMatchObject({ subject: 'alice', version: 1, status: 'active' })
+    const response = auth.fetch('protected')
+    expect(backend.log.map(({ token }) => token?.token)).toEqual([tokens.accessToken])
+    expect((await response).status).toBe(200)
+    expect(told).toEqual([])
+  })
+
+  test('a refresh token alone will do: the first requests share one refresh', async () => {
+    const backend = createBackend({ signer: 'fast' })
+    const { refreshToken } = await backend.signIn('alice')
+    const { auth } = room({ client: { initial: { refreshToken }, fetch: backend.fetch as typeof fetch } })
+    expect(auth.session).toMatchObject({ version: 1, fresh: false, expiresAt: undefined, claims: {} })
+    expect(await statuses(times(5, () => auth.fetch('protected')))).toEqual([200, 200, 200, 200, 200])
+    expect(backend.log.map(({ route }) => route)).toEqual(['refresh', ...times(5, () => 'protected')])
+    expect(auth.session).toMatchObject({ version: 2, subject: 'alice' })
+  })
+
+  test('do not take the place of a session that the store holds', async () => {
+    const { auth, backend, store, another, signIn } = room()
+    await signIn()
+    const tokens = await backend.signIn('bob')
+    const { auth: second, told } = another({ initial: tokens })
+    expect(second.session).toEqual(auth.session)
+    expect(told).toEqual([])
+    expect(store.read()).toMatchObject({ record: { subject: 'alice' } })
+  })
+
+  test('do not bring back what was ended', async () => {
+    const { auth, backend, another } = room()
+    await auth.login(alice)
+    await auth.logout()
+    const { auth: second } = another({ initial: await backend.signIn('alice') })
+    expect(second.session).toBeNull()
+    backend.clearLog()
+    expect((await second.fetch('protected')).status).toBe(401)
+    expect(backend.log.map(({ token }) => token)).toEqual([undefined])
+  })
+
+  test('that are stale are refreshed before they are used', async () => {
+    const backend = createBackend({ signer: 'fast' })
+    const { accessToken, refreshToken } = await backend.signIn('alice')
+    await pass(16 * minute)
+    const { auth } = room({
+      client: { initial: { accessToken, refreshToken }, fetch: backend.fetch as typeof fetch },
+    })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.log.map(({ route }) => route)).toEqual(['refresh', 'protected'])
+  })
+
+  test.each<[string, object]>([
+    ['an empty one', { accessToken: '' }],
+    ['one that is no string', { accessToken: 7 }],
+    ['one that does not fit into a header', { accessToken: 'two\r\nlines' }],
+    ['a bad refresh token', { accessToken: 'good', refreshToken: 'not good' }],
+    ['none at all', {}],
+  ])('are checked at the entrance: %s', (_, initial) => {
+    const make = (): unknown => createAuth({ baseUrl, backend: flaskJwt(), initial: initial as Tokens })
+    expect(make).toThrow(TypeError)
+    try {
+      make()
+    } catch (error) {
+      expect(isAuthError(error, 'invalid_token')).toBe(true)
+      expect(String(error)).not.toContain('lines')
+      expect(String(error)).not.toContain('not good')
+    }
+  })
+})
+
+describe('setTokens', () => {
+  test('makes a new session from tokens got elsewhere', async () => {
+    const { auth, backend, told, tokens } = room()
+    const { accessToken, refreshToken } = await backend.signIn('alice')
+    const session = await auth.setTokens({ accessToken, refreshToken })
+    expect(session).toMatchObject({ subject: 'alice', version: 1 })
+    expect(told).toEqual([{ type: 'loggedIn', reason: 'set_tokens', origin: 'this context', session }])
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(tokens('protected')).toEqual([accessToken])
+    await auth.refresh()
+    expect(tokens('refresh')).toEqual([refreshToken])
+  })
+
+  test('takes the place of another user', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    await auth.setTokens(await backend.signIn('bob'))
+    expect(summary(told)).toEqual(['loggedOut: replaced', 'loggedIn: set_tokens'])
+  })
+
+  test('with bad tokens changes nothing', async () => {
+    const { auth, told, signIn } = room()
+    await signIn()
+    const before = auth.session
+    expect(await failure(auth.setTokens({ accessToken: 'no good' }))).toMatchObject({ code: 'invalid_token' })
+    expect(await failure(auth.setTokens(undefined as never))).toMatchObject({ code: 'invalid_token' })
+    expect(auth.session).toBe(before)
+    expect(told).toEqual([])
+  })
+
+  test('without a refresh token the session ends with its access token', async () => {
+    const { auth, backend, told, routes } = room()
+    const { accessToken } = await backend.signIn('alice')
+    await auth.setTokens({ accessToken })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    await pass(16 * minute)
+    const response = await auth.fetch('protected')
+    expect([response.status, await response.json()]).toEqual([401, { msg: 'Token has expired' }])
+    expect(summary(told)).toEqual([
+      'loggedIn: set_tokens',
+      'reauthRequired: session_expired',
+      'loggedOut: session_expired',
+    ])
+    expect(routes()).not.toContain('refresh')
+  })
+})
+
+describe('getAccessToken', () => {
+  test('is null with nobody signed in, and nothing is sent', async () => {
+    const { auth, backend } = room()
+    expect(await auth.getAccessToken()).toBeNull()
+    expect(await auth.getAccessToken({ minValidity: minute, rejected: 'x' })).toBeNull()
+    expect(backend.count()).toBe(0)
+  })
+
+  test('gives the token in hand while it is good', async () => {
+    const { auth, signIn, inHand, backend } = room()
+    await signIn()
+    expect(await auth.getAccessToken()).toBe(inHand().access)
+    expect(backend.count()).toBe(0)
+  })
+
+  test('makes it good first where it has expired; many ask, one refreshes', async () => {
+    const { auth, backend, signIn, inHand } = room()
+    await signIn()
+    await pass(16 * minute)
+    const given = await Promise.all(times(10, () => auth.getAccessToken()))
+    expect(new Set(given)).toEqual(new Set([inHand().access]))
+    expect(backend.isHonoured(given[0] ?? '')).toBe(true)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('gives one that is valid for as long as asked', async () => {
+    const { auth, backend, signInStale } = room()
+    await signInStale()
+    await pass(10 * minute)
+    const first = await auth.getAccessToken({ minValidity: 4 * minute })
+    expect(backend.count('refresh')).toBe(0)
+    const second = await auth.getAccessToken({ minValidity: 6 * minute })
+    expect(backend.count('refresh')).toBe(1)
+    expect(second).not.toBe(first)
+    expect(await auth.getAccessToken({ minValidity: 6 * minute })).toBe(second)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('13: gives one that is valid for as long as asked, for one refresh, though a fresh one is in use', async () => {
+    const { auth, backend, signIn, inHand } = room()
+    await signIn()
+    await pass(10 * minute)
+    const given = [
+      await auth.getAccessToken({ minValidity: 6 * minute }),
+      await auth.getAccessToken({ minValidity: 6 * minute }),
+    ]
+    expect(backend.count('refresh')).toBe(1)
+    expect(given).toEqual([inHand().access, inHand().access])
+    // Requests go on with the fresh one.
+    expect((await auth.fetch('fresh')).status).toBe(200)
+  })
+
+  test('asked for more than a whole life gives the best there is, for one refresh', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(minute)
+    const token = await auth.getAccessToken({ minValidity: 60 * minute })
+    expect(backend.isHonoured(token ?? '')).toBe(true)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('with one that a server turned down refreshes it, once', async () => {
+    const { auth, backend, told, signIn, inHand } = room()
+    await signIn()
+    const rejected = inHand().access
+    const given = await Promise.all(times(5, () => auth.getAccessToken({ rejected })))
+    expect(new Set(given)).toEqual(new Set([inHand().access]))
+    expect(given[0]).not.toBe(rejected)
+    expect(backend.count('refresh')).toBe(1)
+    expect(told).toHaveLength(1)
+  })
+
+  test('2: with one that was turned down late gives the token in hand and refreshes nothing', async () => {
+    const { auth, backend, signInStale, inHand } = room()
+    await signInStale()
+    const rejected = inHand().access
+    await auth.refresh()
+    backend.clearLog()
+    const token = await auth.getAccessToken({ rejected })
+    expect(token).not.toBe(rejected)
+    expect(token).toBe(inHand().access)
+    expect(backend.count()).toBe(0)
+  })
+
+  test('fails with refresh_unavailable where it can not be made good', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.fault('refresh', { status: 500 })
+    expect(await failure(auth.getAccessToken())).toMatchObject({ code: 'refresh_unavailable' })
+    expect(await auth.getAccessToken()).toEqual(expect.any(String))
+  })
+
+  test('asked for a longer life that can not be had gives the valid one', async () => {
+    const { auth, backend, signIn, inHand } = room()
+    await signIn()
+    await pass(10 * minute)
+    backend.fault('refresh', { status: 500 })
+    expect(await auth.getAccessToken({ minValidity: 10 * minute })).toBe(inHand().access)
+  })
+
+  test('is null once the refresh was refused and nobody helped', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.revoke({ sub: 'alice' })
+    expect(await auth.getAccessToken()).toBeNull()
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+  })
+
+  test('waits for the password, and gives the token that came of it', async () => {
+    const { auth, backend, signIn, inHand } = room()
+    await signIn()
+    await pass(16 * minute)
+    backend.revoke({ sub: 'alice' })
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    expect(await auth.getAccessToken()).toBe(inHand().access)
+  })
+
+  test('6: never gives one user’s caller the token of another', async () => {
+    const { auth, signIn, hold } = room()
+    await signIn()
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const waiting = failure(auth.getAccessToken())
+    await settle()
+    await auth.login(bob)
+    held.release()
+    expect(await waiting).toMatchObject({ code: 'session_changed' })
+  })
+})
+
+describe('refresh()', () => {
+  test('gives the session with its new version', async () => {
+    const { auth, signIn, backend } = room()
+    await signIn()
+    const id = auth.session?.id
+    expect(await auth.refresh()).toMatchObject({ id, version: 2 })
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('1: shares its exchange with whatever else wants one', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    await pass(16 * minute)
+    await Promise.all([
+      ...times(5, () => auth.refresh()),
+      ...times(5, () => auth.fetch('protected')),
+      auth.getAccessToken(),
+    ])
+    expect(backend.count('refresh')).toBe(1)
+    expect(auth.session).toMatchObject({ version: 2 })
+  })
+
+  test('fails with refresh_unavailable though the token is still valid', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('refresh', { status: 500 })
+    expect(await failure(auth.refresh())).toMatchObject({
+      code: 'refresh_unavailable',
+      retryAt: expect.any(Number),
+    })
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('4: refused while the access token works: nobody is signed out, and the refresh token is dead', async () => {
+    const { auth, backend, told, signIn, inHand } = room()
+    await signIn()
+    backend.revoke(inHand().refresh)
+    await auth.refresh()
+    await auth.refresh()
+    expect(auth.session).toMatchObject({ version: 1, status: 'active' })
+    expect(told).toEqual([])
+    expect(inHand().refresh).toBe('')
+    expect(backend.count('refresh')).toBe(1)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    // At the end of the access token there is nothing left.
+    await pass(16 * minute)
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('with nobody signed in sends nothing', async () => {
+    const { auth, backend } = room()
+    // Whether this is null or not_signed_in, the types allow both.
+    const outcome = await auth.refresh().catch((error: unknown) => error)
+    expect(outcome === null || isAuthError(outcome, 'not_signed_in')).toBe(true)
+    expect(backend.count()).toBe(0)
+  })
+})
+
+describe('12: tokens that do not tell their life', () => {
+  const initial = { accessToken: 'access-1', refreshToken: 'refresh' }
+
+  test('opaque, with expiresIn: refreshed by it, before anything is turned down', async () => {
+    const server = opaqueServer()
+    const { auth } = room({ client: { fetch: server.fetch, refreshAhead: false } })
+    await auth.setTokens({ ...initial, expiresIn: 60 })
+    expect(auth.session).toMatchObject({ subject: undefined, claims: {}, fresh: false })
+    await pass(59 * second)
+    expect((await auth.fetch('x')).status).toBe(200)
+    await pass(2 * second)
+    expect((await auth.fetch('x')).status).toBe(200)
+    expect(server.calls).toEqual(['/x Bearer access-1', '/refresh Bearer refresh', '/x Bearer access-2'])
+  })
+
+  test('opaque, without: a 401 tells', async () => {
+    const server = opaqueServer()
+    const { auth } = room({ client: { fetch: server.fetch } })
+    await auth.setTokens(initial)
+    expect(auth.session).toMatchObject({ expiresAt: undefined })
+    await pass(24 * 60 * minute)
+    expect((await auth.fetch('x')).status).toBe(200)
+    expect(server.calls).toEqual(['/x Bearer access-1', '/refresh Bearer refresh', '/x Bearer access-2'])
+  })
+
+  test('opaque: the same user can not be known, so that nothing of one session goes out in another', async () => {
+    const server = opaqueServer()
+    const { auth } = room({ client: { fetch: server.fetch } })
+    await auth.setTokens(initial)
+    server.expire()
+    const pending = auth.fetch('x')
+    await auth.setTokens({ accessToken: 'access-9' })
+    expect((await pending).status).toBe(401)
+    expect(server.calls.filter((call) => call.startsWith('/x'))).toEqual(['/x Bearer access-1'])
+  })
+
+  test('a JWT without exp is used for ever, and refreshed on a 401', async () => {
+    const { auth, backend, signIn, routes } = room({ server: { accessLifetime: null } })
+    await signIn()
+    await pass(90 * 24 * 60 * minute)
+    backend.settings.refreshLifetime = null
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected'])
+    expect(auth.session).toMatchObject({ expiresAt: undefined })
+  })
+
+  test('a JWT without exp that is turned down is refreshed', async () => {
+    const { auth, backend, signIn, routes } = room({ server: { accessLifetime: null } })
+    await signIn()
+    backend.expireAccessTokens()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('tokens in a shared store keep their age in another context', async () => {
+    const store = memoryStore()
+    const { auth, backend, another } = room({ client: { store } })
+    await auth.login(alice)
+    await pass(16 * minute)
+    backend.clearLog()
+    const { auth: second } = another()
+    expect((await second.fetch('protected')).status).toBe(200)
+    expect(backend.log.map(({ route }) => route)).toEqual(['refresh', 'protected'])
+  })
+})
+
+test('a subject that a refresh changes is not believed: the session stays, and the tokens are revoked', async () => {
+  reported()
+  const { auth, backend, signIn, inHand } = room()
+  await signIn()
+  const before = inHand()
+  const { accessToken } = await backend.signIn('bob')
+  backend.fault('refresh', { status: 200, body: { access_token: accessToken } })
+  expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+  await settle()
+  expect(inHand()).toEqual(before)
+  expect(auth.session).toMatchObject({ subject: 'alice', version: 1 })
+  expect(backend.isHonoured(accessToken)).toBe(false)
+})

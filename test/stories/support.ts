@@ -1,0 +1,115 @@
+/** A client on a scene, and what the stories look at. */
+import { onTestFinished, vi } from 'vitest'
+import {
+  type Auth,
+  type AuthEvents,
+  type AuthEventType,
+  type AuthOptions,
+  createAuth,
+  type LiveRecord,
+  memoryStore,
+  type Session,
+  type StandardClaims,
+  type UsernamePassword,
+} from '../../src/index.ts'
+import type { Scene, SceneOptions, Server } from './server.ts'
+
+export type Client = Auth<StandardClaims, UsernamePassword>
+export type Told = { [Type in AuthEventType]: { type: Type } & AuthEvents[Type] }[AuthEventType]
+
+const eventTypes: readonly AuthEventType[] = [
+  'loggedIn',
+  'tokenRefreshed',
+  'refreshFailed',
+  'reauthRequired',
+  'loggedOut',
+  'clockSkew',
+  'storeUnavailable',
+]
+
+/** Every event from now on, as it is told. */
+export function record(auth: Client): Told[] {
+  const told: Told[] = []
+  for (const type of eventTypes) auth.on(type, (event) => void told.push(event as Told))
+  return told
+}
+
+/** `type: reason` of each event. */
+export const summary = (told: readonly Told[]): string[] =>
+  told.map(({ type, reason }) => `${type}: ${reason}`)
+
+export interface Stage {
+  scene: Scene
+  auth: Client
+  told: Told[]
+  /** The tokens of the session, as the store has them. */
+  inHand(): { access: string; refresh: string }
+  /** Signs alice in, and forgets what it took. */
+  signIn(): Promise<Session>
+  /** Time goes by for both; the client's clocks stand still otherwise, but for its timers. */
+  pass(milliseconds: number): Promise<void>
+  /** Answers a `reauthRequired` with a dialog. */
+  onAsk(dialog: () => Promise<unknown>): void
+}
+
+export interface StageOptions extends SceneOptions {
+  client?: Partial<AuthOptions<StandardClaims, UsernamePassword>>
+  /** Stops the client's clocks, to be moved by `pass`. */
+  stopped?: boolean
+}
+
+export async function setUp(
+  server: Server,
+  { client, stopped, ...options }: StageOptions = {},
+): Promise<Stage> {
+  if (stopped) {
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+  }
+  const scene = await server.open(options)
+  const store = memoryStore()
+  const auth = createAuth<StandardClaims, UsernamePassword>({
+    baseUrl: scene.baseUrl,
+    backend: scene.backend as never,
+    store,
+    ...client,
+  })
+  const told = record(auth)
+  onTestFinished(async () => {
+    auth.dispose()
+    await scene.close()
+  })
+  return {
+    scene,
+    auth,
+    told,
+    inHand() {
+      const { record } = store.read() as { record: LiveRecord }
+      return { access: record.access?.token ?? '', refresh: record.refreshToken ?? '' }
+    },
+    async signIn() {
+      const session = await auth.login(scene.alice)
+      await scene.clear()
+      told.length = 0
+      return session
+    },
+    async pass(milliseconds) {
+      vi.advanceTimersByTime(milliseconds)
+      await scene.pass(milliseconds)
+    },
+    onAsk(dialog) {
+      auth.on('reauthRequired', (event) => event.waitUntil(dialog()))
+    },
+  }
+}
+
+export const times = <T>(count: number, make: (index: number) => T): T[] =>
+  Array.from({ length: count }, (_, index) => make(index))
+
+/** Resolves once `check` holds: for what a server does that nobody here is told of. */
+export async function until(check: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await check()); tries++) {
+    if (tries > 400) throw new Error(`It never came to this: ${check}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
