@@ -114,10 +114,11 @@ export function createAsker(
 
   /** Ends a session that nobody helped; unless the store holds a newer version of it. */
   async function expire({ id, version }: Told, reason: 'session_expired' | 'token_revoked'): Promise<void> {
+    const calledAt = session.held?.record.calledAt ?? 0
     await session.change((standing) => {
-      if (!standing || 'ended' in standing || standing.id !== id || standing.version !== version)
+      if (standing && (standing.id !== id || standing.version !== version || 'ended' in standing))
         return undefined
-      return { id, version, calledAt: standing.calledAt, ended: reason }
+      return { id, version, calledAt, ended: reason }
     }, true)
   }
 

@@ -407,3 +407,98 @@ test('3: a holder that slept past its claim does not send: the other has exchang
   const uses = backend.issued.filter(({ kind }) => kind === 'refresh').map(({ jti }) => backend.uses(jti))
   expect(Math.max(...uses)).toBe(1)
 })
+
+test.each(['before', 'after'] as const)(
+  '5: a logout elsewhere while what a refresh brought is being written (%s): nobody is signed in, all is revoked',
+  async (when) => {
+    const cell = { record: null, ahead: 0 }
+    const [here, there] = [gatedStore(cell), gatedStore(cell)]
+    const { auth, another, backend } = room({ client: { store: here }, server: { refresh: 'rotating' } })
+    await auth.login(alice)
+    const { auth: other } = another({ store: there })
+    await other.ready
+    await pass(16 * minute)
+    backend.settings.latency.refresh = { after: second }
+    const waiting = auth.fetch('protected').catch((error: unknown) => error)
+    await settle()
+    const gate = here.gate('commit', when)
+    await pass(second)
+    expect(gate.reached()).toBe(true)
+    await other.logout()
+    gate.open()
+    await waiting
+    await settle()
+    await pass(60 * second)
+    expect(there.peek()).toMatchObject({ ended: 'logout' })
+    expect(backend.sessionAlive('alice')).toBe(false)
+    // No word reached this context; the next time it looks, it knows.
+    await auth.refresh().catch(() => {})
+    expect([auth.session, other.session]).toEqual([null, null])
+  },
+)
+
+test('6: another user’s login elsewhere while what a refresh brought is being written: neither takes the other’s place', async () => {
+  const cell = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another, backend } = room({ client: { store: here }, server: { refresh: 'rotating' } })
+  await auth.login(alice)
+  const { auth: other } = another({ store: there })
+  await other.ready
+  await pass(16 * minute)
+  backend.settings.latency.refresh = { after: second }
+  const waiting = failure(auth.fetch('protected'))
+  await settle()
+  const gate = here.gate('commit', 'before')
+  await pass(second)
+  expect(gate.reached()).toBe(true)
+  const { id } = await other.login(bob)
+  gate.open()
+  expect(await waiting).toMatchObject({ code: 'session_changed' })
+  await settle()
+  expect(there.peek()).toMatchObject({ id, subject: 'bob', version: 1 })
+  expect(auth.session).toMatchObject({ id, subject: 'bob' })
+  expect(backend.count('protected')).toBe(0)
+  const late = backend.issued.filter(({ generation }) => generation === 1).map(({ token }) => token)
+  expect(late.map((token) => backend.isHonoured(token))).toEqual([false, false])
+})
+
+test('5: a login called in the same millisecond as a logout, after it, stands', async () => {
+  const store = gatedStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const logout = auth.logout()
+  const { id } = await auth.login(bob)
+  await logout
+  await settle()
+  expect(auth.session).toMatchObject({ id, subject: 'bob' })
+  expect(store.peek()).toMatchObject({ id })
+})
+
+test('5: a logout called in the same millisecond as a login, after it, stands', async () => {
+  const store = gatedStore()
+  const { auth, backend } = room({ client: { store } })
+  await auth.login(alice)
+  const login = failure(auth.login(bob))
+  const logout = auth.logout()
+  expect(await login).toMatchObject({ code: 'session_changed' })
+  await logout
+  await settle()
+  expect(auth.session).toBeNull()
+  expect(store.peek()).toMatchObject({ ended: 'logout' })
+  expect([backend.sessionAlive('alice'), backend.sessionAlive('bob')]).toEqual([false, false])
+})
+
+test('a login, a logout and a login in one go: the last one stands, and nothing else lives on', async () => {
+  const store = gatedStore()
+  const { auth, backend, told } = room({ client: { store } })
+  const first = failure(auth.login(alice))
+  const logout = auth.logout()
+  const { id } = await auth.login(alice)
+  expect(await first).toMatchObject({ code: 'session_changed' })
+  await logout
+  await settle()
+  expect(auth.session).toMatchObject({ id })
+  expect((await auth.fetch('protected')).status).toBe(200)
+  expect(backend.families().filter((family) => backend.sessionAlive(family.id))).toHaveLength(1)
+  expect(summary(told)).toEqual(['loggedIn: login'])
+})

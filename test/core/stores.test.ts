@@ -520,6 +520,44 @@ describe('a store that loses its data', () => {
     expect(store.peek()).toBeNull()
   })
 
+  test('without a word while a dialog is open that is dismissed: the session is over, and not written back', async () => {
+    const store = shakyStore({ watch: false })
+    const { auth, backend, told } = room({ client: { store } })
+    await auth.login(alice)
+    await pass(16 * minute)
+    backend.revoke({ sub: 'alice' })
+    told.length = 0
+    auth.on('reauthRequired', (event) => {
+      event.waitUntil(
+        new Promise<void>((resolve) => {
+          setTimeout(() => {
+            store.lose()
+            resolve()
+          }, second)
+        }),
+      )
+    })
+    const waiting = auth.fetch('protected')
+    await pass(2 * second)
+    expect((await waiting).status).toBe(401)
+    await pass(40 * second)
+    expect(auth.session).toBeNull()
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+    expect(store.peek() === null || 'ended' in (store.peek() as object)).toBe(true)
+  })
+
+  test('5: without a word just as the user signs out: it stays ended', async () => {
+    const store = shakyStore({ watch: false })
+    const { auth, backend } = room({ client: { store } })
+    await auth.login(alice)
+    store.lose()
+    await auth.logout()
+    await pass(40 * second)
+    expect(auth.session).toBeNull()
+    expect(store.peek() === null || 'ended' in (store.peek() as object)).toBe(true)
+    expect(backend.sessionAlive('alice')).toBe(false)
+  })
+
   test('for good, after the session was ended, brings nothing back', async () => {
     const store = shakyStore()
     const { auth } = room({ client: { store } })

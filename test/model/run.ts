@@ -358,7 +358,7 @@ function call(
     at: world.now(),
     user: session && { id: session.id, subject: session.subject },
     sentInTick: false,
-    hadValid: valid && !waitsForStore(run, context),
+    hadValid: valid && !context.jumped && !waitsForStore(run, context),
     hadFresh: session?.fresh === true,
     auth: init.auth,
     body: op.op === 'post' ? op.body : 'none',
