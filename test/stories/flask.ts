@@ -1,12 +1,10 @@
 /** The fake Flask backend as the stories' server, over a transport, in either dialect. */
-import type { AddressInfo } from 'node:net'
-import { type HttpBindings, serve } from '@hono/node-server'
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { setupServer } from 'msw/node'
+import { startDemoServer } from '../../demo-server/server.ts'
 import { type FlaskJwtOptions, flaskJwt } from '../../src/index.ts'
 import {
   type Backend,
-  ConnectionDropped,
+  type BackendOptions,
   createBackend,
   type Dialect,
   type Latency,
@@ -16,10 +14,10 @@ import {
 import { handlers } from '../../src/testing/msw.ts'
 import { life, type Role, type Rotation, type Scene, type SceneOptions, type Server } from './server.ts'
 
-/** Serves backends, each at an origin of its own. */
+/** Makes backends and serves them, each at an origin of its own. */
 export interface Transport {
   readonly name: string
-  listen(backend: Backend): Promise<{ origin: string; close(): Promise<void> }>
+  listen(options: BackendOptions): Promise<{ origin: string; backend: Backend; close(): Promise<void> }>
 }
 
 /** Mock Service Worker beneath the global fetch. */
@@ -30,46 +28,22 @@ export function mswTransport(): Transport & { start(): void; stop(): void } {
     name: 'MSW',
     start: () => server.listen({ onUnhandledFrame: 'error' }),
     stop: () => server.close(),
-    async listen(backend) {
+    async listen(options) {
       const origin = `https://api-${++count}.test`
+      const backend = createBackend(options)
       server.use(...handlers(backend, origin))
-      return { origin, close: async () => {} }
+      return { origin, backend, close: async () => {} }
     },
   }
 }
 
-/** A real port. A dropped connection is a destroyed socket. */
+/** The demo server, on a real port. */
 export const portTransport: Transport = {
-  name: 'a real port',
-  listen: (backend) =>
-    new Promise((resolve) => {
-      const server = serve(
-        {
-          hostname: '127.0.0.1',
-          port: 0,
-          async fetch(request, env) {
-            const { incoming, outgoing } = env as HttpBindings
-            try {
-              return await backend.fetch(request)
-            } catch (error) {
-              if (!(error instanceof ConnectionDropped) && !request.signal.aborted) throw error
-              incoming.socket.destroy()
-              outgoing.destroy()
-              return RESPONSE_ALREADY_SENT
-            }
-          },
-        },
-        ({ port }: AddressInfo) =>
-          resolve({
-            origin: `http://127.0.0.1:${port}`,
-            close: () =>
-              new Promise((closed) => {
-                server.close(() => closed())
-                if ('closeAllConnections' in server) server.closeAllConnections()
-              }),
-          }),
-      )
-    }),
+  name: 'the demo server on a real port',
+  async listen(options) {
+    const { url, backend, close } = await startDemoServer({ port: 0, backend: { prefix: '', ...options } })
+    return { origin: new URL(url).origin, backend, close }
+  },
 }
 
 const routes: Record<Role, RouteName> = {
@@ -129,16 +103,17 @@ async function open(
 ): Promise<Scene> {
   // Held by a latency of their own, so that each finds its hold.
   const holds = new Map<number, () => Promise<void>>()
-  const backend = createBackend({
+  const server = await transport.listen({
     dialect,
     accessLifetime,
     refresh: rotation,
     reuseGrace,
     sleep: (id) => holds.get(id)?.() ?? Promise.resolve(),
   })
-  const stranger = createBackend()
-  stranger.fault('*', { status: 401, body: refusals[dialect].expired }, { times: Number.POSITIVE_INFINITY })
-  const [server, other] = [await transport.listen(backend), await transport.listen(stranger)]
+  const { backend } = server
+  const other = await transport.listen({})
+  const refused = { status: 401, body: refusals[dialect].expired }
+  other.backend.fault('*', refused, { times: Number.POSITIVE_INFINITY })
 
   return {
     baseUrl: `${server.origin}/`,
@@ -188,7 +163,7 @@ async function open(
     },
     elsewhere: {
       redirect: `redirect?to=${encodeURIComponent(`${other.origin}/protected`)}`,
-      tokens: () => stranger.log.map((entry) => entry.headers.authorization),
+      tokens: () => other.backend.log.map((entry) => entry.headers.authorization),
     },
     async close() {
       await server.close()
