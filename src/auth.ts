@@ -10,8 +10,11 @@ import { createSession } from './session.ts'
 import { createSignIn } from './sign-in.ts'
 import { memoryStore } from './stores/memory.ts'
 import { checkTokens, describe, isTime } from './token.ts'
-import type { Auth, AuthOptions, Session } from './types.ts'
+import type { Auth, AuthOptions, HistoryEntry, Session } from './types.ts'
 import { createWire } from './wire.ts'
+
+// Enough for the story of a day, and small in a bug report.
+const HISTORY = 100
 
 const TIME = 'milliseconds, a finite number that is not negative'
 
@@ -78,7 +81,19 @@ export function createAuthOn<Claims, Credentials>(
   } = options
 
   const disposal = new AbortController()
-  const emitter = createEmitter()
+  const history: HistoryEntry[] = []
+  const emitter = createEmitter((type, value) => {
+    if (type === 'session') return
+    const {
+      reason,
+      origin,
+      status,
+      session: shown,
+    } = value as Omit<HistoryEntry, 'at' | 'type'> & { session?: Session }
+    const version = shown?.version ?? session.held?.record.version
+    history.push(Object.freeze({ at: on.now(), type: type as 'loggedIn', reason, origin, status, version }))
+    if (history.length > HISTORY) history.shift()
+  })
   const wire = createWire(options)
   const session = createSession(store, emitter, on, refreshTimeout)
   const asker = createAsker(session, emitter, on, reauthTimeout)
@@ -161,6 +176,9 @@ export function createAuthOn<Claims, Credentials>(
       emitter.clear()
     },
     [Symbol.dispose]: () => auth.dispose(),
+    get history() {
+      return [...history]
+    },
     get baseUrl() {
       return wire.base()
     },

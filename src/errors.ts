@@ -71,6 +71,7 @@ export type AuthError<Code extends AuthErrorCode = AuthErrorCode> = {
   [C in Code]: TypeError & { readonly name: 'AuthError'; readonly code: C } & Readonly<AuthErrorDetails[C]>
 }[Code]
 
+/** The class of {@link AuthError}: for `instanceof`, and for backends and stores of one's own. */
 export const AuthError: new <Code extends AuthErrorCode>(
   code: Code,
   message: string,

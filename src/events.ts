@@ -20,7 +20,8 @@ export function report(error: unknown): void {
   else console.error(error)
 }
 
-export function createEmitter(): Emitter {
+/** `note` is told of every event before any listener is. */
+export function createEmitter(note: (type: string, value: unknown) => void): Emitter {
   const listeners = new Map<string, Set<{ listener: Listener }>>()
   const queue: (() => void)[] = []
   let draining = false
@@ -36,6 +37,7 @@ export function createEmitter(): Emitter {
       }
     },
     emit(type, value, then) {
+      note(type, value)
       queue.push(() => {
         const set = listeners.get(type)
         for (const entry of [...(set ?? [])]) if (set?.has(entry)) call(entry.listener, value)

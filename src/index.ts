@@ -23,6 +23,7 @@ export type {
   ChangeReason,
   Flow,
   FlowContext,
+  HistoryEntry,
   LiveRecord,
   LogoutReason,
   MaybePromise,

@@ -239,7 +239,12 @@ export function createRefresher(
       return { kind: 'moved' }
     }
     if (!record || record.version > version || result.kind === 'ended') return { kind: 'moved' }
-    if (result.kind === 'refused') return { kind: 'refused', response: result.response }
+    if (result.kind === 'refused') {
+      const { response } = result
+      const { status } = response
+      emitter.emit('refreshRefused', { reason, status, origin: 'this context' })
+      return { kind: 'refused', response }
+    }
     const { reason: why, status, cause } = result as Extract<Result, { kind: 'failed' }>
     const pause = session.held?.left(record.retryAt, RETRY_AFTER_AT_MOST) ?? 0
     return unavailable(why, pause, { status, cause })

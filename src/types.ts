@@ -130,6 +130,20 @@ export interface AuthEvents<Claims = StandardClaims> {
 /** A name of {@link AuthEvents}. */
 export type AuthEventType = keyof AuthEvents
 
+/** A line of `auth.history`: what happened and why, for a bug report. It holds no token, URL or header. */
+export interface HistoryEntry {
+  /** Milliseconds since the epoch by this machine's clock. */
+  readonly at: number
+  /** An event, or `refreshRefused`: the server turned the refresh token down. */
+  readonly type: AuthEventType | 'refreshRefused'
+  readonly reason: string
+  readonly origin: Origin
+  /** The status of the answer that brought it about, where there was one. */
+  readonly status: number | undefined
+  /** The session's version at that moment, if there was one. */
+  readonly version: number | undefined
+}
+
 /** A request that a backend wants sent. `path` is relative to `baseUrl`, or absolute. */
 export interface RequestSpec {
   path: string
@@ -394,6 +408,15 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
     type: Type,
     listener: (event: AuthEvents<Claims>[Type]) => unknown,
   ): () => void
+  /**
+   * The last 100 events, oldest first: what to attach to a bug report that asks "why was I signed out?".
+   *
+   * @example
+   * ```ts
+   * console.table(auth.history)
+   * ```
+   */
+  readonly history: readonly HistoryEntry[]
   /** Ends this client, and nobody's session: waiters get `disposed`, a running exchange is finished and stored. */
   dispose(): void
   [Symbol.dispose](): void
