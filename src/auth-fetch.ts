@@ -69,7 +69,7 @@ export function createFlow(
   /** The token to send at once, if nothing has to happen before. */
   function attachable(call: Call, held: Held): HeldToken | undefined {
     const token = session.token(held)
-    if (!session.usable(token) || (call.auth === 'fresh' && session.isFresh(token) === false))
+    if (held.expired || !session.usable(token) || (call.auth === 'fresh' && session.isFresh(token) === false))
       return undefined
     if (refresher.due(held)) {
       // A stream can't be sent again, so that it goes with the best token there is.
@@ -183,13 +183,15 @@ export function createFlow(
     if (reason && !late) {
       // Another context may have been helped already.
       await free(call, session.reread())
-      const found = better(user, token)
+      // Two sends at the most, and one more after a login: a refresh elsewhere is none.
+      const login = signal === 'step_up' || spent.renewed
+      const found = better(user, token, login)
       if (found) return replay ? found : undefined
       spent.asked = true
       const asking = asker.ask(reason, call.began, call.unsafe || call.auth === 'fresh')
       if (!replay) return undefined
       await free(call, asking)
-      return better(user, token)
+      return better(user, token, login)
     }
 
     spent.renewed = true
@@ -219,7 +221,7 @@ export function createFlow(
     if (spent.asked) return undefined
     spent.asked = true
     await free(call, asker.ask('session_expired', call.began, true))
-    return better(user, token)
+    return better(user, token, false)
   }
 
   /** The token to send, and the refreshed one beside it. */
@@ -232,11 +234,17 @@ export function createFlow(
     return inHand(held).find((token) => token.token !== than.token)
   }
 
-  /** The token in hand after an ask, if it is another one. */
-  function better(user: Stamp, than: HeldToken | undefined): HeldToken | undefined {
+  /**
+   * The token in hand after an ask, if it is another one. Where only a login will do, what a refresh has brought
+   * meanwhile is none.
+   */
+  function better(user: Stamp, than: HeldToken | undefined, login: boolean): HeldToken | undefined {
     const { held } = session
-    const token = session.owns(user, held) && held ? session.token(held) : undefined
-    return token?.token !== than?.token && session.usable(token) ? token : undefined
+    if (!held || !session.owns(user, held)) return undefined
+    const token = session.token(held)
+    if (token?.token === than?.token || !session.usable(token)) return undefined
+    const proved = held.record.id !== user.id || held.record.reason === 'reauthenticated'
+    return login && !proved && session.isFresh(token) !== true ? undefined : token
   }
 
   // --- for those who send the token themselves ----------------------------------------------------------------

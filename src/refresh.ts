@@ -129,7 +129,8 @@ export function createRefresher(
       const { held } = session
       const record = wanted(held?.record, id, version)
       if (!held || !record) return { kind: 'moved' }
-      if (!record.refreshToken) return { kind: 'refused' }
+      // While only a password helps nothing is refreshed: that would bring back what was revoked.
+      if (!record.refreshToken || held.expired) return { kind: 'refused' }
       const pause = held.left(record.retryAt, RETRY_AFTER_AT_MOST)
       if (pause > 0) return unavailable('cool_down', pause)
       const limited = limitedFor(record)

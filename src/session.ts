@@ -133,7 +133,8 @@ export function createSession(
   let available = true
   let answers = 0
   let closed: { since: Stopwatch; at(): number } | undefined
-  let writing: string | undefined
+  // Revisions of this context's own: what it hears of them is no news.
+  const own = new Set<string>()
 
   // --- tokens in hand ------------------------------------------------------------------------------------
 
@@ -236,7 +237,7 @@ export function createSession(
   function see(record: StoreRecord | null, from: Origin, decided?: boolean): void {
     const before = held?.record
     standing = record
-    const origin = record && record.revision === writing ? 'this context' : from
+    const origin = record && own.has(record.revision) ? 'this context' : from
     if (record && record.revision === before?.revision) return
     if (!record) {
       if (!before) become(null)
@@ -360,7 +361,6 @@ export function createSession(
       }
       if (tries++ > 100) throw new Error(`${store.name}: commits are neither done nor refused`)
       const next = stamp(wanted)
-      writing = next.revision
       return chain(
         ask('commit', () => store.commit?.(next, stands?.revision ?? null) as MaybePromise<Cell>),
         ({ record, overtaken }): MaybePromise<StoreRecord | null> => {
@@ -374,7 +374,11 @@ export function createSession(
     return chain(look(), attempt)
   }
 
-  const stamp = (wanted: Draft): StoreRecord => ({ ...wanted, revision: on.id() }) as StoreRecord
+  function stamp(wanted: Draft): StoreRecord {
+    const revision = on.id()
+    if (own.add(revision).size > 50) own.delete(own.keys().next().value as string)
+    return { ...wanted, revision }
+  }
 
   /** A change that must not be lost: made here at once if the store fails, and there when it is back. */
   function keep(fn: Change): MaybePromise<StoreRecord | null> {
@@ -448,7 +452,7 @@ export function createSession(
   }
 
   function notice(what?: Notice): void {
-    if (what?.revision === writing && writing) return
+    if (what && own.has(what.revision)) return
     const known = held?.record
     if (what && known && what.id === known.id && !what.ended) {
       // The token in hand stays good whatever came after it, so that nobody has to wait for the reading.

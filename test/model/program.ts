@@ -64,14 +64,17 @@ export type Op =
   | { op: 'listen'; context: number; type: string; kind: ListenerKind }
   | { op: 'dispose'; context: number }
   | { op: 'time'; ms: number }
-  | { op: 'steps'; count: number }
+  | { op: 'calm' }
 
 export interface Program {
   readonly world: WorldOptions
   /** One for each context: its wall clock's offset, how its user answers. */
   readonly contexts: readonly { offset: number; manner: Manner }[]
   readonly singleUse: boolean
-  readonly ops: readonly Op[]
+  /** Whether alice has signed in before it begins. */
+  readonly signedIn: boolean
+  /** Each is followed by some steps of what is under way: the programs are about what is still in the air. */
+  readonly ops: readonly (Op & { steps: number })[]
 }
 
 const context = fc.nat({ max: 2 })
@@ -79,7 +82,7 @@ const user = fc.constantFrom<User>('alice', 'alice', 'bob')
 
 const op: fc.Arbitrary<Op> = fc.oneof(
   {
-    weight: 10,
+    weight: 16,
     arbitrary: fc.record({
       op: fc.constant('get' as const),
       context,
@@ -95,7 +98,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     }),
   },
   {
-    weight: 5,
+    weight: 9,
     arbitrary: fc.record({
       op: fc.constant('post' as const),
       context,
@@ -104,7 +107,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     }),
   },
   {
-    weight: 3,
+    weight: 4,
     arbitrary: fc.record({
       op: fc.constant('fresh' as const),
       context,
@@ -114,7 +117,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ op: fc.constant('slow' as const), context }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('foreign' as const), context }) },
   {
-    weight: 2,
+    weight: 4,
     arbitrary: fc.record({
       op: fc.constant('burst' as const),
       context,
@@ -122,7 +125,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     }),
   },
   {
-    weight: 4,
+    weight: 2,
     arbitrary: fc.record({
       op: fc.constant('login' as const),
       context,
@@ -132,11 +135,11 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('flow' as const), context, user }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('reauthenticate' as const), context, user }) },
-  { weight: 3, arbitrary: fc.record({ op: fc.constant('logout' as const), context }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('logout' as const), context }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('setTokens' as const), context, user }) },
-  { weight: 2, arbitrary: fc.record({ op: fc.constant('refresh' as const), context }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('refresh' as const), context }) },
   {
-    weight: 2,
+    weight: 3,
     arbitrary: fc.record({
       op: fc.constant('getAccessToken' as const),
       context,
@@ -144,7 +147,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       rejected: fc.boolean(),
     }),
   },
-  { weight: 4, arbitrary: fc.record({ op: fc.constant('expire early' as const) }) },
+  { weight: 8, arbitrary: fc.record({ op: fc.constant('expire early' as const) }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -153,7 +156,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
     }),
   },
   {
-    weight: 5,
+    weight: 9,
     arbitrary: fc.record({
       op: fc.constant('fault' as const),
       fault: fc.constantFrom<RefreshFault>(
@@ -203,7 +206,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('data lost' as const) }) },
   {
-    weight: 1,
+    weight: 2,
     arbitrary: fc.record({
       op: fc.constant('listen' as const),
       context,
@@ -219,10 +222,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       ms: fc.constantFrom(100, 1_000, 5_000, 9_000, 20_000, 40_000, 60_000),
     }),
   },
-  {
-    weight: 12,
-    arbitrary: fc.record({ op: fc.constant('steps' as const), count: fc.integer({ min: 1, max: 8 }) }),
-  },
+  { weight: 8, arbitrary: fc.record({ op: fc.constant('calm' as const) }) },
 )
 
 export const program: fc.Arbitrary<Program> = fc.record({
@@ -249,24 +249,29 @@ export const program: fc.Arbitrary<Program> = fc.record({
     { minLength: 1, maxLength: 3 },
   ),
   singleUse: fc.boolean(),
-  ops: fc.array(op, { minLength: 1, maxLength: 24, size: 'max' }),
+  signedIn: fc.constantFrom(true, true, true, true, true, false),
+  ops: fc.array(
+    fc.tuple(op, fc.constantFrom(0, 0, 1, 2, 3, 4, 6, 9)).map(([drawn, steps]) => ({ ...drawn, steps })),
+    { minLength: 1, maxLength: 24, size: 'max' },
+  ),
 })
 
 /** A program as a person reads it. */
-export function describe({ world, contexts, ops }: Program): string {
+export function describe({ world, contexts, signedIn, ops }: Program): string {
   const lines = [
     `server: ${world.refresh}, grace ${world.reuseGrace} ms, access tokens of ${world.accessLifetime} ms`,
     `store: ${world.store}, empty means ${world.empty}`,
     ...contexts.map(
       ({ offset, manner }, i) => `context ${'abc'[i]}: clock off by ${offset} ms, user ${manner}`,
     ),
+    signedIn ? 'alice has signed in in a' : 'nobody has signed in',
     ...ops.map((entry, i) => {
-      const { op, context, ...rest } = entry as Op & { context?: number }
+      const { op, context, steps, ...rest } = entry as Op & { context?: number; steps: number }
       const who = context === undefined ? '' : `${'abc'[context % contexts.length]} `
       const how = Object.entries(rest)
         .filter(([, value]) => value !== undefined)
         .map(([name, value]) => `${name} ${String(value)}`)
-      return `${String(i + 1).padStart(3)}. ${who}${op}${how.length ? ` (${how.join(', ')})` : ''}`
+      return `${String(i + 1).padStart(3)}. ${who}${op}${how.length ? ` (${how.join(', ')})` : ''}, ${steps} steps`
     }),
   ]
   return lines.join('\n')

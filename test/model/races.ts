@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs, styleText } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import fc from 'fast-check'
+import { missing } from './coverage.ts'
 import { program } from './program.ts'
 import { execute } from './run.ts'
 
@@ -105,7 +106,12 @@ async function main(): Promise<void> {
   for (const [what, times] of [...covered].sort(([a], [b]) => a.localeCompare(b))) {
     console.log(`${times.toLocaleString('en').padStart(14)}  ${what}`)
   }
-  if (failures.length) {
+  // Rare things need some thousands of programs to occur at all.
+  const never = total >= 10_000 && !failures.length ? missing(covered) : []
+  if (never.length) {
+    console.log(`\n${styleText('red', 'never occurred')}: ${never.join(', ')}`)
+    process.exitCode = 1
+  } else if (failures.length) {
     console.log(`\n${styleText('red', 'broken')}: ${failures[0]}`)
     process.exitCode = 1
   } else console.log(`\n${styleText('green', 'none broken')}`)

@@ -15,7 +15,7 @@ import {
   REFRESH_TIMEOUT,
   type Run,
 } from './record.ts'
-import { type Context, createWorld, ELSEWHERE, ORIGIN, type World } from './world.ts'
+import { type Context, createWorld, ELSEWHERE, ORIGIN, type Send, type World } from './world.ts'
 
 /** Runs `program`; throws a readable error if an invariant is broken. */
 export async function execute(scheduler: fc.Scheduler, program: Program): Promise<Map<string, number>> {
@@ -37,12 +37,18 @@ export async function execute(scheduler: fc.Scheduler, program: Program): Promis
   try {
     program.contexts.forEach(({ offset, manner }) => void addContext(run, offset, manner))
     await world.run(20)
+    if (program.signedIn) {
+      await perform(run, { op: 'login', context: 0, user: 'alice', right: true })
+      await world.run(100)
+    }
     for (const op of program.ops) {
       world.cover(`op ${op.op}`)
       await perform(run, op)
       await world.flush()
+      await world.run(op.steps)
     }
     await settle(run)
+    cover(run)
     judge(run)
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
@@ -53,6 +59,35 @@ export async function execute(scheduler: fc.Scheduler, program: Program): Promis
     world.end()
   }
   return world.covered
+}
+
+/** What a run went through, as it shows from outside: the branches of the flow, and the faults that struck. */
+function cover({ world, calls, deeds }: Run): void {
+  const exchanges = world.sends.filter(({ route }) => route === 'refresh')
+  for (const entry of world.backend.log) {
+    const { fault } = entry
+    if (fault) world.cover(`fault ${entry.route} ${typeof fault === 'string' ? fault : fault.status}`)
+  }
+  for (const call of calls) {
+    const sent = world.sends.filter((send) => send.call === call.id)
+    if (!sent.length) continue
+    world.cover(`flow: sent ${sent.length} times`)
+    if (sent[0] && sent[0].at > call.at) world.cover('flow: waited before it was sent')
+    if (sent.length < 2) continue
+    world.cover(`flow: ${call.body} body replayed`)
+    const [first, second] = sent as [Send, Send]
+    const between = exchanges.filter(({ seq }) => seq > first.seq && seq < second.seq)
+    if (!between.length) world.cover('flow: late 401, replayed with the token in hand')
+    if (between.some(({ context }) => context !== call.context))
+      world.cover('flow: another context refreshed for it')
+  }
+  for (const { status } of world.backend.log.filter(({ route }) => route === 'refresh')) {
+    if (status === 401) world.cover('refresh refused')
+    if (status === 200) world.cover('refresh granted')
+  }
+  if (world.backend.reuseDetected) world.cover('reuse detected after an unknown outcome')
+  for (const { op, made, failed } of deeds) world.cover(`${op} ${made ? 'done' : (failed ?? 'unfinished')}`)
+  for (const { frozen, dead } of world.contexts) if (dead && !frozen) world.cover('context died')
 }
 
 /** Thaws what is frozen, heals the store, and lets everything come to its end. */
@@ -163,7 +198,6 @@ async function deed(
     return session
   } catch (error) {
     entry.failed = (error as { code?: string }).code ?? String(error)
-    world.cover(`${op} ${entry.failed}`)
     throw error
   }
 }
@@ -290,8 +324,8 @@ function perform(run: Run, op: Op): Promise<void> | void {
       return
     case 'time':
       return world.advance(op.ms)
-    case 'steps':
-      return world.run(op.count)
+    case 'calm':
+      return world.run(200)
   }
 }
 

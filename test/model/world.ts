@@ -54,6 +54,8 @@ export interface Context {
   /** Whether its clock was moved while it lived. */
   jumped: boolean
   storeFaults: StoreFault[]
+  /** How many of its asks the store has not answered. */
+  asking: number
   /** When it was last hindered: frozen, or a fault of its store. */
   hinderedAt: number
   /** Its clients' ends, for the run to call. */
@@ -67,6 +69,8 @@ export interface World {
   readonly sends: Send[]
   /** Every live record that stood in the store, by session id and version. */
   readonly records: StoreRecord[]
+  /** When each of them was written, by its revision. */
+  readonly writtenAt: Map<string, number>
   readonly covered: Map<string, number>
   now(): number
   seq(): number
@@ -116,6 +120,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
   const contexts: Context[] = []
   const sends: Send[] = []
   const records: StoreRecord[] = []
+  const writtenAt = new Map<string, number>()
   const covered = new Map<string, number>()
   const seq = (): number => ++sequence
   const cover = (what: string): void => void covered.set(what, (covered.get(what) ?? 0) + 1)
@@ -173,7 +178,9 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
   const watchers = new Map<Context, Set<(notice?: Notice) => void>>()
 
   const keep = (record: StoreRecord | null): void => {
-    if (record && !('ended' in record)) records.push(record)
+    if (!record || 'ended' in record) return
+    records.push(record)
+    writtenAt.set(record.revision, seq())
   }
 
   function store(context: Context): Store {
@@ -193,6 +200,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         cover(`store ${fault}`)
         context.hinderedAt = time
       }
+      context.asking++
       await step(`${context.name} ${what} → store`)
       if (fault === 'fail' || fault === 'hang') {
         await reach(context, `${context.name} ← store ${fault}`)
@@ -201,6 +209,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       }
       const answer = act()
       await reach(context, `${context.name} ← store ${what}`)
+      context.asking--
       if (fault === 'hang-after') await never
       if (fault === 'fail-after') throw new Error('The store went away')
       return answer
@@ -277,7 +286,9 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
           signal.addEventListener('abort', () => reject(signal.reason))
         })
         aborted.catch(() => {})
-        const answer = backend.fetch(new Request(request, { signal: null }))
+        const arriving = new Request(request, { signal: null })
+        arriving.headers.set('x-send', String(send.seq))
+        const answer = backend.fetch(arriving)
         return Promise.race([answer, aborted])
       }
       const answered = travel().then(
@@ -330,6 +341,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     contexts,
     sends,
     records,
+    writtenAt,
     covered,
     now: () => time,
     seq,
@@ -343,6 +355,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         offset,
         jumped: false,
         storeFaults: [],
+        asking: 0,
         hinderedAt: Number.NEGATIVE_INFINITY,
         platform: {
           now: () => time + context.offset,
@@ -395,6 +408,8 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       const until = time + ms
       while (await fire(until));
       time = until
+      // Time that passes while the store owes an answer is a store that is slow.
+      for (const context of contexts) if (context.asking > 0) context.hinderedAt = time
       await flush()
     },
     async drain(ms) {
