@@ -9,7 +9,7 @@ import { type Platform, within } from './platform.ts'
 import type { Asker } from './reauth.ts'
 import type { Outcome, Refresher } from './refresh.ts'
 import type { Held, HeldToken, SessionRoom, Stamp } from './session.ts'
-import type { Backend, ChangeReason, Signal } from './types.ts'
+import type { Answer, Backend, ChangeReason, Signal } from './types.ts'
 import { readAnswer } from './wire.ts'
 
 /** What a call has already cost: at most one replay with another token, and one after a login. */
@@ -44,14 +44,27 @@ export function createFlow(
   async function run(call: Call): Promise<Response> {
     let held = session.held
     if (held === undefined || (held && session.unread)) held = await present(call)
-    if (!held) return call.send()
+    if (!held) {
+      const response = await call.send()
+      // Without watching it is learned only by asking that somebody has signed in elsewhere.
+      if (session.blind && response.status === 401) void session.reread()
+      return response
+    }
 
     const user: Stamp = held.record
     const spent: Spent = { renewed: false, asked: false, version: 0 }
     let token: HeldToken | Response | null | undefined =
       attachable(call, held) ?? (await attach(call, user, spent))
+    let refused: Response | undefined
     for (;;) {
       if (token instanceof Response) return token
+      if (session.unread) await free(call, session.unread)
+      // Whatever was waited for, the last look is in the tick of the send.
+      if (token && !session.owns(user, session.held) && !ranOut(user)) {
+        if (refused) return refused
+        throw changed()
+      }
+      void refused?.body?.cancel().catch(() => {})
       spent.version = session.held?.record.version ?? 0
       const response = await call.send(token?.token)
       const signal = token && (await classify(call, response, token))
@@ -59,7 +72,7 @@ export function createFlow(
       if (!signal) return response
       const next = await remedy(call, user, token as HeldToken, signal, spent, response)
       if (next === undefined) return response
-      void response.body?.cancel().catch(() => {})
+      refused = response
       token = next
     }
   }
@@ -132,11 +145,14 @@ export function createFlow(
     try {
       if (!away && (backend.inspect?.(response) ?? response.status >= 400)) {
         const reading = within(on, readAnswer(response), bodyTimeout, () => undefined)
+        // A body that never comes tells as little as none.
+        const { status, headers } = response
+        const nothing: Answer = { status, headers, body: undefined, empty: true }
         const answer = await free(
           call,
-          reading.catch(() => undefined),
+          reading.catch(() => nothing),
         )
-        if (answer) signal = backend.classify(answer)
+        signal = backend.classify(answer)
         // An answer that isn't about the token, to a token that has run out by now, is about the token.
         if (signal === 'other' && response.status === 401 && !session.usable(token)) signal = 'expired'
       }
@@ -182,7 +198,12 @@ export function createFlow(
 
     if (reason && !late) {
       // Another context may have been helped already.
-      await free(call, session.reread())
+      await free(
+        call,
+        Promise.resolve()
+          .then(session.read)
+          .catch(() => {}),
+      )
       // Two sends at the most, and one more after a login: a refresh elsewhere is none.
       const login = signal === 'step_up' || spent.renewed
       const found = better(user, token, login)
@@ -200,7 +221,7 @@ export function createFlow(
     // A fresh token leaves the refreshed one beside it; but a server that ended the one early may have ended both.
     const beside = another(held, token)
     const overHere = token.lasts !== undefined && token.age() >= token.lasts
-    const renewed = late || held.record.version > spent.version
+    const renewed = held.record.id !== user.id || held.record.version > spent.version
     if (session.usable(beside) && (renewed || overHere || !held.record.refreshToken)) {
       return replay ? beside : undefined
     }

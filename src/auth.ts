@@ -68,8 +68,9 @@ export function createAuthOn<Claims, Credentials>(
   on: Platform,
   given: AuthOptions<Claims, Credentials>,
 ): Auth<Claims, Credentials> {
-  checkOptions(given)
+  // The copy is what is checked: members that sit on a prototype don't survive it.
   const options = { ...given } as unknown as AuthOptions<never, never>
+  checkOptions(given && options)
   const {
     backend,
     store = memoryStore(),
@@ -136,7 +137,7 @@ export function createAuthOn<Claims, Credentials>(
       await signIn.reauthenticate(credentials)
       return snapshot()
     },
-    logout: ({ revoke = true } = {}) => signIn.logout(revoke),
+    logout: (options) => signIn.logout(options?.revoke ?? true),
     async setTokens(tokens) {
       alive()
       await signIn.setTokens(tokens)

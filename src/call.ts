@@ -100,7 +100,9 @@ export function takeCall(
   const signal = rest.signal === undefined ? request?.signal : rest.signal
   const bare = auth === false || headers.has('authorization') || !wire.allowed(url)
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.
-  const copies = !bare && replay && !stream && rest.body == null && request?.body != null
+  // Where `Request.body` is not implemented (Firefox) it is undefined, whatever the body.
+  const bodied = request !== undefined && request.body !== null && !/^(GET|HEAD)$/.test(request.method)
+  const copies = !bare && replay && !stream && rest.body == null && bodied
   let spare: Request | undefined
 
   function send(token?: string): Promise<Response> {
@@ -117,7 +119,9 @@ export function takeCall(
     }
     const target = spare ?? request ?? url.href
     if (copies) spare = (target as Request).clone() as Request
-    if (!above) return wire.fetch(target, options)
+    // Raced, for a fetch that doesn't heed its signal.
+    if (!above)
+      return signal ? free({ signal, disposal }, wire.fetch(target, options)) : wire.fetch(target, options)
     return above.eachSend((limit) => {
       const signals = [signal, limit].filter((one) => one != null)
       return wire.fetch(target, {
@@ -145,7 +149,10 @@ export function takeCall(
 }
 
 /** `promise`, unless the caller goes first: an abort frees its caller at once, and the work goes on. */
-export function free<T>({ signal, disposal }: Call, promise: PromiseLike<T>): Promise<T> {
+export function free<T>(
+  { signal, disposal }: Pick<Call, 'signal' | 'disposal'>,
+  promise: PromiseLike<T>,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = <V>(end: (value: V) => void, value: V): void => {
       signal?.removeEventListener('abort', leave)
@@ -167,7 +174,7 @@ export function disposed(): AuthError {
   return new AuthError('disposed', 'This client was disposed of', {})
 }
 
-const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)
+export const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)
 
 function isRequest(input: unknown): input is Request {
   return tagOf(input) === 'Request'

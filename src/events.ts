@@ -16,8 +16,12 @@ export interface Emitter {
 
 /** Where an error goes that nobody can catch. */
 export function report(error: unknown): void {
-  if (typeof reportError === 'function') reportError(error)
-  else console.error(error)
+  try {
+    if (typeof reportError === 'function') reportError(error)
+    else console.error(error)
+  } catch {
+    // There is nobody left to tell.
+  }
 }
 
 /** `note` is told of every event before any listener is. */

@@ -33,7 +33,7 @@ export function createAsker(
   on: Platform,
   reauthTimeout: number,
 ): Asker {
-  let open: { over: Promise<void>; close(): void } | undefined
+  let open: { id: string; over: Promise<void>; close(): void } | undefined
   let sequence = 0
   let disposed = false
   // The last announcement of each reason.
@@ -43,9 +43,11 @@ export function createAsker(
 
   function ask(reason: ReauthReason, began: number, insistent: boolean): Promise<void> {
     const { held } = session
-    if (open) return open.over
-    if (!held) return Promise.resolve()
+    if (!held) return open?.over ?? Promise.resolve()
     const { id, version } = held.record
+    // A dialog that is still open for who was signed in before is no answer to who is now.
+    if (open && open.id !== id) open.close()
+    else if (open) return open.over
     const last = announced.get(reason)
     if (last?.id === id && last.version === version && (began <= last.at || (last.dismissed && !insistent))) {
       return Promise.resolve()
@@ -76,11 +78,11 @@ export function createAsker(
         told.dismissed = waits.length > 0
         if (reason !== 'fresh_token_required') await expire(told, reason)
       }
-      open = undefined
+      if (open?.over === over) open = undefined
       settle()
     }
 
-    open = { over, close }
+    open = { id: told.id, over, close }
     if (reason !== 'fresh_token_required') session.setExpired(held, true)
     const event = {
       type: 'reauthRequired',

@@ -59,6 +59,8 @@ type Result =
   | { kind: 'ended' }
 
 const RETRY_AFTER_AT_MOST = 3_600_000
+// What a store says of a claim is not believed beyond this.
+const CLAIM_AT_MOST = 600_000
 
 export function createRefresher(
   session: SessionRoom,
@@ -124,7 +126,9 @@ export function createRefresher(
     const me = on.id()
     const waited = stopwatch(on)
     if (!session.writable) return { kind: 'refused' }
-    for (;;) {
+    for (let tries = 0; ; tries++) {
+      // A store that takes every commit and keeps none.
+      if (tries > 100) return unavailable('store', 0)
       await session.read()
       const { held } = session
       const record = wanted(held?.record, id, version)
@@ -137,7 +141,8 @@ export function createRefresher(
       if (limited > 0) return unavailable('refresh_limit', limited)
 
       const { claim } = record
-      const claimed = claim && claim.by !== me ? held.left(claim.until, claim.span) : 0
+      const claimed =
+        claim && claim.by !== me ? held.left(claim.until, Math.min(claim.span, CLAIM_AT_MOST)) : 0
       if (claimed > 0) {
         const bound = refreshTimeout - waited()
         if (bound <= 0) return unavailable('busy', claimed)
@@ -150,8 +155,8 @@ export function createRefresher(
         // Only over the very record that was judged: one that has changed since is judged anew.
         if (standing?.revision !== record.revision) return undefined
         const begun = recent(record)
-        // A quarter more than the exchange may take: time to hear that the claim is ours.
-        const span = refreshTimeout * 1.25
+        // More than the exchange may take: time to hear that the claim is ours, and more for a store that is slow.
+        const span = refreshTimeout * (1 + Math.min(0.25 * (tries + 1), 2))
         return {
           ...record,
           claim: { by: me, until: session.latest() + span, span },
@@ -167,10 +172,8 @@ export function createRefresher(
   }
 
   /** Another user's token is no token of this session. */
-  function checkSubject(result: Result, { subject }: LiveRecord): Result {
-    if (result.kind !== 'tokens' || subject === undefined) return result
-    const brought = subjectOf(backend, storedToken(result.tokens))
-    if (brought === undefined || brought === subject) return result
+  function checkSubject(result: Result, claimed: LiveRecord): Result {
+    if (result.kind !== 'tokens' || !isAnother(claimed, storedToken(result.tokens))) return result
     void revoke(result.tokens)
     return { kind: 'failed', reason: 'bad_answer', cause: new Error('The refresh brought another subject') }
   }
@@ -194,7 +197,10 @@ export function createRefresher(
         const rotated = result.tokens.refreshToken
         // Moved on: another version stands there. Only if that one still counts on the refresh token that was
         // spent here (a re-authentication that brought none) is the successor its own.
-        if (!access || standing.access?.token === access.token) return undefined
+        // Written already, should this be tried again.
+        const kept =
+          standing.access?.token === access?.token && (!rotated || standing.refreshToken === rotated)
+        if (!access || (kept && standing.version > version) || isAnother(standing, access)) return undefined
         if (standing.version !== version && !(same && rotated && rotated !== spent)) return undefined
         return {
           ...standing,
@@ -251,6 +257,10 @@ export function createRefresher(
     return unavailable(why, pause, { status, cause })
   }
 
+  function isAnother({ subject }: LiveRecord, access: StoredToken | undefined): boolean {
+    return subject !== undefined && (subjectOf(backend, access) ?? subject) !== subject
+  }
+
   /** The exchange itself: one answer, or again where the server has plainly not processed it. */
   async function exchange(id: string, refreshToken: string): Promise<Result> {
     const elapsed = stopwatch(on)
@@ -275,7 +285,7 @@ export function createRefresher(
               : { kind: 'failed', reason: 'network', cause: safeCause(error, refreshToken) },
         )
         if (result.kind !== 'failed' || (result.status !== 429 && result.status !== 503)) return result
-        const wait = result.retryAfter ?? 250 * 2 ** tries * (0.5 + on.random() / 2)
+        const wait = Math.max(result.retryAfter ?? 0, 250 * 2 ** tries * (0.5 + on.random() / 2))
         if (elapsed() + wait >= refreshTimeout) return result
         await sleep(on, wait, signal)
       }
@@ -287,7 +297,7 @@ export function createRefresher(
 
   async function once(refreshToken: string, signal: AbortSignal): Promise<Result> {
     const response = await wire.call(backend.refresh(refreshToken), { signal })
-    const answer = await readAnswer(response, signal)
+    const answer = await readAnswer(response, signal, true)
     signal.throwIfAborted()
     const { status } = answer
     if (response.ok) {
@@ -371,9 +381,9 @@ export function createRefresher(
   }
 
   /** When the latest early exchanges began. What lies ahead was written before the clock was set back. */
-  function recent({ begun = [] }: LiveRecord): number[] {
+  function recent({ begun }: LiveRecord): number[] {
     const now = session.latest()
-    return begun.filter((at) => at <= now && at > now - refreshLimit.interval)
+    return (Array.isArray(begun) ? begun : []).filter((at) => at <= now && at > now - refreshLimit.interval)
   }
 
   /** For how long no early exchange may begin, in ms. */
@@ -398,5 +408,8 @@ export function subjectOf(
   if (!stored) return undefined
   const { claims } = readToken(stored)
   const subject = backend.subject ? backend.subject(claims as never) : claims.sub
-  return typeof subject === 'string' || typeof subject === 'number' ? String(subject) : undefined
+  // A number beyond 2⁵³ was rounded when it was parsed: two users could look like one.
+  return (typeof subject === 'string' && subject) || Number.isSafeInteger(subject)
+    ? String(subject)
+    : undefined
 }

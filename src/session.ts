@@ -69,6 +69,8 @@ export interface SessionRoom {
   /** Whether the subject changed while this context lived: private answers of the last user may be cached. */
   readonly switched: boolean
   readonly writable: boolean
+  /** Whether the store tells nobody of changes. */
+  readonly blind: boolean
   /** Whether an empty cell means that data was lost. */
   readonly lossy: boolean
   /** The access token to send: the fresh one to its own end, then the refreshed one. */
@@ -141,7 +143,10 @@ export function createSession(
   function hold(stored: StoredToken | undefined, before: Held | null | undefined): HeldToken | undefined {
     if (!stored) return undefined
     // The same token keeps its age: the store's clock may have jumped since.
-    for (const known of [before?.access, before?.fresh]) if (known?.token === stored.token) return known
+    for (const known of [before?.access, before?.fresh]) {
+      // A server may give the very same token again: then it is a new one all the same.
+      if (known?.token === stored.token && known.at === stored.at) return known
+    }
     const read = readToken(stored)
     const { iat, exp } = read.claims
     const serverNow = on.now() + skew
@@ -215,7 +220,7 @@ export function createSession(
     const { csrf: _, ...claims } = current?.claims ?? {}
     const expiresAt =
       current?.lasts === undefined ? undefined : Math.round(on.now() + current.lasts - current.age())
-    return Object.freeze({ id, version, subject, status, fresh, expiresAt, claims: Object.freeze(claims) })
+    return Object.freeze({ id, version, subject, status, fresh, expiresAt, claims: freeze(claims) })
   }
 
   function end(id: string, reason: LogoutReason, origin: Origin): void {
@@ -416,7 +421,8 @@ export function createSession(
   async function saveLater(): Promise<void> {
     if (unsaved.length > 1) return
     for (let wait = 100; unsaved.length; wait = Math.min(wait * 2, 30_000)) {
-      await new Promise<void>((resolve) => void on.timer(resolve, wait, true))
+      // The first tries hold a process up that is about to end: what it got last would be lost with it.
+      await new Promise<void>((resolve) => void on.timer(resolve, wait, wait > 2_000))
       await save().catch(() => {})
     }
   }
@@ -491,6 +497,7 @@ export function createSession(
       return standing
     },
     writable: store.commit !== undefined,
+    blind: store.watch === undefined,
     lossy: store.empty !== 'ended',
     token,
     usable,
@@ -540,6 +547,12 @@ export function createSession(
     learnSkew,
     dispose: () => unwatch?.(),
   }
+}
+
+/** Frozen all the way down; it came from JSON. */
+function freeze<T>(value: T): T {
+  if (typeof value === 'object') for (const member of Object.values(value ?? {})) freeze(member)
+  return Object.freeze(value)
 }
 
 /** What a store gave, if it is a record of ours: a store can be written to by others. */

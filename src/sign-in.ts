@@ -2,7 +2,7 @@
  * What the application calls to change who is signed in: login, reauthenticate, setTokens, logout. Of logins and
  * logouts the last called wins, here and among contexts.
  */
-import { disposed } from './call.ts'
+import { disposed, tagOf } from './call.ts'
 import { AuthError, safeCause } from './errors.ts'
 import { type Platform, within } from './platform.ts'
 import { type Refresher, storedToken, subjectOf } from './refresh.ts'
@@ -60,6 +60,8 @@ export function createSignIn(
 ): SignIn {
   // In the order of their calls.
   const attempts = new Set<Attempt>()
+  // The sessions begun here, in the order of their calls: inside one context no clock is asked who came last.
+  const begun: string[] = []
 
   async function begin(): Promise<Attempt> {
     if (!session.writable) {
@@ -72,6 +74,7 @@ export function createSignIn(
     const controller = new AbortController()
     const attempt: Attempt = { id: on.id(), calledAt: session.moment(), seen: look(), controller }
     attempts.add(attempt)
+    if (begun.push(attempt.id) > 100) begun.shift()
     if (session.held === undefined) {
       await session.ready
       attempt.seen = look()
@@ -128,13 +131,15 @@ export function createSignIn(
         if (!standing) return next
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
         // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
-        const known = standing.id === seen.id && isEnded(standing) === seen.ended
+        const mine = begun.indexOf(standing.id)
+        const earlier = mine >= 0 && mine < begun.indexOf(id) && !isEnded(standing)
+        const known = earlier || (standing.id === seen.id && isEnded(standing) === seen.ended)
         const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > next.calledAt
         return standing.id === id || (!known && later) ? undefined : next
       }, true)
       if (stands?.id !== id || session.held?.record.id !== id) {
         await undo(id, brought.tokens)
-        throw superseded()
+        throw controller.signal.aborted ? controller.signal.reason : superseded()
       }
       if (next.access && brought.sentAt) session.learnSkew(readToken(next.access), brought.sentAt)
     } finally {
@@ -154,29 +159,26 @@ export function createSignIn(
   }
 
   async function reauthenticate(credentials: unknown): Promise<void> {
-    await session.ready
-    const user = session.held?.record
-    if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
     const attempt = await begin()
     try {
+      const user = session.held?.record
+      if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
       const { tokens, at } = await untilDropped(attempt, obtain(attempt, credentials, 'reauth'))
       const access = storedToken(tokens, at)
       const subject = subjectOf(backend, access)
-      if (subject !== undefined && user.subject !== undefined && subject !== user.subject) {
-        void refresher.revoke(tokens)
-        throw new AuthError(
-          'subject_mismatch',
-          'The password was that of another user; nothing was changed',
-          {},
-        )
-      }
+      let mismatch = false
       const stands = await session.change((stood) => {
         // An empty cell has lost its data, unless that means that the user cleared it.
         const held = session.held?.record
         const standing = stood ?? (session.lossy && held?.id === user.id ? held : null)
         if (attempt.controller.signal.aborted || !standing) return undefined
         if ('ended' in standing || standing.id !== user.id) return undefined
-        if (standing.access?.token === tokens.accessToken) return undefined
+        // Judged by what stands there now: who it is may have come out since.
+        mismatch = subject !== undefined && (standing.subject ?? subject) !== subject
+        const kept = tokens.refreshToken === undefined || standing.refreshToken === tokens.refreshToken
+        const done =
+          standing.reason === 'reauthenticated' && standing.access?.token === tokens.accessToken && kept
+        if (mismatch || done) return undefined
         return {
           ...standing,
           version: standing.version + 1,
@@ -192,10 +194,13 @@ export function createSignIn(
           retryAt: undefined,
         }
       }, true)
-      if (stands?.id !== user.id || isEnded(stands)) {
-        void refresher.revoke(tokens)
-        throw superseded()
-      }
+      const { aborted, reason } = attempt.controller.signal
+      if (!mismatch && !aborted && stands?.id === user.id && !isEnded(stands)) return
+      void refresher.revoke(tokens)
+      if (aborted) throw reason
+      if (!mismatch) throw superseded()
+      const message = 'The password was that of another user; nothing was changed'
+      throw new AuthError('subject_mismatch', message, {})
     } finally {
       attempts.delete(attempt)
     }
@@ -205,6 +210,7 @@ export function createSignIn(
     const calledAt = session.moment()
     for (const attempt of attempts) supersede(attempt, 'logout')
     const mine = session.held?.record
+    const before = begun.length
     const revoked = new Set<string | undefined>()
     const revoking: Promise<void>[] = []
     const give = ({ access, fresh, refreshToken }: LiveRecord): void => {
@@ -221,7 +227,9 @@ export function createSignIn(
     session.close(calledAt)
     const stored = session.change((standing) => {
       // A login that was called later stays.
-      if (standing && standing.id !== mine?.id && standing.calledAt > calledAt()) return undefined
+      const order = standing ? begun.indexOf(standing.id) : -1
+      const earlier = standing?.id === mine?.id || (order >= 0 && order < before)
+      if (standing && !earlier && standing.calledAt > calledAt()) return undefined
       const ends = standing ?? mine
       if (!ends || 'ended' in ends) return undefined
       // Newer tokens than we held, and those of a session that we had not heard of.
@@ -246,8 +254,8 @@ export function createSignIn(
     if (typeof given === 'function') {
       const result = await (given as Flow)({ fetch: tokenless, signal })
       at = session.latest()
-      if (!(result instanceof Response)) return { tokens: checkTokens(result, 'the flow’s tokens'), at }
-      response = result
+      if (tagOf(result) !== 'Response') return { tokens: checkTokens(result, 'the flow’s tokens'), at }
+      response = result as Response
     } else {
       const spec = (kind === 'reauth' && backend.reauth ? backend.reauth : backend.login).call(
         backend,
@@ -267,9 +275,12 @@ export function createSignIn(
       }
     }
     const { status } = response
-    const answer = await within(on, readAnswer(response), LOGIN_TIMEOUT, () => undefined).catch(
-      (): Answer => ({ status, headers: response.headers, body: undefined, empty: false }),
-    )
+    const answer = await within(
+      on,
+      readAnswer(response, undefined, true),
+      LOGIN_TIMEOUT,
+      () => undefined,
+    ).catch((): Answer => ({ status, headers: response.headers, body: undefined, empty: false }))
     if (!response.ok) {
       if (status === 408 || status === 429 || status >= 500) {
         throw new AuthError('login_unavailable', `The login could not be completed (${status})`, {

@@ -7,6 +7,8 @@ import type { Answer, AuthOptions, RequestSpec } from './types.ts'
 
 // What is worth reading of an answer that is looked into: an error of an API, never a download.
 const READ_AT_MOST = 65_536
+// Of the backend's own endpoints everything within reason: what they bring would be lost.
+const READ_OWN_AT_MOST = 16_777_216
 
 export interface Wire {
   /** The base that relative inputs resolve against. Throws where there is none. */
@@ -97,20 +99,23 @@ export function createWire(options: AuthOptions<never, never>): Wire {
     call({ path, method = 'POST', headers, body }, init) {
       const url = wire.resolve(path)
       if (!secure(url)) throw new AuthError('invalid_input', `No token goes to ${url.origin} over http:`, {})
-      return wire.fetch(url.href, { method, headers, body, redirect: 'error', ...init })
+      return wire.fetch(url.href, { method, headers, body, redirect: 'error', cache: 'no-store', ...init })
     },
   }
   return wire
 }
 
-/** Reads an answer through a clone: JSON only, up to a bound, and the caller's body stays unread. */
-export async function readAnswer(response: Response, signal?: AbortSignal): Promise<Answer> {
+/**
+ * Reads an answer through a clone, up to a bound, and the caller's body stays unread: JSON only, but for `own`
+ * answers, those of the backend's own endpoints, which may come under any name.
+ */
+export async function readAnswer(response: Response, signal?: AbortSignal, own?: boolean): Promise<Answer> {
   const { status, headers } = response
   const answer: Answer = { status, headers, body: undefined, empty: true }
   if (!response.body || headers.get('content-length') === '0') return answer
   const reader = response.clone().body?.getReader()
   if (!reader) return answer
-  const json = /[/+]json\s*(;|$)/i.test(headers.get('content-type') ?? '')
+  const json = own || /[/+]json\s*(;|$)/i.test(headers.get('content-type') ?? '')
   const cancel = (): void => void reader.cancel().catch(() => {})
   signal?.addEventListener('abort', cancel)
   const decoder = new TextDecoder()
@@ -121,7 +126,7 @@ export async function readAnswer(response: Response, signal?: AbortSignal): Prom
       const { done, value } = await reader.read()
       if (done) break
       size += value.byteLength
-      if (size > READ_AT_MOST || (size && !json)) {
+      if (size > (own ? READ_OWN_AT_MOST : READ_AT_MOST) || (size && !json)) {
         cancel()
         return { ...answer, empty: false }
       }
