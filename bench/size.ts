@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
 // Grows only with a reason in docs/decisions.
-const LIMIT = 14_800
+const LIMIT = 15_300
 
 const { outputFiles } = await build({
   stdin: {

@@ -47,7 +47,7 @@ export function createFlow(
     if (!held) {
       const response = await call.send()
       // Without watching it is learned only by asking that somebody has signed in elsewhere.
-      if (session.blind && response.status === 401) void session.reread()
+      if (session.blind && response.status === 401) void session.peek()
       return response
     }
 
@@ -198,16 +198,15 @@ export function createFlow(
 
     if (reason && !late) {
       // Another context may have been helped already.
-      await free(
-        call,
-        Promise.resolve()
-          .then(session.read)
-          .catch(() => {}),
-      )
+      await free(call, session.peek())
       // Two sends at the most, and one more after a login: a refresh elsewhere is none.
       const login = signal === 'step_up' || spent.renewed
       const found = better(user, token, login)
-      if (found) return replay ? found : undefined
+      if (found) {
+        if (spent.renewed) spent.asked = true
+        else spent.renewed = true
+        return replay ? found : undefined
+      }
       spent.asked = true
       const asking = asker.ask(reason, call.began, call.unsafe || call.auth === 'fresh')
       if (!replay) return undefined
@@ -295,10 +294,12 @@ export function createFlow(
     const outcome = await free(call, refresher.join(held, reason))
     const now = session.held
     if (!now || outcome.kind === 'moved') return
-    const usable = session.usable(session.token(now))
-    if (outcome.kind === 'unavailable' && (must || !usable)) throw unavailable(outcome)
-    if (outcome.kind === 'refused' && !usable)
+    const token = session.token(now)
+    if (outcome.kind === 'unavailable' && (must || !session.usable(token))) throw unavailable(outcome)
+    // While there is a doubt whether the token has run out it stays, for a server to turn down.
+    if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
       await free(call, asker.ask('session_expired', call.began, true))
+    }
   }
 
   // --- who made the call -----------------------------------------------------------------------------------
@@ -320,7 +321,7 @@ export function createFlow(
 }
 
 function refusal(outcome: Outcome): Response {
-  if (outcome.kind === 'refused' && outcome.response) return outcome.response.clone()
+  if (outcome.kind === 'refused' && outcome.response) return outcome.response()
   throw changed()
 }
 

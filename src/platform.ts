@@ -28,12 +28,17 @@ export const platform: Platform = {
 }
 
 /** How much time has passed since a moment: the larger of both clocks, for neither alone sees a sleep and a jump. */
-export type Stopwatch = () => number
+export interface Stopwatch {
+  (): number
+  /** What has passed beyond doubt: the smaller of both. */
+  least(): number
+}
 
 export function stopwatch(on: Platform): Stopwatch {
   const wall = on.now()
   const monotonic = on.monotonic()
-  return () => Math.max(on.now() - wall, on.monotonic() - monotonic)
+  const least = (): number => Math.min(on.now() - wall, on.monotonic() - monotonic)
+  return Object.assign(() => Math.max(on.now() - wall, on.monotonic() - monotonic), { least })
 }
 
 /** Resolves after `ms`, or at once when `signal` aborts. */

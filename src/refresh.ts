@@ -27,8 +27,8 @@ import { readAnswer, type Wire } from './wire.ts'
 export type Outcome =
   /** The record is another one now: refreshed, by us or another, or ended. */
   | { kind: 'moved' }
-  /** There is no refresh token (any more). `response`: the refusal, where it was ours. */
-  | { kind: 'refused'; response?: Response }
+  /** There is no refresh token (any more). `response` makes a copy of the refusal, where it was ours. */
+  | { kind: 'refused'; response?: () => Response }
   | { kind: 'unavailable'; reason: RefreshFailure; retryAt: number; status?: number; cause?: Error }
 
 export interface Refresher {
@@ -54,7 +54,7 @@ export interface RefreshOptions {
 /** What the exchange itself came to. */
 type Result =
   | { kind: 'tokens'; tokens: Tokens }
-  | { kind: 'refused'; response: Response }
+  | { kind: 'refused'; status: number; response: () => Response }
   | { kind: 'failed'; reason: RefreshFailure; status?: number; cause?: Error; retryAfter?: number }
   | { kind: 'ended' }
 
@@ -247,8 +247,7 @@ export function createRefresher(
     }
     if (!record || record.version > version || result.kind === 'ended') return { kind: 'moved' }
     if (result.kind === 'refused') {
-      const { response } = result
-      const { status } = response
+      const { response, status } = result
       emitter.emit('refreshRefused', { reason, status, origin: 'this context' })
       return { kind: 'refused', response }
     }
@@ -309,7 +308,12 @@ export function createRefresher(
       }
       return { kind: 'failed', reason: 'bad_answer', status }
     }
-    if (backend.refused(answer)) return { kind: 'refused', response }
+    if (backend.refused(answer)) {
+      // Copied as often as there are callers: clones of clones would not bear that.
+      const body = await response.arrayBuffer()
+      const { statusText, headers } = response
+      return { kind: 'refused', status, response: () => new Response(body, { status, statusText, headers }) }
+    }
     void response.body?.cancel().catch(() => {})
     return { kind: 'failed', reason: 'status', status, retryAfter: retryAfter(answer) }
   }

@@ -23,6 +23,8 @@ import type {
 /** An access token in this context's hand, ageing by this context's clocks since it came. */
 export interface HeldToken extends ReadToken {
   readonly age: () => number
+  /** Whether it has run out beyond doubt: not by a clock that may have jumped, nor by what others' clocks said. */
+  readonly over: () => boolean
   /** A server has turned it down; whatever our clock says. */
   rejected: boolean
 }
@@ -86,6 +88,8 @@ export interface SessionRoom {
   /** A moment, now, in the store's time as it is known when it is asked for: the store may not have been read yet. */
   moment(): () => number
   read(): MaybePromise<void>
+  /** Asks the store, within bounds, and makes nobody wait for it who does not want to. Never rejects. */
+  peek(): Promise<void>
   /** Asks the store, within bounds; `unread` until then. Never rejects. */
   reread(): Promise<void>
   /**
@@ -159,7 +163,10 @@ export function createSession(
     }
     const since = stopwatch(on)
     const initial = Math.max(age, 0)
-    return { ...read, lasts, age: () => initial + since(), rejected: false }
+    // The second that a life was cut by is given back here.
+    const end = stored.at === undefined || lasts === undefined ? Infinity : lasts + 1_000
+    const over = (): boolean => initial + since.least() >= end
+    return { ...read, lasts, age: () => initial + since(), over, rejected: false }
   }
 
   function usable(token: HeldToken | undefined): boolean {
@@ -434,10 +441,15 @@ export function createSession(
       const mine = held?.record
       if (mine?.id !== id) return undefined
       const lost = standing ? standing.id === id && standing.version < mine.version : store.empty !== 'ended'
-      return lost && !(standing && 'ended' in standing) ? { ...mine, claim: undefined } : undefined
+      return lost && !(standing && 'ended' in standing) ? mine : undefined
     }
 
   // --- being told ----------------------------------------------------------------------------------------
+
+  const peek = (): Promise<void> =>
+    Promise.resolve()
+      .then(read)
+      .catch(() => {})
 
   /** Asks the store again; until it has answered, what is held counts as unread. */
   function reread(initial?: Change): Promise<void> {
@@ -462,10 +474,7 @@ export function createSession(
     const known = held?.record
     if (what && known && what.id === known.id && !what.ended) {
       // The token in hand stays good whatever came after it, so that nobody has to wait for the reading.
-      if (what.revision !== known.revision)
-        void Promise.resolve()
-          .then(read)
-          .catch(() => {})
+      if (what.revision !== known.revision) void peek()
     } else {
       // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
       if (what?.ended) end(what.id, what.ended, 'other context')
@@ -512,6 +521,7 @@ export function createSession(
       return () => (latest() + earliest()) / 2 - since()
     },
     read,
+    peek,
     change: (fn, keeping) =>
       keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
     reread,

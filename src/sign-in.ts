@@ -120,7 +120,7 @@ export function createSignIn(
     const attempt = await begin()
     const { id, seen, controller } = attempt
     try {
-      const brought = await untilDropped(attempt, bring(attempt))
+      const brought = await untilDropped(attempt, bring)
       const next = record(reason, brought, attempt)
       for (const earlier of attempts) {
         if (earlier === attempt) break
@@ -163,7 +163,7 @@ export function createSignIn(
     try {
       const user = session.held?.record
       if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
-      const { tokens, at } = await untilDropped(attempt, obtain(attempt, credentials, 'reauth'))
+      const { tokens, at } = await untilDropped(attempt, () => obtain(attempt, credentials, 'reauth'))
       const access = storedToken(tokens, at)
       const subject = subjectOf(backend, access)
       let mismatch = false
@@ -264,7 +264,17 @@ export function createSignIn(
       const late = (): Error => new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
       try {
         // Not aborted by a logout: its tokens could not be revoked then.
-        response = await within(on, wire.call(spec), LOGIN_TIMEOUT, late)
+        const sent = wire.call(spec)
+        response = await within(on, sent, LOGIN_TIMEOUT, () => {
+          // What it brings after all is nobody's.
+          void sent
+            .then((answered) => readAnswer(answered, undefined, true))
+            .then(
+              (answer) => refresher.revoke(backend.tokens(answer) ?? {}),
+              () => {},
+            )
+          return late()
+        })
       } catch (error) {
         throw new AuthError(
           'login_unavailable',
@@ -313,18 +323,18 @@ export function createSignIn(
   }
 
   /** What `brought` comes to, unless a logout or a later login is faster: then its tokens are revoked. */
-  function untilDropped(attempt: Attempt, brought: Promise<Brought>): Promise<Brought> {
+  async function untilDropped(
+    attempt: Attempt,
+    bring: (attempt: Attempt) => Promise<Brought>,
+  ): Promise<Brought> {
     const { signal } = attempt.controller
+    signal.throwIfAborted()
     return new Promise((resolve, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason))
-      if (signal.aborted) reject(signal.reason)
-      brought.then(
-        (value) => {
-          if (signal.aborted) void refresher.revoke(value.tokens)
-          resolve(value)
-        },
-        (error) => reject(error),
-      )
+      bring(attempt).then((value) => {
+        if (signal.aborted) void refresher.revoke(value.tokens)
+        resolve(value)
+      }, reject)
     })
   }
 

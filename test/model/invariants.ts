@@ -34,6 +34,7 @@ function gather({ world, program, deeds }: Run): Facts {
   }
   const exchanges = world.sends.filter(({ route }) => route === 'refresh')
   const rough = new Set([
+    'turned down every time',
     'revoke',
     'fault',
     'fault elsewhere',
@@ -56,11 +57,12 @@ function gather({ world, program, deeds }: Run): Facts {
   const passed = program.ops.reduce((sum, drawn) => sum + (drawn.op === 'time' ? drawn.ms : 0), 0)
   // A call whose token ends twice while it is under way has had its two sends.
   const ends = early + Math.floor((passed * 2) / program.world.accessLifetime)
-  const calm =
-    logins <= 1 &&
-    ends <= 1 &&
-    !(early && ops.some(({ op }) => op === 'refresh')) &&
-    ops.every(({ op }) => !rough.has(op))
+  // Nor does time pass while something is in the air: that is a network or a store that hangs.
+  const idle = program.ops.every(
+    (drawn, i) => drawn.op !== 'time' || drawn.ms <= 1_000 || program.ops[i - 1]?.op === 'calm',
+  )
+  const explicit = early > 0 && ops.some(({ op }) => op === 'refresh' || op === 'getAccessToken')
+  const calm = idle && logins <= 1 && ends <= 1 && !explicit && ops.every(({ op }) => !rough.has(op))
   return { issued, sessionOf, exchanges, calm }
 }
 
@@ -108,7 +110,8 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
       const name = issued.get(token)?.jti
       const jumped = [before, after].some(({ context }) => context.jumped)
       const over = before.known && before.known.seq < after.seq
-      const ranOut = after.at >= before.at + REFRESH_TIMEOUT || jumped
+      const lost = run.program.ops.some(({ op }) => op === 'data lost')
+      const ranOut = after.at >= before.at + REFRESH_TIMEOUT || jumped || lost
       if (!over && !ranOut) yield `${name} is exchanged twice at once (#${before.seq}, #${after.seq})`
       if (!over || !before.known) continue
       const how = outcome(before, run)
@@ -159,16 +162,19 @@ function* needless(run: Run, { exchanges, issued }: Facts): Iterable<string> {
     const ends = since + lasts
     const due = since + (record.due ?? lasts - Math.min(REFRESH_AHEAD, lasts / 2)) - 1000
     const known = [record.access.token, record.fresh?.token]
-    const turnedDown = world.backend.log.some(
-      (entry) => known.includes(entry.tokens[0]?.token) && (entry.status ?? 0) >= 400,
-    )
+    const told = calls.some((one) => one.rejected && one.at <= send.at)
+    const turnedDown =
+      told ||
+      world.backend.log.some((entry) => known.includes(entry.tokens[0]?.token) && (entry.status ?? 0) >= 400)
     if (!asked && !turnedDown && send.at < Math.min(due, ends)) {
       yield `#${send.seq} refreshes ${access.jti}, which is good for ${ends - send.at} ms more`
     }
   }
 }
 
-function* endings({ world }: Run): Iterable<string> {
+function* endings({ world, program }: Run): Iterable<string> {
+  // A route that turns down what the server honours elsewhere is the server's word all the same.
+  if (program.ops.some(({ op }) => op === 'turned down every time')) return
   for (const context of world.contexts) {
     for (const told of context.told) {
       if (told.type !== 'loggedOut' || told.origin !== 'this context') continue

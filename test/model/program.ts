@@ -52,6 +52,7 @@ export type Op =
   | { op: 'refresh'; context: number }
   | { op: 'getAccessToken'; context: number; minValidity: number; rejected: boolean }
   | { op: 'expire early' }
+  | { op: 'turned down every time'; context: number }
   | { op: 'revoke'; what: 'access' | 'refresh' | 'all' }
   | { op: 'fault'; fault: RefreshFault; times: number }
   | { op: 'fault elsewhere'; route: 'login' | 'logout' | 'protected'; fault: 'drop' | 'drop-after' | '500' }
@@ -222,6 +223,7 @@ const op: fc.Arbitrary<Op> = fc.oneof(
       ms: fc.constantFrom(100, 1_000, 5_000, 9_000, 20_000, 40_000, 60_000),
     }),
   },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('turned down every time' as const), context }) },
   { weight: 8, arbitrary: fc.record({ op: fc.constant('calm' as const) }) },
 )
 

@@ -282,6 +282,8 @@ function perform(run: Run, op: Op): Promise<void> | void {
     }
     case 'expire early':
       return world.backend.expireAccessTokens()
+    case 'turned down every time':
+      return turnDown(run, context as Context)
     case 'revoke': {
       const standing = world.standing()
       if (!standing || 'ended' in standing) return
@@ -327,6 +329,18 @@ function perform(run: Run, op: Op): Promise<void> | void {
     case 'calm':
       return world.run(200)
   }
+}
+
+/** A server that turns down every token it gives. */
+async function turnDown(run: Run, context: Context): Promise<void> {
+  const { world } = run
+  const answer = { status: 401, body: { msg: 'Token has expired' } }
+  const fault = world.backend.fault('protected', answer, { times: 30 })
+  for (let i = 0; i < 8; i++) {
+    await call(run, { op: 'get', context: 0, auth: undefined, abortAfter: undefined }, context, {})
+    await world.run(60)
+  }
+  fault.remove()
 }
 
 const quiet = (promise: Promise<unknown>): void => void promise.catch(() => {})

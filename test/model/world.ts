@@ -394,6 +394,8 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       if (options.store === 'memory') return
       cell = null
       cover('data lost')
+      // A claim is lost with it: nobody can know of it.
+      for (const context of contexts) context.hinderedAt = Math.max(context.hinderedAt, time)
       for (const [context, set] of watchers) {
         for (const listener of set) {
           void reach(context, `${context.name} is told of a change`).then(
