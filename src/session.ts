@@ -477,7 +477,11 @@ export function createSession(
       if (what.revision !== known.revision) void peek()
     } else {
       // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
-      if (what?.ended) end(what.id, what.ended, 'other context')
+      // A tombstone is all that stands there, so that it ends what was there before it, too.
+      if (what?.ended) {
+        remember(what.id, what.ended)
+        if (known && !unsaved.length) end(known.id, what.ended, 'other context')
+      }
       void reread()
     }
   }
