@@ -47,7 +47,7 @@ export function createFlow(
     if (!held) {
       const response = await call.send()
       // Without watching it is learned only by asking that somebody has signed in elsewhere.
-      if (session.blind && response.status === 401) void session.peek()
+      if (session.blind && response.status === 401) void session.cell.peek()
       return response
     }
 
@@ -198,7 +198,7 @@ export function createFlow(
 
     if (reason && !late) {
       // Another context may have been helped already.
-      await free(call, session.peek())
+      await free(call, session.cell.peek())
       // Two sends at the most, and one more after a login: a refresh elsewhere is none.
       const login = signal === 'step_up' || spent.renewed
       const found = better(user, token, login)

@@ -117,7 +117,7 @@ export function createAsker(
   /** Ends a session that nobody helped; unless the store holds a newer version of it. */
   async function expire({ id, version }: Told, reason: 'session_expired' | 'token_revoked'): Promise<void> {
     const calledAt = session.held?.record.calledAt ?? 0
-    await session.change((standing) => {
+    await session.cell.change((standing) => {
       if (standing && (standing.id !== id || standing.version !== version || 'ended' in standing))
         return undefined
       return { id, version, calledAt, ended: reason }

@@ -129,7 +129,7 @@ export function createRefresher(
     for (let tries = 0; ; tries++) {
       // A store that takes every commit and keeps none.
       if (tries > 100) return unavailable('store', 0)
-      await session.read()
+      await session.cell.read()
       const { held } = session
       const record = wanted(held?.record, id, version)
       if (!held || !record) return { kind: 'moved' }
@@ -151,7 +151,7 @@ export function createRefresher(
         continue
       }
 
-      const stands = await session.change((standing) => {
+      const stands = await session.cell.change((standing) => {
         // Only over the very record that was judged: one that has changed since is judged anew.
         if (standing?.revision !== record.revision) return undefined
         const begun = recent(record)
@@ -159,14 +159,14 @@ export function createRefresher(
         const span = refreshTimeout * (1 + Math.min(0.25 * (tries + 1), 2))
         return {
           ...record,
-          claim: { by: me, until: session.latest() + span, span },
-          begun: isEarly(record) ? [...begun, session.earliest()] : begun,
+          claim: { by: me, until: session.cell.latest() + span, span },
+          begun: isEarly(record) ? [...begun, session.cell.earliest()] : begun,
         }
       })
       const mine = wanted(stands, id, version)
       if (mine?.claim?.by !== me || !mine.refreshToken) continue
       // Frozen meanwhile? A claim that can't outlast the exchange is no claim: start over.
-      if (mine.claim.until - session.latest() < refreshTimeout) continue
+      if (mine.claim.until - session.cell.latest() < refreshTimeout) continue
       return settle(mine, mine.refreshToken, reason)
     }
   }
@@ -182,12 +182,12 @@ export function createRefresher(
   async function settle(claimed: LiveRecord, spent: string, reason: ChangeReason): Promise<Outcome> {
     const { id, version } = claimed
     const by = claimed.claim?.by
-    const at = session.latest()
+    const at = session.cell.latest()
     const sentAt = on.now()
     const result = checkSubject(await exchange(id, spent), claimed)
     const access = result.kind === 'tokens' ? (storedToken(result.tokens, at) as StoredToken) : undefined
 
-    const stands = await session.change((stood): Draft | undefined => {
+    const stands = await session.cell.change((stood): Draft | undefined => {
       // An empty cell has lost its data meanwhile, unless that means that the user cleared it.
       const standing = stood ?? (session.lossy && session.held?.record.id === id ? claimed : null)
       if (!standing || 'ended' in standing || standing.id !== id) return undefined
@@ -229,7 +229,7 @@ export function createRefresher(
         ...standing,
         claim: released,
         failures,
-        retryAt: pause === undefined ? undefined : session.latest() + pause,
+        retryAt: pause === undefined ? undefined : session.cell.latest() + pause,
       }
     }, true)
 
@@ -386,14 +386,16 @@ export function createRefresher(
 
   /** When the latest early exchanges began. What lies ahead was written before the clock was set back. */
   function recent({ begun }: LiveRecord): number[] {
-    const now = session.latest()
+    const now = session.cell.latest()
     return (Array.isArray(begun) ? begun : []).filter((at) => at <= now && at > now - refreshLimit.interval)
   }
 
   /** For how long no early exchange may begin, in ms. */
   function limitedFor(record: LiveRecord): number {
     const oldest = recent(record).at(-refreshLimit.exchanges)
-    return oldest !== undefined && isEarly(record) ? oldest + refreshLimit.interval - session.earliest() : 0
+    return oldest !== undefined && isEarly(record)
+      ? oldest + refreshLimit.interval - session.cell.earliest()
+      : 0
   }
 
   return { join, due, draw, revoke }

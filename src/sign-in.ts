@@ -72,7 +72,7 @@ export function createSignIn(
       )
     }
     const controller = new AbortController()
-    const attempt: Attempt = { id: on.id(), calledAt: session.moment(), seen: look(), controller }
+    const attempt: Attempt = { id: on.id(), calledAt: session.cell.moment(), seen: look(), controller }
     attempts.add(attempt)
     if (begun.push(attempt.id) > 100) begun.shift()
     if (session.held === undefined) {
@@ -83,7 +83,7 @@ export function createSignIn(
   }
 
   function look(): Attempt['seen'] {
-    const { standing } = session
+    const { standing } = session.cell
     return { id: standing?.id, ended: isEnded(standing) || session.isEnded(standing?.id ?? '') }
   }
 
@@ -126,7 +126,7 @@ export function createSignIn(
         if (earlier === attempt) break
         supersede(earlier, 'replaced')
       }
-      const stands = await session.change((standing) => {
+      const stands = await session.cell.change((standing) => {
         if (controller.signal.aborted) return undefined
         if (!standing) return next
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
@@ -152,7 +152,7 @@ export function createSignIn(
     void refresher.revoke(tokens)
     const ended = session.endReason(id)
     if (!ended) return
-    await session.change((standing) => {
+    await session.cell.change((standing) => {
       if (standing?.id !== id || 'ended' in standing) return undefined
       return { id, version: standing.version, calledAt: standing.calledAt, ended }
     }, true)
@@ -167,7 +167,7 @@ export function createSignIn(
       const access = storedToken(tokens, at)
       const subject = subjectOf(backend, access)
       let mismatch = false
-      const stands = await session.change((stood) => {
+      const stands = await session.cell.change((stood) => {
         // An empty cell has lost its data, unless that means that the user cleared it.
         const held = session.held?.record
         const standing = stood ?? (session.lossy && held?.id === user.id ? held : null)
@@ -207,7 +207,7 @@ export function createSignIn(
   }
 
   function logout(revoke: boolean): Promise<void> {
-    const calledAt = session.moment()
+    const calledAt = session.cell.moment()
     for (const attempt of attempts) supersede(attempt, 'logout')
     const mine = session.held?.record
     const before = begun.length
@@ -225,7 +225,7 @@ export function createSignIn(
       give(mine)
     }
     session.close(calledAt)
-    const stored = session.change((standing) => {
+    const stored = session.cell.change((standing) => {
       // A login that was called later stays.
       const order = standing ? begun.indexOf(standing.id) : -1
       const earlier = standing?.id === mine?.id || (order >= 0 && order < before)
@@ -248,12 +248,12 @@ export function createSignIn(
 
   async function obtain(attempt: Attempt, given: unknown, kind: 'login' | 'reauth'): Promise<Brought> {
     const { signal } = attempt.controller
-    let at = session.latest()
+    let at = session.cell.latest()
     const sentAt = typeof given === 'function' ? undefined : on.now()
     let response: Response
     if (typeof given === 'function') {
       const result = await (given as Flow)({ fetch: tokenless, signal })
-      at = session.latest()
+      at = session.cell.latest()
       if (tagOf(result) !== 'Response') return { tokens: checkTokens(result, 'the flow’s tokens'), at }
       response = result as Response
     } else {
@@ -346,7 +346,7 @@ export function createSignIn(
     logout,
     initial(tokens) {
       const controller = new AbortController()
-      const attempt: Attempt = { id: on.id(), calledAt: session.moment(), seen: look(), controller }
+      const attempt: Attempt = { id: on.id(), calledAt: session.cell.moment(), seen: look(), controller }
       const first = record('initial', { tokens, at: undefined }, attempt)
       attempts.add(attempt)
       session.start((standing) => (standing || controller.signal.aborted ? undefined : first))

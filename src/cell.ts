@@ -1,0 +1,230 @@
+/**
+ * The store's cell as this context sees it: asked within bounds, changed by compare-and-set, its answers put into
+ * their order, and what it does not take kept until it does. It knows no token's meaning, and nobody's session.
+ */
+import { safeCause } from './errors.ts'
+import type { Emitter } from './events.ts'
+import { type Platform, type Stopwatch, stopwatch, within } from './platform.ts'
+import { isToken } from './token.ts'
+import type { Cell, Draft, LiveRecord, MaybePromise, Origin, Store, StoreRecord } from './types.ts'
+
+/** What stands in the cell, to what shall stand there; `undefined` leaves it. */
+export type Change = (standing: StoreRecord | null) => Draft | undefined
+
+export interface CellRoom {
+  /** What stood there when it was last heard of. */
+  readonly standing: StoreRecord | null | undefined
+  /** Whether there are changes that the store has not taken yet. */
+  readonly unsaved: boolean
+  /** The store's own time: the latest and the earliest it can be by what we know. */
+  latest(): number
+  earliest(): number
+  /** A moment, now, in the store's time as it is known when it is asked for: the store may not have been read yet. */
+  moment(): () => number
+  read(): MaybePromise<void>
+  /** Asks the store, within bounds, and makes nobody wait for it who does not want to. Never rejects. */
+  peek(): Promise<void>
+  /**
+   * Compare-and-set until it is done or `fn` leaves what stands. Gives back what stands then. Throws if the
+   * store fails; with `keep` it never does: the change is made here at once, and in the store when it is back.
+   */
+  change(fn: Change, keep?: boolean): MaybePromise<StoreRecord | null>
+  /** Whether a revision is one of this context's own. */
+  isOwn(revision: string): boolean
+}
+
+/** An answer of the store's. */
+interface Heard {
+  readonly record: StoreRecord | null
+  readonly overtaken: boolean
+}
+
+export function createCell(
+  store: Store,
+  emitter: Emitter,
+  on: Platform,
+  storeTimeout: number,
+  room: {
+    /** What this context holds. */
+    held(): LiveRecord | undefined
+    /** Told of what stands there; `decided`: or shall stand there, as soon as it can be written. */
+    see(record: StoreRecord | null, origin: Origin, decided?: boolean): void
+  },
+): CellRoom {
+  // The store's time when last heard of: known to lie between the asking and the answer.
+  let heard: { now: number; asked: Stopwatch; answered: Stopwatch } | undefined
+  let standing: StoreRecord | null | undefined
+  let available = true
+  let answers = 0
+  // Changes that the store has not taken yet, oldest first.
+  const unsaved: Change[] = []
+  // Revisions of this context's own: what it hears of them is no news.
+  const own = new Set<string>()
+
+  function heardOf(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
+    standing = record
+    room.see(record, record && own.has(record.revision) ? 'this context' : origin, decided)
+  }
+
+  const latest = (): number => (heard ? heard.now + heard.asked() : on.now())
+  const earliest = (): number => (heard ? heard.now + heard.answered() : on.now())
+
+  /** Asks the store, within bounds. `overtaken`: others were answered meanwhile, so that this may be older news. */
+  function ask(what: 'read' | 'commit', call: () => MaybePromise<Cell>): MaybePromise<Heard> {
+    const asked = stopwatch(on)
+    const before = answers
+    const answered = ({ record, now }: Cell): Heard => {
+      available = true
+      const overtaken = answers++ !== before
+      heard = { now, asked, answered: stopwatch(on) }
+      return { record, overtaken }
+    }
+    const failed = (error: unknown): never => {
+      // Said once for each time that it goes away.
+      if (available) {
+        available = false
+        emitter.emit('storeUnavailable', {
+          type: 'storeUnavailable',
+          reason: what,
+          error: safeCause(error),
+          origin: 'this context',
+        })
+      }
+      throw error
+    }
+    try {
+      const answer = call()
+      if (!isPromise(answer)) return answered(answer)
+      const late = (): Error => new Error(`${store.name}: no answer to ${what} in ${storeTimeout} ms`)
+      return within(on, answer, storeTimeout, late).then(answered, failed)
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  /** What stands in the store: read again if the answer may be older than what is known. */
+  function look(tries = 3): MaybePromise<StoreRecord | null> {
+    return chain(
+      ask('read', () => store.read()),
+      ({ record, overtaken }) =>
+        overtaken && tries && record?.revision !== standing?.revision ? look(tries - 1) : record,
+    )
+  }
+
+  const read = (): MaybePromise<void> => chain(look(), (record) => heardOf(sound(record), 'other context'))
+
+  function write(fn: Change): MaybePromise<StoreRecord | null> {
+    let tries = 0
+    const attempt = (stands: StoreRecord | null): MaybePromise<StoreRecord | null> => {
+      const found = sound(stands)
+      const wanted = fn(found)
+      if (!wanted || !store.commit) {
+        heardOf(found, 'other context')
+        return found
+      }
+      if (tries++ > 100) throw new Error(`${store.name}: commits are neither done nor refused`)
+      const next = stamp(wanted)
+      return chain(
+        ask('commit', () => store.commit?.(next, stands?.revision ?? null) as MaybePromise<Cell>),
+        ({ record, overtaken }): MaybePromise<StoreRecord | null> => {
+          if (record?.revision !== next.revision) return chain(overtaken ? look() : record, attempt)
+          if (overtaken) return chain(read(), () => record)
+          heardOf(record, 'this context')
+          return record
+        },
+      )
+    }
+    return chain(look(), attempt)
+  }
+
+  function stamp(wanted: Draft): StoreRecord {
+    const revision = on.id()
+    if (own.add(revision).size > 50) own.delete(own.keys().next().value as string)
+    return { ...wanted, revision }
+  }
+
+  /** A change that must not be lost: made here at once if the store fails, and there when it is back. */
+  function keep(fn: Change): MaybePromise<StoreRecord | null> {
+    const here = (): StoreRecord | null => {
+      const inHand = room.held() ?? null
+      const wanted = fn(inHand)
+      const next = wanted && stamp(wanted)
+      const id = next && !('ended' in next) ? next.id : undefined
+      // What was made here counts only while it is what this context holds.
+      unsaved.push((stands) => (id === undefined || room.held()?.id === id ? fn(stands) : undefined))
+      void saveLater()
+      if (!next) return inHand
+      heardOf(next, 'this context', true)
+      return next
+    }
+    if (unsaved.length) return here()
+    try {
+      const done = write(fn)
+      return isPromise(done) ? done.catch(here) : done
+    } catch {
+      return here()
+    }
+  }
+
+  async function save(): Promise<void> {
+    while (unsaved[0]) {
+      const fn = unsaved[0]
+      await write(fn)
+      if (unsaved[0] === fn) unsaved.shift()
+    }
+    // What stood there instead of ours was not looked at until now.
+    await read()
+  }
+
+  async function saveLater(): Promise<void> {
+    if (unsaved.length > 1) return
+    for (let wait = 100; unsaved.length; wait = Math.min(wait * 2, 30_000)) {
+      // The first tries hold a process up that is about to end: what it got last would be lost with it.
+      await new Promise<void>((resolve) => void on.timer(resolve, wait, wait > 2_000))
+      await save().catch(() => {})
+    }
+  }
+
+  return {
+    get standing() {
+      return standing
+    },
+    get unsaved() {
+      return unsaved.length > 0
+    },
+    latest,
+    earliest,
+    moment() {
+      const since = stopwatch(on)
+      return () => (latest() + earliest()) / 2 - since()
+    },
+    read,
+    peek: () =>
+      Promise.resolve()
+        .then(read)
+        .catch(() => {}),
+    change: (fn, keeping) =>
+      keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
+    isOwn: (revision) => own.has(revision),
+  }
+}
+
+/** What a store gave, if it is a record of ours: a store can be written to by others. */
+function sound(record: StoreRecord | null): StoreRecord | null {
+  if (typeof record?.id !== 'string' || !Number.isInteger(record.version)) return null
+  if ('ended' in record) return record
+  const { access, fresh, refreshToken, subject } = record
+  const tokens = [access, fresh].filter((stored) => stored !== undefined).map((stored) => stored?.token)
+  if (refreshToken !== undefined) tokens.push(refreshToken)
+  const known = subject === undefined || typeof subject === 'string'
+  return known && (access || refreshToken) && tokens.every(isToken) ? record : null
+}
+
+export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
+  return typeof (value as PromiseLike<T> | null)?.then === 'function'
+}
+
+/** `fn(value)`, now if the value is there: what a memory store answers is used in the same tick. */
+export function chain<T, R>(value: MaybePromise<T>, fn: (value: T) => MaybePromise<R>): MaybePromise<R> {
+  return isPromise(value) ? value.then(fn) : fn(value)
+}
