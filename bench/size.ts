@@ -2,8 +2,8 @@
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
-// Grows only with a reason in docs/decisions.
-const LIMIT = 15_300
+// What was reached; it grows only with a reason (docs/decisions/0004-size.md).
+const LIMIT = 15_500
 
 const { outputFiles } = await build({
   stdin: {
