@@ -153,7 +153,7 @@ export function createRefresher(
 
       const stands = await session.cell.change((standing) => {
         // Only over the very record that was judged: one that has changed since is judged anew.
-        if (standing?.revision !== record.revision) return undefined
+        if (standing?.revision !== record.revision || session.isEnded(id)) return undefined
         const begun = recent(record)
         // More than the exchange may take: time to hear that the claim is ours, and more for a store that is slow.
         const span = refreshTimeout * (1 + Math.min(0.25 * (tries + 1), 2))
@@ -171,6 +171,58 @@ export function createRefresher(
     }
   }
 
+  /** What is to stand after an exchange, given what stands; `undefined`: what stands stays. */
+  function successor(
+    stood: StoreRecord | null,
+    claimed: LiveRecord,
+    spent: string,
+    reason: ChangeReason,
+    result: Result,
+    access: StoredToken | undefined,
+  ): Draft | undefined {
+    const { id, version } = claimed
+    // A logout that is still to be written: what came is revoked.
+    if (session.isEnded(id)) return undefined
+    // An empty cell has lost its data meanwhile, unless that means that the user cleared it.
+    const standing = stood ?? (session.lossy && session.held?.record.id === id ? claimed : null)
+    if (!standing || 'ended' in standing || standing.id !== id) return undefined
+    const same = standing.refreshToken === spent
+    const released = standing.claim?.by === claimed.claim?.by ? undefined : standing.claim
+    if (result.kind === 'tokens') {
+      const rotated = result.tokens.refreshToken
+      // Written already, should this be tried again.
+      const kept = standing.access?.token === access?.token && (!rotated || standing.refreshToken === rotated)
+      if (!access || (kept && standing.version > version) || isAnother(standing, access)) return undefined
+      // Moved on: another version stands there. Only if that one still counts on the refresh token that was spent
+      // here (a re-authentication that brought none) is the successor its own.
+      if (standing.version !== version && !(same && rotated && rotated !== spent)) return undefined
+      return {
+        ...standing,
+        version: standing.version + 1,
+        reason,
+        access,
+        fresh: stillFresh(standing),
+        refreshToken: rotated ?? (backend.singleUse ? undefined : standing.refreshToken),
+        subject: standing.subject ?? subjectOf(backend, access),
+        due: draw(access, standing.due),
+        claim: undefined,
+        failures: undefined,
+        retryAt: undefined,
+      }
+    }
+    if (result.kind === 'refused') {
+      // The token that was refused may have been replaced meanwhile: then this is no news.
+      return same ? { ...standing, refreshToken: undefined, claim: released } : undefined
+    }
+    if (standing.version !== version) return undefined
+    if (result.kind === 'ended') return { ...standing, claim: released }
+    const failures = (standing.failures ?? 0) + 1
+    const pause =
+      result.retryAfter ?? (failures > 1 ? Math.min(1000 * 2 ** (failures - 2), 30_000) : undefined)
+    const retryAt = pause === undefined ? undefined : session.cell.latest() + pause
+    return { ...standing, claim: released, failures, retryAt }
+  }
+
   /** Another user's token is no token of this session. */
   function checkSubject(result: Result, claimed: LiveRecord): Result {
     if (result.kind !== 'tokens' || !isAnother(claimed, storedToken(result.tokens))) return result
@@ -181,70 +233,37 @@ export function createRefresher(
   /** Exchanges, and writes down what came of it. */
   async function settle(claimed: LiveRecord, spent: string, reason: ChangeReason): Promise<Outcome> {
     const { id, version } = claimed
-    const by = claimed.claim?.by
     const at = session.cell.latest()
     const sentAt = on.now()
     const result = checkSubject(await exchange(id, spent), claimed)
-    const access = result.kind === 'tokens' ? (storedToken(result.tokens, at) as StoredToken) : undefined
+    const access = result.kind === 'tokens' ? storedToken(result.tokens, at) : undefined
 
-    const stands = await session.cell.change((stood): Draft | undefined => {
-      // An empty cell has lost its data meanwhile, unless that means that the user cleared it.
-      const standing = stood ?? (session.lossy && session.held?.record.id === id ? claimed : null)
-      if (!standing || 'ended' in standing || standing.id !== id) return undefined
-      const same = standing.refreshToken === spent
-      const released = standing.claim?.by === by ? undefined : standing.claim
-      if (result.kind === 'tokens') {
-        const rotated = result.tokens.refreshToken
-        // Moved on: another version stands there. Only if that one still counts on the refresh token that was
-        // spent here (a re-authentication that brought none) is the successor its own.
-        // Written already, should this be tried again.
-        const kept =
-          standing.access?.token === access?.token && (!rotated || standing.refreshToken === rotated)
-        if (!access || (kept && standing.version > version) || isAnother(standing, access)) return undefined
-        if (standing.version !== version && !(same && rotated && rotated !== spent)) return undefined
-        return {
-          ...standing,
-          version: standing.version + 1,
-          reason,
-          access,
-          fresh: stillFresh(standing),
-          refreshToken: rotated ?? (backend.singleUse ? undefined : standing.refreshToken),
-          subject: standing.subject ?? subjectOf(backend, access),
-          due: draw(access, standing.due),
-          claim: undefined,
-          failures: undefined,
-          retryAt: undefined,
-        }
-      }
-      if (result.kind === 'refused') {
-        // The token that was refused may have been replaced meanwhile: then this is no news.
-        return same ? { ...standing, refreshToken: undefined, claim: released } : undefined
-      }
-      if (standing.version !== version) return undefined
-      if (result.kind === 'ended') return { ...standing, claim: released }
-      const failures = (standing.failures ?? 0) + 1
-      const pause =
-        result.retryAfter ?? (failures > 1 ? Math.min(1000 * 2 ** (failures - 2), 30_000) : undefined)
-      return {
-        ...standing,
-        claim: released,
-        failures,
-        retryAt: pause === undefined ? undefined : session.cell.latest() + pause,
-      }
-    }, true)
-
-    const record = stands && !('ended' in stands) && stands.id === id ? stands : undefined
-    if (result.kind === 'tokens' && access) {
-      session.learnSkew(readToken(access), sentAt)
-      // What came too late for the record must not live on at the server, unless the record holds it.
+    let returned = false
+    /** What came too late for the record must not live on at the server, unless the record holds it. */
+    const giveBack = (stands: StoreRecord | null): void => {
+      if (result.kind !== 'tokens' || returned) return
+      const record = stands && !('ended' in stands) && stands.id === id ? stands : undefined
       const { accessToken, refreshToken } = result.tokens
-      const kept = record?.access?.token === accessToken
-      if (!kept) {
-        const fresh = refreshToken && refreshToken !== spent && refreshToken !== record?.refreshToken
-        void revoke({ accessToken, refreshToken: fresh ? refreshToken : undefined })
-      }
+      if (record?.access?.token === accessToken) return
+      returned = true
+      const kept = refreshToken === spent || refreshToken === record?.refreshToken
+      void revoke({ accessToken, refreshToken: kept ? undefined : refreshToken })
+    }
+    let told = false
+    const stands = await session.cell.change((stood) => {
+      const wanted = successor(stood, claimed, spent, reason, result, access)
+      // It was kept here, the store being away, and is no longer wanted there.
+      if (told && !wanted) giveBack(stood)
+      return wanted
+    }, true)
+    told = true
+    giveBack(stands)
+
+    if (result.kind === 'tokens') {
+      if (access) session.learnSkew(readToken(access), sentAt)
       return { kind: 'moved' }
     }
+    const record = stands && !('ended' in stands) && stands.id === id ? stands : undefined
     if (!record || record.version > version || result.kind === 'ended') return { kind: 'moved' }
     if (result.kind === 'refused') {
       const { response, status } = result

@@ -1,0 +1,122 @@
+/** What random programs found, held one by one; the programs themselves are in test/model. */
+import { describe, expect, test, vi } from 'vitest'
+import { handStore } from './by-hand.ts'
+import { alice, bob, deferred, minute, pass, room, settle, summary, virtualTime } from './support.ts'
+
+virtualTime()
+
+const hour = 60 * minute
+
+describe('while a password is asked for', () => {
+  test('7: a refresh is no login: the request that waits is not sent again, and has its own 401', async () => {
+    const { auth, backend, signInStale } = room()
+    await signInStale()
+    const dialog = deferred()
+    auth.on('reauthRequired', ({ waitUntil }) => waitUntil(dialog.promise))
+    const waiting = auth.fetch('fresh')
+    await settle()
+    await auth.refresh()
+    dialog.resolve()
+    expect((await waiting).status).toBe(401)
+    expect(backend.count('fresh')).toBe(1)
+  })
+
+  test('5: and nothing else helps, nothing is refreshed: what was revoked does not come back', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('protected', { status: 401, body: { msg: 'Token has been revoked' } })
+    const dialog = deferred()
+    auth.on('reauthRequired', ({ waitUntil }) => waitUntil(dialog.promise))
+    const waiting = auth.fetch('protected')
+    await settle()
+    expect(auth.session).toMatchObject({ status: 'expired' })
+    const asked = auth.refresh().catch(() => {})
+    const other = auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(0)
+    expect(backend.count('protected')).toBe(1)
+    dialog.resolve()
+    await Promise.all([waiting, other, asked])
+    expect(auth.session).toBeNull()
+    expect(backend.count('refresh')).toBe(0)
+  })
+})
+
+test('what happened here is told as from here, though a write that began later is heard of first', async () => {
+  const store = handStore()
+  const { auth, told } = room({ client: { store } })
+  await auth.login(alice)
+  told.length = 0
+  const commit = store.commit?.bind(store)
+  // As a store that watches does: its watchers hear of a commit before who made it has the answer.
+  store.commit = async (next, expected) => {
+    const cell = await (commit?.(next, expected) ?? store.read())
+    const { revision, id, version } = next
+    if (cell.record?.revision === revision) store.notify({ revision, id, version })
+    return cell
+  }
+  const first = store.gate('commit')
+  const login = auth.login(bob)
+  await settle()
+  const second = store.gate('commit')
+  const refresh = auth.refresh().catch(() => {})
+  await settle()
+  first.open()
+  await settle()
+  second.open()
+  await Promise.all([login, refresh])
+  expect(summary(told).slice(0, 2)).toEqual(['loggedOut: replaced', 'loggedIn: login'])
+})
+
+test('12: a refused refresh ends no session whose token has run out only by a clock that jumped', async () => {
+  const { auth, backend, signIn, inHand } = room()
+  await signIn()
+  const { access } = inHand()
+  await pass(5 * minute)
+  vi.setSystemTime(Date.now() + 5 * hour)
+  backend.advance(-5 * hour)
+  backend.fault('refresh', { status: 401, body: { msg: 'Token has been revoked' } })
+  expect(await auth.getAccessToken()).toBe(access)
+  expect(auth.session).toMatchObject({ subject: 'alice', status: 'active' })
+  expect((await auth.fetch('protected')).status).toBe(200)
+})
+
+test('7: what another context was helped to counts as a replay: two sends at the most', async () => {
+  const store = handStore()
+  const { auth, another, backend, signInStale } = room({ client: { store } })
+  await signInStale()
+  const { auth: other } = another()
+  await other.ready
+  await other.reauthenticate(alice)
+  backend.clearLog()
+  // The first send is told to step up; the second, with the fresh token of the other's, that it has expired.
+  backend.fault('protected', { status: 401, body: { msg: 'Fresh token required' } })
+  backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } })
+  expect((await auth.fetch('protected')).status).toBe(401)
+  expect(backend.count('protected')).toBe(2)
+})
+
+test('5: a listener that signs out when it hears that a session was replaced: nothing more is told of the new one', async () => {
+  const { auth, told, backend } = room()
+  await auth.login(alice)
+  told.length = 0
+  auth.on('loggedOut', ({ reason }) => {
+    if (reason === 'replaced') void auth.logout()
+  })
+  await auth.login(bob).catch(() => {})
+  await settle()
+  expect(auth.session).toBeNull()
+  expect(summary(told)).toEqual(['loggedOut: replaced', 'loggedOut: logout'])
+  expect(backend.sessionAlive('bob')).toBe(false)
+})
+
+test('5: the notice of a later session’s end ends what was held before it, though the store can not be read', async () => {
+  const store = handStore()
+  const { auth, tokens } = room({ client: { store } })
+  await auth.login(alice)
+  store.read = () => Promise.reject(new Error('out of order'))
+  store.notify({ revision: 'theirs', id: 'a later one', version: 1, ended: 'logout' })
+  expect(auth.session).toBeNull()
+  await auth.fetch('protected').catch(() => {})
+  expect(tokens('protected').filter((token) => token !== undefined)).toEqual([])
+})
