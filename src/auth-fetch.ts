@@ -99,7 +99,10 @@ export function createFlow(
     const stale = call.auth === 'fresh' && session.isFresh(token) === false
     if (!spent.asked && (held.expired || stale)) {
       spent.asked = true
-      await free(call, asker.ask(held.expired ? 'session_expired' : 'fresh_token_required', call.began, true))
+      await free(
+        call,
+        asker.ask(held.expired ? 'session_expired' : 'fresh_token_required', held.record, call.began, true),
+      )
       if (ranOut(user) && token) return token
       held = owned(user)
       token = session.token(held)
@@ -118,7 +121,7 @@ export function createFlow(
     // Refused: sent once all the same, so that the answer is the server's own.
     if (token) return token
     spent.asked = true
-    await free(call, asker.ask('session_expired', call.began, true))
+    await free(call, asker.ask('session_expired', held.record, call.began, true))
     const now = session.held
     return (session.owns(user, now) && now && session.token(now)) || refusal(outcome)
   }
@@ -208,7 +211,7 @@ export function createFlow(
         return replay ? found : undefined
       }
       spent.asked = true
-      const asking = asker.ask(reason, call.began, call.unsafe || call.auth === 'fresh')
+      const asking = asker.ask(reason, held.record, call.began, call.unsafe || call.auth === 'fresh')
       if (!replay) return undefined
       await free(call, asking)
       return better(user, token, login)
@@ -240,7 +243,7 @@ export function createFlow(
     }
     if (spent.asked) return undefined
     spent.asked = true
-    await free(call, asker.ask('session_expired', call.began, true))
+    await free(call, asker.ask('session_expired', held.record, call.began, true))
     return better(user, token, false)
   }
 
@@ -298,7 +301,7 @@ export function createFlow(
     if (outcome.kind === 'unavailable' && (must || !session.usable(token))) throw unavailable(outcome)
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
     if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
-      await free(call, asker.ask('session_expired', call.began, true))
+      await free(call, asker.ask('session_expired', held.record, call.began, true))
     }
   }
 

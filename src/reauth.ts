@@ -6,16 +6,17 @@ import type { Emitter } from './events.ts'
 import { report } from './events.ts'
 import type { Platform } from './platform.ts'
 import type { Held, SessionRoom } from './session.ts'
-import type { ReauthReason } from './types.ts'
+import type { LiveRecord, ReauthReason } from './types.ts'
 
 export interface Asker {
   /** A number that grows: what began before an announcement is not announced again. */
   begin(): number
   /**
    * Asks, or joins the ask that is open; resolves when there is nothing more to wait for. The caller then looks
-   * at the session. `insistent`: worth asking again after a dismissal.
+   * at the session. `about`: what was found wanting; if another session is held by now, or a newer version of it that
+   * nobody has found wanting, there is nothing to ask. `insistent`: worth asking again after a dismissal.
    */
-  ask(reason: ReauthReason, began: number, insistent: boolean): Promise<void>
+  ask(reason: ReauthReason, about: LiveRecord, began: number, insistent: boolean): Promise<void>
   dispose(): void
 }
 
@@ -41,10 +42,12 @@ export function createAsker(
 
   session.onMoot(() => open?.close())
 
-  function ask(reason: ReauthReason, began: number, insistent: boolean): Promise<void> {
+  function ask(reason: ReauthReason, about: LiveRecord, began: number, insistent: boolean): Promise<void> {
     const { held } = session
     if (!held) return open?.over ?? Promise.resolve()
     const { id, version } = held.record
+    if (id !== about.id || (version !== about.version && reason !== 'fresh_token_required'))
+      return Promise.resolve()
     // A dialog that is still open for who was signed in before is no answer to who is now.
     if (open && open.id !== id) open.close()
     else if (open) return open.over

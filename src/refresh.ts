@@ -329,7 +329,7 @@ export function createRefresher(
     }
     if (backend.refused(answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
-      const body = await response.arrayBuffer()
+      const body = await response.clone().arrayBuffer()
       const { statusText, headers } = response
       return { kind: 'refused', status, response: () => new Response(body, { status, statusText, headers }) }
     }
