@@ -214,7 +214,10 @@ export function createFlow(
       const asking = asker.ask(reason, held.record, call.began, call.unsafe || call.auth === 'fresh')
       if (!replay) return undefined
       await free(call, asking)
-      return better(user, token, login)
+      const next = better(user, token, login)
+      // Cured by a refresh that was under way: that was the one replay without a login.
+      if (next && !proved(user)) spent.renewed = true
+      return next
     }
 
     spent.renewed = true
@@ -266,8 +269,13 @@ export function createFlow(
     if (!held || !session.owns(user, held)) return undefined
     const token = session.token(held)
     if (token?.token === than?.token || !session.usable(token)) return undefined
-    const proved = held.record.id !== user.id || held.record.reason === 'reauthenticated'
-    return login && !proved && session.isFresh(token) !== true ? undefined : token
+    return login && !proved(user) && session.isFresh(token) !== true ? undefined : token
+  }
+
+  /** Whether what is held came of a login since the call was made. */
+  function proved(user: Stamp): boolean {
+    const record = session.held?.record
+    return record !== undefined && (record.id !== user.id || record.reason === 'reauthenticated')
   }
 
   // --- for those who send the token themselves ----------------------------------------------------------------
