@@ -1,0 +1,300 @@
+/**
+ * The session in IndexedDB: shared by all tabs and workers of an origin, and there after a reload. It knows
+ * nothing of the protocol but this: a record may hold a claim, and the lock of that name is free once the one who
+ * claims is gone.
+ */
+import type { Cell, Store, StoreRecord } from '../types.ts'
+import {
+  checkKey,
+  claimOf,
+  createDecoder,
+  createWatchers,
+  FORMAT,
+  isExpected,
+  noticeOf,
+  onServer,
+  type Written,
+  webLocks,
+} from './page.ts'
+
+/** Options of {@link browserStore}. */
+export interface BrowserStoreOptions {
+  /** Which session of this origin: two accounts at once are two clients with two keys. Default `session`. */
+  key?: string
+}
+
+interface WrittenHere extends Written {
+  /** The claim whose Web Lock was held when it was written. */
+  readonly lock?: string | undefined
+}
+
+const DATABASE = 'stayfresh'
+const CELLS = 'cells'
+// How long a database may take to open, in ms, before this context goes on without it.
+const PATIENCE = 3000
+
+/**
+ * A store in IndexedDB, shared by every tab and worker of the origin: one refresh for all of them, and a login or
+ * logout in one is one in each. Also in a Worker, a SharedWorker and a Service Worker. Where IndexedDB is refused,
+ * full or stuck, the session lives in memory, and `storeUnavailable` tells so. On a server it is empty.
+ *
+ * Like everything that JavaScript of the page can read, the tokens can be read by a script that was injected.
+ *
+ * @throws {TypeError} an `AuthError` of code `invalid_option` for a bad option
+ * @example
+ * ```ts
+ * const auth = createAuth({ baseUrl: '/api/', backend: flaskJwt(), store: browserStore() })
+ * ```
+ */
+export function browserStore({ key = 'session' }: BrowserStoreOptions = {}): Store {
+  checkKey(key)
+  const name = 'browserStore'
+  if (typeof document === 'undefined' && typeof indexedDB === 'undefined') return onServer(name)
+
+  const decode = createDecoder(name)
+  const prefix = `stayfresh:${key}`
+  const { watch, tell, wake } = createWatchers(prefix)
+  // Set once the database was read: from then on others may know of what this context holds.
+  let reached = false
+  // Openings that took too long and are still under way.
+  let stuck = 0
+  // What only this context knows, while it can't be written.
+  let spare: { readonly record: StoreRecord | null } | undefined
+  // The locks of claims of ours; `stands`: the claim has been committed.
+  const held = new Map<string, { release(): void; stands: boolean }>()
+
+  // --- the database --------------------------------------------------------------------------------------
+
+  /** A connection for one transaction: none is left open to be closed under us, or to block somebody. */
+  function open(version?: number): Promise<IDBDatabase> {
+    return new Promise((resolve, reject) => {
+      if (stuck) throw new Error('IndexedDB is still opening')
+      const request = indexedDB.open(DATABASE, version)
+      let late = 0
+      const timer = setTimeout(() => {
+        stuck += late = 1
+        reject(new Error(`IndexedDB did not open in ${PATIENCE} ms`))
+      }, PATIENCE)
+      const over = (): void => {
+        clearTimeout(timer)
+        stuck -= late
+      }
+      request.onupgradeneeded = () => {
+        const { result } = request
+        if (!result.objectStoreNames.contains(CELLS)) result.createObjectStore(CELLS)
+      }
+      request.onerror = () => {
+        over()
+        reject(request.error)
+      }
+      request.onsuccess = () => {
+        over()
+        const database = request.result
+        database.onversionchange = () => database.close()
+        const complete = database.objectStoreNames.contains(CELLS)
+        if (complete && !late) return resolve(database)
+        database.close()
+        // There at last: those who went on without it look again.
+        if (late) wake()
+        else resolve(open(database.version + 1))
+      }
+    })
+  }
+
+  /**
+   * One transaction; resolves with what stands once it is complete, and so seen by every later one. What `decide`
+   * gives is written; `null` empties the cell, `undefined` leaves it.
+   */
+  async function transact(
+    decide?: (found: WrittenHere | null) => WrittenHere | null | undefined,
+    again = true,
+  ): Promise<WrittenHere | null> {
+    const database = await open()
+    try {
+      return await new Promise((resolve, reject) => {
+        // Strict: after a power cut a refresh token that was spent must not be back.
+        const transaction = database.transaction(CELLS, decide ? 'readwrite' : 'readonly', {
+          durability: 'strict',
+        })
+        const cells = transaction.objectStore(CELLS)
+        let stands: WrittenHere | null = null
+        const see = (value: unknown): void => {
+          stands = decode<WrittenHere>(value)
+          const next = decide?.(stands)
+          if (next === undefined) return
+          stands = next
+          if (next) cells.put(next, key)
+          else cells.delete(key)
+        }
+        const request = cells.get(key)
+        request.onsuccess = () => see(request.result)
+        request.onerror = (event) => {
+          // Damaged: it can't be read by anybody any more, but replaced.
+          if (request.error?.name !== 'DataError' && request.error?.name !== 'NotReadableError') return
+          event.preventDefault()
+          see({})
+        }
+        transaction.oncomplete = () => resolve(stands)
+        transaction.onabort = () => reject(transaction.error ?? new Error('IndexedDB aborted a transaction'))
+      })
+    } catch (error) {
+      // Closed under us, before or in the middle: nothing was written.
+      const { name } = Object(error) as { name?: unknown }
+      if (again && (name === 'InvalidStateError' || name === 'AbortError')) return transact(decide, false)
+      throw error
+    } finally {
+      database.close()
+    }
+  }
+
+  // --- the locks -----------------------------------------------------------------------------------------
+
+  const lockName = (by: string): string => `${prefix}:${by}`
+
+  /** Takes the lock of a claim that is about to be made. Nobody ever waits for it. */
+  function take(by: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const locks = webLocks()
+      if (!locks) return resolve(false)
+      const use = (lock: Lock | null): Promise<void> | undefined => {
+        resolve(lock !== null)
+        if (!lock) return undefined
+        return new Promise((end) => {
+          const release = (): void => {
+            held.delete(by)
+            globalThis.removeEventListener?.('pagehide', release)
+            end()
+          }
+          held.set(by, { release, stands: false })
+          // A page that is left may never come back; and one that does finds out that its claim is gone.
+          globalThis.addEventListener?.('pagehide', release)
+        })
+      }
+      locks.request(lockName(by), { ifAvailable: true }, use).catch(() => resolve(false))
+    })
+  }
+
+  /** Whether the one who made a claim is gone, as far as can be told. */
+  async function isGone({ record, lock }: WrittenHere): Promise<boolean> {
+    const by = claimOf(record)
+    if (by === undefined || by !== lock || held.has(by)) return false
+    const names = await webLocks()
+      ?.query()
+      .then(
+        (state) => state.held?.map((one) => one.name),
+        () => undefined,
+      )
+    return names !== undefined && !names.includes(lockName(by))
+  }
+
+  // --- the cell ------------------------------------------------------------------------------------------
+
+  const cell = (record: StoreRecord | null | undefined, problem?: unknown): Cell => {
+    const cell = { record: record ?? null, now: Date.now(), problem }
+    return cell
+  }
+
+  /** Whether what only we know is newer than what the database knows. */
+  const isNews = (mine: StoreRecord | null, found: WrittenHere | null): mine is StoreRecord =>
+    mine !== null && (!found || found.record.id === mine.id || found.record.calledAt < mine.calledAt)
+
+  async function read(): Promise<Cell> {
+    const mine = spare
+    try {
+      const found = await transact(
+        mine &&
+          ((found) => (isNews(mine.record, found) ? { format: FORMAT, record: mine.record } : undefined)),
+      )
+      reached = true
+      if (mine && spare === mine) {
+        spare = undefined
+        if (found && found.record === mine.record) tell(noticeOf(found.record))
+      }
+      return cell(found && (await isGone(found)) ? await unclaim(found.record) : found?.record)
+    } catch (error) {
+      // What others may know of can't go on here alone: both would spend the same refresh token.
+      if (reached && !spare) throw error
+      spare ??= { record: null }
+      return cell(spare.record, error)
+    }
+  }
+
+  /** Ends the claim of one who is gone, so that nobody waits it out. */
+  async function unclaim(record: StoreRecord): Promise<StoreRecord | undefined> {
+    const next = { ...record, claim: undefined, revision: crypto.randomUUID() }
+    try {
+      const stands = await transact((found) =>
+        isExpected(found?.record, record.revision) ? { format: FORMAT, record: next } : undefined,
+      )
+      if (stands?.record === next) tell(noticeOf(next))
+      return stands?.record
+    } catch {
+      return record
+    }
+  }
+
+  async function commit(next: StoreRecord, expected: string | null): Promise<Cell> {
+    if (!spare) {
+      try {
+        return await write(next, expected)
+      } catch (error) {
+        if (!reached) spare ??= { record: null }
+        else if (!isFull(error) || !(await giveUp(next, expected))) throw error
+      }
+    }
+    if (spare && isExpected(spare.record, expected)) {
+      spare = { record: next }
+      tell(noticeOf(next))
+    }
+    return read()
+  }
+
+  async function write(next: StoreRecord, expected: string | null): Promise<Cell> {
+    const by = claimOf(next)
+    const taken = by !== undefined && !held.has(by) && (await take(by))
+    let done = false
+    try {
+      const stands = await transact((found) => {
+        done = isExpected(found?.record, expected)
+        if (!done) return undefined
+        // A claim that stood there before keeps what was known of it.
+        const lock = by === claimOf(found?.record) ? found?.lock : by && held.has(by) ? by : undefined
+        return { format: FORMAT, record: next, lock }
+      })
+      reached = true
+      if (!done) return cell(stands?.record)
+    } finally {
+      // The record is `next` now, or this claim was not made: a lock says nothing any more without its claim.
+      for (const [claim, lock] of held) {
+        if (claim === by) lock.stands ||= done
+        if (claim === by ? !lock.stands : done && lock.stands) lock.release()
+      }
+    }
+    tell(noticeOf(next))
+    // Left meanwhile: others may have taken the claim for that of one who is gone.
+    return taken && !held.has(by) ? read() : cell(next)
+  }
+
+  /** Where a new session, or an end, can't be written, at least the old session can be removed. */
+  async function giveUp(next: StoreRecord, expected: string | null): Promise<boolean> {
+    let old: StoreRecord | undefined
+    let done = false
+    await transact((found) => {
+      done = isExpected(found?.record, expected) && (found?.record.id !== next.id || 'ended' in next)
+      old = found?.record
+      return done ? null : undefined
+    })
+    if (!done) return false
+    spare = { record: next }
+    const { ended = 'replaced' } = noticeOf(next)
+    if (old) tell({ ...noticeOf(old), revision: next.revision, ended })
+    return true
+  }
+
+  return { name, read, commit, watch, empty: 'ended' }
+}
+
+/** A `QuotaExceededError` is a `DOMException`, or of late a class of its own. */
+function isFull(error: unknown): boolean {
+  return (error as Error | null)?.name === 'QuotaExceededError'
+}

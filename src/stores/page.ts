@@ -1,0 +1,158 @@
+/**
+ * What the stores of a browser share: who is told of a change, here and in other contexts; a page that is left,
+ * frozen, and back; what counts as a record. No token ever goes through a channel.
+ */
+import { AuthError } from '../errors.ts'
+import { report } from '../events.ts'
+import type { Notice, Store, StoreRecord } from '../types.ts'
+
+type Listener = (notice?: Notice) => void
+
+export interface Watchers {
+  watch(listener: Listener): () => void
+  /** Tells all who watch, in other contexts too. */
+  tell(notice: Notice): void
+  /** Has all who watch here read the store. */
+  wake(): void
+}
+
+/**
+ * @param channel the name under which other contexts are told; without it they are not
+ * @param left called when the page is left. It may come back from the back/forward cache.
+ */
+export function createWatchers(channel?: string, left?: () => void): Watchers {
+  const listeners = new Set<{ listener: Listener }>()
+  let open: BroadcastChannel | undefined
+  let away = false
+
+  function hear(): void {
+    if (open || !channel || !listeners.size) return
+    open = openChannel(channel)
+    if (open) open.onmessage = ({ data }) => each(asNotice(data))
+  }
+
+  function each(notice?: Notice): void {
+    for (const { listener } of [...listeners]) listener(notice)
+  }
+
+  function lived({ type }: Event): void {
+    if (type === 'pagehide') {
+      away = true
+      // A message to a page in the back/forward cache throws it out of there.
+      open?.close()
+      open = undefined
+      left?.()
+    } else if (type === 'freeze') {
+      away = true
+    } else if (away && (type !== 'visibilitychange' || document.visibilityState === 'visible')) {
+      away = false
+      hear()
+      // What was missed is read before anybody else in this page gets to run, its own listeners included.
+      each()
+    }
+  }
+
+  return {
+    watch(listener) {
+      const entry = { listener }
+      listeners.add(entry)
+      hear()
+      if (listeners.size === 1) live(lived, true)
+      return () => {
+        listeners.delete(entry)
+        if (listeners.size) return
+        live(lived, false)
+        open?.close()
+        open = undefined
+        left?.()
+      }
+    },
+    tell(notice) {
+      each(notice)
+      if (!channel) return
+      const through = open ?? openChannel(channel)
+      through?.postMessage(notice)
+      if (through !== open) through?.close()
+    },
+    wake: each,
+  }
+}
+
+/** In the order in which a page sees them. Captured at the window, to be the first who is told. */
+function live(listener: (event: Event) => void, on: boolean): void {
+  if (typeof document === 'undefined') return
+  for (const type of ['pagehide', 'freeze', 'resume', 'visibilitychange', 'pageshow']) {
+    if (on) addEventListener(type, listener, true)
+    else removeEventListener(type, listener, true)
+  }
+}
+
+/** Where storage is denied, channels may be too. */
+export function openChannel(name: string): BroadcastChannel | undefined {
+  try {
+    return new BroadcastChannel(name)
+  } catch {
+    return undefined
+  }
+}
+
+/** What others are told of a record. */
+export function noticeOf(record: StoreRecord): Notice {
+  const { revision, id, version } = record
+  return { revision, id, version, ended: 'ended' in record ? record.ended : undefined }
+}
+
+function asNotice(data: unknown): Notice | undefined {
+  const { revision, id } = Object(data) as Partial<Notice>
+  return typeof revision === 'string' && typeof id === 'string' ? (data as Notice) : undefined
+}
+
+/** What a cell holds: the record, and the format that it is written in. */
+export interface Written {
+  readonly format: number
+  readonly record: StoreRecord
+}
+
+/** The format that is written now. Another one is dropped: its session is signed in anew. */
+export const FORMAT = 1
+
+/** Reads back what was written. What is none of ours counts as empty, and is reported once in a row. */
+export function createDecoder(store: string): <T extends Written>(value: unknown) => T | null {
+  let reported = false
+  return <T extends Written>(value: unknown): T | null => {
+    const { format, record } = Object(value) as Partial<Written>
+    const ours = format === FORMAT && typeof record?.revision === 'string'
+    if (!ours && value != null && !reported) {
+      report(new Error(`${store}: what stands in the storage is no session of this format; it is ignored`))
+    }
+    reported = !ours && value != null
+    return ours ? (value as T) : null
+  }
+}
+
+/** Which exchange a record says is under way. */
+export function claimOf(record: StoreRecord | null | undefined): string | undefined {
+  return record && !('ended' in record) ? record.claim?.by : undefined
+}
+
+/** Whether `record` is what a commit counts on. */
+export function isExpected(record: StoreRecord | null | undefined, expected: string | null): boolean {
+  return (record?.revision ?? null) === expected
+}
+
+/** Web Locks, where there are any: in secure contexts. */
+export function webLocks(): LockManager | undefined {
+  return (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined
+}
+
+export function checkKey(key: unknown): void {
+  if (typeof key === 'string' && key) return
+  throw new AuthError('invalid_option', 'key takes a string that is not empty', { option: 'key' })
+}
+
+/** On a server: empty and read-only, so that a module-level `auth` leaks nothing between users. */
+export const onServer = (name: string): Store => ({
+  name,
+  read: () => ({ record: null, now: Date.now() }),
+  empty: 'ended',
+})

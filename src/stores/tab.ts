@@ -1,0 +1,224 @@
+/**
+ * The session in sessionStorage: of one tab, and there after a reload. A tab that is copied (`window.open`,
+ * "duplicate") brings a copy of the storage: of the two, the one that was there first keeps the session.
+ */
+import type { Cell, Store, StoreRecord } from '../types.ts'
+import {
+  checkKey,
+  claimOf,
+  createDecoder,
+  createWatchers,
+  FORMAT,
+  isExpected,
+  noticeOf,
+  onServer,
+  openChannel,
+  type Written,
+  webLocks,
+} from './page.ts'
+
+/** Options of {@link tabStore}. */
+export interface TabStoreOptions {
+  /** Which session of this tab: two accounts at once are two clients with two keys. Default `session`. */
+  key?: string
+}
+
+interface WrittenHere extends Written {
+  /** The tab that it belongs to: a name that is copied with it, but held by one page at a time. */
+  readonly tab: string
+  /** The page that wrote it. */
+  readonly page: number
+}
+
+/** A tab's name that this page holds, or hopes to. */
+interface Hold {
+  readonly tab: string
+  /** `alone`: no page but this; `beside` another in the same tab, such as a frame; `copy`: of another tab. */
+  readonly ours: Promise<'alone' | 'beside' | 'copy'>
+  /** Whether what the page before has left was looked through. */
+  tidy: boolean
+  end(): void
+}
+
+// How long to wait for a page that neither answers nor goes, in ms: it is frozen, or stuck. Without Web Locks there
+// is no telling it from one that is gone, and every reload waits.
+const PATIENCE = 3000
+const PATIENCE_WITHOUT_LOCKS = 250
+
+/**
+ * A store in sessionStorage: the session belongs to one tab, outlives a reload, and ends with the tab. A copy of
+ * the tab starts signed out. Where sessionStorage is denied or full, the session lives in memory, and
+ * `storeUnavailable` tells so. For pages only: on a server and in a worker it is empty.
+ *
+ * @throws {TypeError} an `AuthError` of code `invalid_option` for a bad option
+ * @example
+ * ```ts
+ * const auth = createAuth({ baseUrl: '/api/', backend: flaskJwt(), store: tabStore() })
+ * ```
+ */
+export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
+  checkKey(key)
+  const name = 'tabStore'
+  // Asked of the document: newer runtimes have a sessionStorage on the server, one for all users.
+  if (typeof document === 'undefined') return onServer(name)
+
+  const decode = createDecoder(name)
+  const item = `stayfresh:${key}`
+  // The same for every copy of this module in the page.
+  const page = performance.timeOrigin
+  let hold: Hold | undefined
+  let spare: { readonly record: StoreRecord | null; readonly problem: unknown } | undefined
+  const { watch, tell } = createWatchers(undefined, letGo)
+
+  // --- the storage ---------------------------------------------------------------------------------------
+
+  function load(): WrittenHere | null {
+    const text = sessionStorage.getItem(item)
+    let value: unknown
+    try {
+      value = text && JSON.parse(text)
+    } catch {
+      value = {}
+    }
+    return decode<WrittenHere>(value || null)
+  }
+
+  function save(tab: string, record: StoreRecord): void {
+    try {
+      // Should it be full: what stands there is older, and must not be found by the next page.
+      sessionStorage.removeItem(item)
+      sessionStorage.setItem(item, JSON.stringify({ format: FORMAT, tab, page, record }))
+      spare = undefined
+    } catch (problem) {
+      spare = { record, problem }
+    }
+    tell(noticeOf(record))
+  }
+
+  // --- whose it is ---------------------------------------------------------------------------------------
+
+  /** Holds a tab's name until the page is left. `fresh`: a new one, that nobody else can hold. */
+  function take(tab: string, fresh: boolean): Hold {
+    const over = new AbortController()
+    const { signal } = over
+    const lock = `stayfresh:tab:${tab}`
+    const mark = `${item}?${random()}`
+    const channel = openChannel(lock)
+    const end = (): void => over.abort()
+    addEventListener('pagehide', end, { signal })
+
+    const ours = new Promise<'alone' | 'beside' | 'copy'>((resolve) => {
+      let alone = false
+      const settle = (is: 'alone' | 'beside' | 'copy'): void => {
+        clearTimeout(timer)
+        if (!fresh) sessionStorage.removeItem(mark)
+        if (is === 'alone') alone = true
+        resolve(is)
+      }
+      const locks = webLocks()
+      const timer = setTimeout(
+        () => settle(locks ? 'copy' : 'alone'),
+        locks ? PATIENCE : PATIENCE_WITHOUT_LOCKS,
+      )
+      signal.addEventListener('abort', () => {
+        channel?.close()
+        settle('beside')
+      })
+      if (channel) {
+        channel.onmessage = ({ data }: MessageEvent<{ asks?: string; told?: string; same?: boolean }>) => {
+          const { asks, told, same } = data
+          // Who sees the mark shares the storage; a copy of it was made before the mark was.
+          if (asks && alone) channel.postMessage({ told: asks, same: sessionStorage.getItem(asks) !== null })
+          else if (told === mark) settle(same ? 'beside' : 'copy')
+        }
+      }
+      if (fresh) settle('alone')
+      else {
+        sessionStorage.setItem(mark, '?')
+        channel?.postMessage({ asks: mark })
+      }
+      // In line for it even beside another: that one may go first.
+      const holding = (): Promise<void> => {
+        settle('alone')
+        return new Promise((release) => signal.addEventListener('abort', () => release()))
+      }
+      locks?.request(lock, { signal }, holding).catch(() => {})
+    })
+    return { tab, ours, tidy: fresh, end }
+  }
+
+  function letGo(): void {
+    hold?.end()
+    hold = undefined
+  }
+
+  /** What stands in the storage, once it is known to be this tab's own. */
+  async function find(): Promise<WrittenHere | null> {
+    const found = load()
+    if (!found) return null
+    if (hold?.tab !== found.tab) {
+      letGo()
+      hold = take(found.tab, false)
+    }
+    const mine = hold
+    const ours = await mine.ours
+    const stands = load()
+    if (stands?.tab !== mine.tab) return find()
+    if (ours === 'copy') {
+      sessionStorage.removeItem(item)
+      letGo()
+      return null
+    }
+    // An exchange that the page before has left unfinished: nobody is to wait for it.
+    const left = ours === 'alone' && !mine.tidy && stands.page !== page && claimOf(stands.record)
+    mine.tidy = true
+    if (left) save(mine.tab, { ...stands.record, claim: undefined, revision: random() })
+    return load()
+  }
+
+  // --- the cell ------------------------------------------------------------------------------------------
+
+  const cell = (record: StoreRecord | null | undefined): Cell => {
+    const cell = { record: (spare ? spare.record : record) ?? null, now: Date.now(), problem: spare?.problem }
+    return cell
+  }
+
+  async function read(): Promise<Cell> {
+    if (spare) return cell(null)
+    try {
+      return cell((await find())?.record)
+    } catch (problem) {
+      spare ??= { record: null, problem }
+      return cell(null)
+    }
+  }
+
+  return {
+    name,
+    read,
+    async commit(next, expected) {
+      await read()
+      // Compared and written in one go.
+      const stands = spare ? spare.record : load()?.record
+      if (!isExpected(stands, expected)) return cell(stands)
+      hold ??= take(random(), true)
+      save(hold.tab, next)
+      return cell(next)
+    },
+    watch(listener) {
+      const unwatch = watch(listener)
+      // From a frame of the same tab.
+      const heard = ({ key }: StorageEvent): void => {
+        if (key === item) listener()
+      }
+      addEventListener('storage', heard)
+      return () => {
+        unwatch()
+        removeEventListener('storage', heard)
+      }
+    },
+    empty: 'ended',
+  }
+}
+
+const random = (): string => crypto.getRandomValues(new Uint32Array(4)).join('-')
