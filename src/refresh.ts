@@ -165,6 +165,8 @@ export function createRefresher(
       })
       const mine = wanted(stands, id, version)
       if (mine?.claim?.by !== me || !mine.refreshToken) continue
+      // What was heard while the claim was being written: a password may have replaced what was to be spent.
+      if (!wanted(session.held?.record, id, version)) continue
       // Frozen meanwhile? A claim that can't outlast the exchange is no claim: start over.
       if (mine.claim.until - session.cell.latest() < refreshTimeout) continue
       return settle(mine, mine.refreshToken, reason)

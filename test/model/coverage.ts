@@ -25,7 +25,7 @@ const EXPECTED = [
     'freeze',
     'thaw',
   ],
-  ...['die', 'store fault', 'data lost', 'listen', 'dispose', 'time', 'calm'],
+  ...['die', 'trap', 'store fault', 'data lost', 'listen', 'dispose', 'time', 'calm'],
 ]
   .map((op) => `op ${op}`)
   .concat(
@@ -46,6 +46,7 @@ const EXPECTED = [
       ['drop', 'drop-after', '500'].map((fault) => `fault ${route} ${fault}`),
     ),
     ['fail', 'fail-after', 'hang', 'hang-after'].map((fault) => `store ${fault}`),
+    ['read', 'claimed', 'sent', 'stored'].flatMap((at) => [`trap ${at}`, `trap ${at}, death`]),
     ['throws', 'hangs', 'rejects', 'calls', 'refreshes', 'logs out'].map((kind) => `listener ${kind}`),
     ['nobody', 'dismisses', 'proves', 'proves as another', 'signs in anew', 'never answers'].map(
       (manner) => `user ${manner}`,

@@ -40,6 +40,7 @@ function gather({ world, program, deeds }: Run): Facts {
     'fault elsewhere',
     'freeze',
     'die',
+    'trap',
     'store fault',
     'data lost',
     'jump',
@@ -70,15 +71,20 @@ type Check = (run: Run, facts: Facts) => Iterable<string>
 
 const CHECKS: [number | string, Check][] = [
   ['1 and 3 (an exchange per version; a replaced or refused token is never sent again)', spending],
+  ['1 (who came before the exchange shares its outcome)', shared],
   ['2 (nothing is refreshed without need)', needless],
+  ['3 (an older token never overwrites a newer one)', growing],
   ['4 (only a definite refusal ends a session)', endings],
   ['5 (what the user ended stays ended)', ended],
+  ['5 (what came too late is revoked)', takenBack],
   ['6 (a request goes out as who made it)', sameUser],
   ['7 (two sends at the most, and one after a login)', sends],
   ['8 (tokens go home only)', home],
   ['9 (an abort frees its caller at once)', aborts],
+  ['9 (an exchange runs under a signal of its own)', ownSignal],
   ['10 (nothing waits without bound)', bounds],
   ['11 (a valid token never waits, and freshness is not spent)', valid],
+  ['11 (a fresh token stays in use to its own end)', freshness],
   ['13 (no refresh loop)', loops],
   ['14 (a body is replayed byte for byte or not at all)', bodies],
   ['of calm (with nothing in the way every call is answered)', calm],
@@ -127,11 +133,79 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
   }
 }
 
+/** A second exchange in one context is somebody's who came, or was turned down, after the first was over. */
+function* shared(run: Run, { exchanges }: Facts): Iterable<string> {
+  const { world, calls, program } = run
+  // Elsewhere a call waits for the store before it joins anything.
+  if (program.world.store !== 'memory') return
+  for (const [i, send] of exchanges.entries()) {
+    const before = exchanges.slice(0, i).findLast(({ token }) => token === send.token)
+    const { known, context } = before ?? {}
+    if (!before || !known || !context || context !== send.context || known.seq > send.seq) continue
+    if (outcome(before, run) === 'unprocessed' || context.hinderedAt >= before.at || context.jumped) continue
+    const between = (seq: number | undefined): boolean =>
+      seq !== undefined && seq > known.seq && seq < send.seq
+    const caused =
+      calls.some((call) => call.context === context && between(call.seq)) ||
+      run.deeds.some((deed) => between(deed.seq) || between(deed.doneSeq)) ||
+      context.told.some((told) => told.type === 'reauthRequired' && told.seq < send.seq) ||
+      world.sends.some((one) => one.context === context && one.route !== 'refresh' && between(one.known?.seq))
+    if (!caused)
+      yield `#${send.seq} exchanges again what #${before.seq} had failed to, and nobody came between`
+  }
+}
+
+/** What a session's record holds was issued later than what it held before. */
+function* growing({ world, program }: Run, { issued }: Facts): Iterable<string> {
+  // Tokens given by hand are as old as they are; lost data comes back as whoever held it knew it.
+  if (program.ops.some(({ op }) => op === 'setTokens' || op === 'data lost')) return
+  const order = new Map([...issued.keys()].map((token, i) => [token, i]))
+  const latest = new Map<string, { version: number; at: number; token: string }>()
+  for (const record of world.records) {
+    if ('ended' in record || !record.access) continue
+    const { id, version } = record
+    const { token } = record.access
+    const at = order.get(token) ?? -1
+    const before = latest.get(id)
+    if (before && version < before.version) yield `${id} went from v${before.version} back to v${version}`
+    // A re-authentication that brought no refresh token leaves the exchange that was under way its due;
+    // of two of them the last answered stands.
+    const beside = record.fresh?.token === before?.token || record.reason === 'reauthenticated'
+    if (before && at < before.at && !beside) {
+      yield `${id} v${version} holds ${issued.get(token)?.jti}, older than what v${before.version} held`
+    }
+    latest.set(id, { version, at, token })
+  }
+}
+
+/** The tokens of an exchange's answer are in a record, or were taken back to the server. */
+function* takenBack({ world, program }: Run): Iterable<string> {
+  // A logout without a server is beyond the client.
+  const rough = ['fault elsewhere', 'data lost']
+  if (program.ops.some(({ op }) => rough.includes(op))) return
+  const stood = new Set(
+    world.records.flatMap((record) => ('ended' in record ? [] : [record.access?.token, record.refreshToken])),
+  )
+  const revoked = new Set(world.sends.filter(({ route }) => route === 'logout').map(({ token }) => token))
+  for (const { brought, context, known, seq } of world.sends) {
+    if (!brought || known?.status !== 200 || context.dead) continue
+    // What it kept to itself while the store failed is in no record.
+    if (context.told.some(({ type }) => type === 'storeUnavailable')) continue
+    for (const token of [brought.access, brought.refresh]) {
+      if (token && !stood.has(token) && !revoked.has(token) && world.backend.isHonoured(token)) {
+        yield `a token that #${seq} brought to ${context.name} is in no record, and was not taken back`
+      }
+    }
+  }
+}
+
 /** An exchange needs a reason: a token that has expired, or was turned down, or is due, or somebody who asks. */
 function* needless(run: Run, { exchanges, issued }: Facts): Iterable<string> {
   const { world, program, calls } = run
   const rough = program.ops.some(({ op }) =>
-    ['store fault', 'freeze', 'die', 'data lost', 'jump', 'setTokens', 'fault elsewhere'].includes(op),
+    ['store fault', 'freeze', 'die', 'trap', 'data lost', 'jump', 'setTokens', 'fault elsewhere'].includes(
+      op,
+    ),
   )
   if (rough || program.world.store !== 'memory') return
   for (const send of exchanges) {
@@ -286,6 +360,20 @@ function* aborts({ calls }: Run): Iterable<string> {
   }
 }
 
+function* ownSignal({ world, calls }: Run, { exchanges }: Facts): Iterable<string> {
+  for (const send of exchanges) {
+    const { abortedAt, context, token } = send
+    if (abortedAt === undefined) continue
+    // The bound is that of the exchange, whose first send this may not have been.
+    const first = exchanges.find((one) => one.context === context && one.token === token) as Send
+    const early = abortedAt - first.at < REFRESH_TIMEOUT
+    const call = calls.find((one) => one.context === context && one.aborted?.at === abortedAt)
+    if (early && call && !world.contexts.some(({ hinderedAt }) => hinderedAt >= first.at)) {
+      yield `#${send.seq} was aborted when call ${call.id} was`
+    }
+  }
+}
+
 function* bounds({ calls, deeds, world, disposed }: Run): Iterable<string> {
   for (const call of calls) {
     if (call.context.dead || call.result) continue
@@ -329,14 +417,57 @@ function* valid(run: Run, { issued }: Facts): Iterable<string> {
   }
 }
 
+/** Whoever holds a session that has a fresh token sends that, while the server honours it. */
+function* freshness(run: Run, { issued, sessionOf }: Facts): Iterable<string> {
+  const { world, calls } = run
+  const turnedDown = new Set(
+    world.backend.log.filter(({ status = 0 }) => status >= 400).map(({ token }) => token?.token),
+  )
+  if (calls.some(({ rejected }) => rejected) || world.contexts.some(({ jumped }) => jumped)) return
+  const firstIn = new Map<string, { version: number; at: number | undefined }>()
+  for (const record of world.records) {
+    if ('ended' in record || !record.access || firstIn.has(record.access.token)) continue
+    firstIn.set(record.access.token, { version: record.version, at: record.access.at })
+  }
+  for (const send of world.sends) {
+    if (!send.token || !send.call || issued.get(send.token)?.kind !== 'access') continue
+    if (issued.get(send.token)?.fresh) continue
+    const id = sessionOf.get(send.token)
+    const version = firstIn.get(send.token)?.version ?? 0
+    // A newer password replaces an older one's token.
+    const [token] = [...firstIn.keys()]
+      .filter((one) => issued.get(one)?.fresh && sessionOf.get(one) === id)
+      .filter((one) => (firstIn.get(one)?.version ?? 0) < version)
+      .slice(-1)
+    const { exp, iat } = issued.get(token ?? '') ?? {}
+    const held = firstIn.get(token ?? '')
+    // How old a token is that was given by hand, only the local clock can say.
+    if (!token || !exp || !iat || held?.at === undefined) continue
+    // A life counts from the start of the request that brought the token, however long that took.
+    const lasting = held.at + (exp - iat) * 1000 - send.at > 3_000
+    if (send.fresh.includes(token) && lasting && !turnedDown.has(token)) {
+      yield `#${send.seq} goes out with a refreshed token, though ${issued.get(token)?.jti} is fresh and good`
+    }
+  }
+}
+
 function* loops(run: Run, { exchanges, sessionOf }: Facts): Iterable<string> {
+  const life = run.program.world.accessLifetime - 1_000
   const bySession = new Map<string, number[]>()
   for (const send of exchanges) {
     const id = sessionOf.get(send.token ?? '')
+    const stood = run.world.records.findLast(
+      (record) =>
+        !('ended' in record) &&
+        record.refreshToken === send.token &&
+        (run.world.writtenAt.get(record.revision) ?? 0) < send.seq,
+    )
+    const access = stood && !('ended' in stood) ? stood.access : undefined
+    // A token that was long on its way may be past half its life when it comes.
+    if (access?.at !== undefined && send.at - access.at >= life / 2) continue
     // Retries inside an exchange are one exchange.
     if (id && outcome(send, run) === 'known') bySession.set(id, [...(bySession.get(id) ?? []), send.at])
   }
-  const life = run.program.world.accessLifetime - 1_000
   for (const [id, times] of bySession) {
     for (let i = 0; i + 6 < times.length; i++) {
       const span = (times[i + 6] as number) - (times[i] as number)

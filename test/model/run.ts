@@ -94,6 +94,7 @@ function cover({ world, calls, deeds }: Run): void {
 async function settle({ world }: Run): Promise<void> {
   for (const context of world.contexts) {
     context.storeFaults.length = 0
+    context.trap = undefined
     if (context.frozen && !context.dead) context.thaw()
   }
   await world.flush()
@@ -209,7 +210,7 @@ function perform(run: Run, op: Op): Promise<void> | void {
   const context = 'context' in op ? world.contexts[op.context % world.contexts.length] : undefined
   const auth = context && run.auths.get(context)
   // Nothing runs in a context that is frozen or gone.
-  const outer = ['thaw', 'die', 'jump', 'store fault']
+  const outer = ['thaw', 'die', 'trap', 'jump', 'store fault']
   if (context && (context.dead || (context.frozen && !outer.includes(op.op)))) return
   if (context && auth && run.disposed.has(context) && !outer.includes(op.op)) return
   switch (op.op) {
@@ -310,6 +311,9 @@ function perform(run: Run, op: Op): Promise<void> | void {
       if (!context || world.contexts.filter((one) => !one.dead).length < 2) return
       context.dead = true
       context.hinderedAt = Number.POSITIVE_INFINITY
+      return
+    case 'trap':
+      if (context) context.trap = { at: op.at, dies: op.dies, ms: op.ms }
       return
     case 'store fault':
       if (run.program.world.store === 'memory') return

@@ -26,8 +26,12 @@ export interface Send {
   readonly body: string | undefined
   /** When its outcome reached the context, if it did. */
   known?: { at: number; seq: number; status: number | 'error' }
-  /** The store was failing for the sender, or it was frozen or dead, while the outcome should have been kept. */
-  lost?: boolean
+  /** When the sender aborted it, before it knew of an outcome. */
+  abortedAt?: number
+  /** The tokens that the answer to a refresh brought. */
+  brought?: { access: string; refresh: string | undefined }
+  /** The fresh access tokens that the server honoured when it was sent. */
+  readonly fresh: readonly string[]
 }
 
 export interface Told {
@@ -40,6 +44,9 @@ export interface Told {
   /** What the context could still have used at that moment, by the server: for endings. */
   readonly honoured: string[]
 }
+
+/** Where a context is frozen, or dies: its answer from there does not reach it. */
+export type Trap = 'read' | 'claimed' | 'sent' | 'stored'
 
 export type StoreFault = 'fail' | 'fail-after' | 'hang' | 'hang-after'
 
@@ -54,6 +61,8 @@ export interface Context {
   /** Whether its clock was moved while it lived. */
   jumped: boolean
   storeFaults: StoreFault[]
+  /** Where it is to be frozen next, and for how long; or to die. */
+  trap: { at: Trap; dies: boolean; ms: number } | undefined
   /** How many of its asks the store has not answered. */
   asking: number
   /** When it was last hindered: frozen, or a fault of its store. */
@@ -175,6 +184,21 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     if (context.dead) await never
   }
 
+  function spring(context: Context, at: Trap): void {
+    const { trap } = context
+    if (trap?.at !== at || context.frozen || context.dead) return
+    context.trap = undefined
+    const dies = trap.dies && contexts.filter(({ dead }) => !dead).length > 1
+    cover(`trap ${at}${dies ? ', death' : ''}`)
+    if (dies) {
+      context.dead = true
+      context.hinderedAt = Number.POSITIVE_INFINITY
+      return
+    }
+    context.freeze()
+    addTimer(undefined, () => void (context.frozen && context.thaw()), trap.ms, false)
+  }
+
   // --- the store ---------------------------------------------------------------------------------------------
 
   const memory = memoryStore()
@@ -198,7 +222,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         },
       }
     }
-    const access = async (what: string, act: () => Cell): Promise<Cell> => {
+    const access = async (what: string, act: () => Cell, trap: Trap = 'read'): Promise<Cell> => {
       const fault = context.storeFaults.shift()
       if (fault) {
         cover(`store ${fault}`)
@@ -212,6 +236,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         throw new Error('The store is away')
       }
       const answer = act()
+      spring(context, trap)
       await reach(context, `${context.name} ← store ${what}`)
       context.asking--
       if (fault === 'hang-after') await never
@@ -224,14 +249,18 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       empty: options.empty,
       read: () => access('read', now),
       commit: (next, expected) =>
-        access('commit', () => {
-          if ((cell?.revision ?? null) === expected) {
-            cell = next
-            keep(next)
-            tell()
-          }
-          return now()
-        }),
+        access(
+          'commit',
+          () => {
+            if ((cell?.revision ?? null) === expected) {
+              cell = next
+              keep(next)
+              tell()
+            }
+            return now()
+          },
+          'claim' in next && next.claim ? 'claimed' : 'stored',
+        ),
       ...(options.store === 'polled'
         ? {}
         : {
@@ -278,8 +307,12 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         token: authorization?.replace(/^Bearer /, ''),
         call: Number(request.headers.get('x-call')) || undefined,
         body: undefined,
+        fresh: backend.issued
+          .filter(({ token, kind, fresh }) => kind === 'access' && fresh && backend.isHonoured(token))
+          .map(({ token }) => token),
       }
       sends.push(send)
+      if (send.route === 'refresh') spring(context, 'sent')
       const label = `${context.name} ${send.method} ${send.route}#${send.seq}`
       const { signal } = request
       // The server gets what was sent, whatever becomes of the sender.
@@ -297,6 +330,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       }
       const answered = travel().then(
         async (response) => {
+          if (send.route === 'refresh' && response.ok) await lookInto(response.clone(), send)
           await reach(context, `${label} ← ${response.status}`)
           send.known ??= { at: time, seq: seq(), status: response.status }
           return response
@@ -309,6 +343,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       )
       return new Promise((resolve, reject) => {
         const leave = (): void => {
+          if (!send.known) send.abortedAt = time
           send.known ??= { at: time, seq: seq(), status: 'error' }
           reject(signal.reason)
         }
@@ -317,6 +352,17 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         answered.then(resolve, reject)
       })
     }
+
+  async function lookInto(response: Response, send: Send): Promise<void> {
+    // A body that stalls or is none tells nothing, and holds nothing up.
+    const reading = response.json().then(
+      ({ access_token, refresh_token }) => {
+        send.brought = { access: access_token, refresh: refresh_token }
+      },
+      () => {},
+    )
+    await Promise.race([reading, flush()])
+  }
 
   // --- time --------------------------------------------------------------------------------------------------
 
@@ -359,6 +405,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         offset,
         jumped: false,
         storeFaults: [],
+        trap: undefined,
         asking: 0,
         hinderedAt: Number.NEGATIVE_INFINITY,
         platform: {
