@@ -307,9 +307,11 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         token: authorization?.replace(/^Bearer /, ''),
         call: Number(request.headers.get('x-call')) || undefined,
         body: undefined,
-        fresh: backend.issued
-          .filter(({ token, kind, fresh }) => kind === 'access' && fresh && backend.isHonoured(token))
-          .map(({ token }) => token),
+        fresh: authorization
+          ? backend.issued
+              .filter(({ token, kind, fresh }) => kind === 'access' && fresh && backend.isHonoured(token))
+              .map(({ token }) => token)
+          : [],
       }
       sends.push(send)
       if (send.route === 'refresh') spring(context, 'sent')
