@@ -67,7 +67,7 @@ export async function setUp(
     onTestFinished(() => void vi.useRealTimers())
   }
   const scene = await server.open(options)
-  const store = memoryStore()
+  const store = client?.store ?? memoryStore()
   const auth = createAuth<StandardClaims, UsernamePassword>({
     baseUrl: scene.baseUrl,
     backend: scene.backend as never,
