@@ -7,6 +7,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     restoreMocks: true,
     unstubGlobals: true,
+    coverage: { include: ['src/**/*.ts'], exclude: ['src/testing/**'], reporter: ['text'] },
     reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
   },
 })
