@@ -405,13 +405,7 @@ function* valid(run: Run, { issued }: Facts): Iterable<string> {
       )
     if (!call.sentInTick && call.body !== 'stream' && !turnedDown)
       yield `call ${call.id} had a valid token and did not go out at once`
-    if (
-      call.hadFresh &&
-      first &&
-      first.at === call.at &&
-      first.token &&
-      issued.get(first.token)?.fresh === false
-    ) {
+    if (call.hadFresh && call.sentInTick && first?.token && issued.get(first.token)?.fresh === false) {
       yield `call ${call.id} had a fresh token and went out with another`
     }
   }
