@@ -120,3 +120,28 @@ test('5: the notice of a later session’s end ends what was held before it, tho
   await auth.fetch('protected').catch(() => {})
   expect(tokens('protected').filter((token) => token !== undefined)).toEqual([])
 })
+
+test('3: a password that replaced the refresh token while a claim to it was being written: the old one is not sent', async () => {
+  const store = handStore()
+  const { auth, backend, tokens } = room({ client: { store } })
+  await auth.login(alice)
+  const old = backend.issued.find(({ kind }) => kind === 'refresh')
+  // The claim stands, and its answer is long on its way back.
+  const answer = deferred()
+  const { commit } = store
+  store.commit = async (next, expected) => {
+    store.commit = commit
+    const cell = await (commit?.(next, expected) ?? store.read())
+    await answer.promise
+    return cell
+  }
+  const refreshed = auth.refresh()
+  await settle()
+  expect(store.record).toMatchObject({ version: 1, claim: expect.anything() })
+  await auth.reauthenticate(alice)
+  expect(store.record).toMatchObject({ version: 2 })
+  answer.resolve()
+  await refreshed
+  expect(tokens('refresh')).not.toContain(old?.token)
+  expect(auth.session).toMatchObject({ version: 2, fresh: true })
+})
