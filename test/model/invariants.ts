@@ -437,8 +437,11 @@ function* freshness(run: Run, { issued, sessionOf }: Facts): Iterable<string> {
     const held = firstIn.get(token ?? '')
     // How old a token is that was given by hand, only the local clock can say.
     if (!token || !exp || !iat || held?.at === undefined) continue
+    // Nor what its age is, where the store took long to tell its time.
+    const { at } = held
+    if (world.contexts.some(({ hinderedAt }) => hinderedAt >= at)) continue
     // A life counts from the start of the request that brought the token, however long that took.
-    const lasting = held.at + (exp - iat) * 1000 - send.at > 3_000
+    const lasting = at + (exp - iat) * 1000 - send.at > 3_000
     if (send.fresh.includes(token) && lasting && !turnedDown.has(token)) {
       yield `#${send.seq} goes out with a refreshed token, though ${issued.get(token)?.jti} is fresh and good`
     }
