@@ -30,15 +30,15 @@ export const platform: Platform = {
 /** How much time has passed since a moment: the larger of both clocks, for neither alone sees a sleep and a jump. */
 export interface Stopwatch {
   (): number
-  /** What has passed beyond doubt: the smaller of both. */
+  /** What has passed beyond doubt: by the monotonic one, whatever the wall clock was set to meanwhile. */
   least(): number
 }
 
 export function stopwatch(on: Platform): Stopwatch {
   const wall = on.now()
   const monotonic = on.monotonic()
-  const least = (): number => Math.min(on.now() - wall, on.monotonic() - monotonic)
-  return Object.assign(() => Math.max(on.now() - wall, on.monotonic() - monotonic), { least })
+  const least = (): number => on.monotonic() - monotonic
+  return Object.assign(() => Math.max(on.now() - wall, least()), { least })
 }
 
 /** Resolves after `ms`, or at once when `signal` aborts. */

@@ -142,7 +142,7 @@ export function createRefresher(
 
       const { claim } = record
       const claimed =
-        claim && claim.by !== me ? held.left(claim.until, Math.min(claim.span, CLAIM_AT_MOST)) : 0
+        claim && claim.by !== me ? held.left(claim.until, Math.min(claim.span, CLAIM_AT_MOST), true) : 0
       if (claimed > 0) {
         const bound = refreshTimeout - waited()
         if (bound <= 0) return unavailable('busy', claimed)

@@ -37,9 +37,10 @@ export interface Held {
   expired: boolean
   /**
    * How much is left until a moment in the store's time, in ms; at most `most`. Counted from when this record was
-   * first seen here, so that a clock that is set back doesn't make a claim or a cool-down last for hours.
+   * first seen here, so that a clock that is set back doesn't make a claim or a cool-down last for hours. `surely`: a
+   * clock that is set ahead ends nothing, either.
    */
-  left(until: number | undefined, most: number): number
+  left(until: number | undefined, most: number, surely?: boolean): number
 }
 
 /** Who made a call. */
@@ -260,7 +261,8 @@ export function createSession(
       access: hold(record.access, held),
       fresh: hold(record.fresh, held),
       expired: !event && held?.expired === true,
-      left: (until, most) => (until === undefined ? 0 : Math.min(until - now, most) - since()),
+      left: (until, most, surely) =>
+        until === undefined ? 0 : Math.min(until - now, most) - (surely ? since.least() : since()),
     }
     if (origin === 'this context') closed = undefined
     // The new session is in place before anybody is told that the old one is gone: no call falls in between. A

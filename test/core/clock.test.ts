@@ -123,6 +123,24 @@ describe('12: a clock that is set', () => {
     expect((await other.fetch('protected')).status).toBe(200)
   })
 
+  test('ahead by hours does not end the claim of another: 3: its refresh token is not sent beside it', async () => {
+    const { auth, backend, signIn, another, hold } = room({ server: { refresh: 'rotating-reuse-detection' } })
+    await signIn()
+    const { auth: other } = another()
+    const answer = hold('refresh')
+    const first = auth.refresh()
+    await settle()
+    expect(answer.held()).toBe(true)
+    vi.setSystemTime(Date.now() + hour)
+    backend.advance(-hour)
+    const second = other.refresh()
+    await settle()
+    answer.release()
+    await Promise.all([first, second])
+    expect(backend.count('refresh')).toBe(1)
+    expect(backend.reuseDetected).toBe(0)
+  })
+
   test('ahead by hours costs a refresh at the most, and no loop', async () => {
     const { auth, backend, told, signIn } = room()
     await signIn()

@@ -114,10 +114,9 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
     for (let i = 1; i < all.length; i++) {
       const [before, after] = [all[i - 1] as Send, all[i] as Send]
       const name = issued.get(token)?.jti
-      const jumped = [before, after].some(({ context }) => context.jumped)
       const over = before.known && before.known.seq < after.seq
       const lost = run.program.ops.some(({ op }) => op === 'data lost')
-      const ranOut = after.at >= before.at + REFRESH_TIMEOUT || jumped || lost
+      const ranOut = after.at >= before.at + REFRESH_TIMEOUT || lost
       if (!over && !ranOut) yield `${name} is exchanged twice at once (#${before.seq}, #${after.seq})`
       if (!over || !before.known) continue
       const how = outcome(before, run)
