@@ -73,13 +73,14 @@ export function createCell(
   function ask(what: 'read' | 'commit', call: () => MaybePromise<Cell>): MaybePromise<Heard> {
     const asked = stopwatch(on)
     const before = answers
-    const answered = ({ record, now }: Cell): Heard => {
-      available = true
+    const answered = ({ record, now, problem }: Cell): Heard => {
+      if (problem === undefined) available = true
+      else tell(problem)
       const overtaken = answers++ !== before
       heard = { now, asked, answered: stopwatch(on) }
       return { record, overtaken }
     }
-    const failed = (error: unknown): never => {
+    const tell = (error: unknown): void => {
       // Said once for each time that it goes away.
       if (available) {
         available = false
@@ -90,6 +91,9 @@ export function createCell(
           origin: 'this context',
         })
       }
+    }
+    const failed = (error: unknown): never => {
+      tell(error)
       throw error
     }
     try {

@@ -265,6 +265,8 @@ export type Draft = Omit<LiveRecord, 'revision'> | Omit<Tombstone, 'revision'>
 export interface Cell {
   readonly record: StoreRecord | null
   readonly now: number
+  /** Why this is kept in the memory of this context alone: what the store stands on can't be reached, or written. */
+  readonly problem?: unknown
 }
 
 /** Told by a store that watches: what stands there now, without a token. */
