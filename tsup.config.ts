@@ -3,6 +3,7 @@ import { defineConfig } from 'tsup'
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    browser: 'src/browser.ts',
     ky: 'src/ky.ts',
     testing: 'src/testing/index.ts',
     'testing-msw': 'src/testing/msw.ts',

@@ -4,10 +4,28 @@ const report = process.env.STAYFRESH_REPORT
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     restoreMocks: true,
     unstubGlobals: true,
     coverage: { include: ['src/**/*.ts'], exclude: ['src/testing/**'], reporter: ['text'] },
     reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
+    projects: [
+      {
+        extends: true,
+        test: { name: 'node', include: ['test/**/*.test.ts'], exclude: ['test/browser/**'] },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'chromium',
+          include: ['test/browser/**/*.test.ts'],
+          globalSetup: ['test/browser/setup.ts'],
+          maxWorkers: 2,
+          testTimeout: 90_000,
+          hookTimeout: 60_000,
+          // After the others: what is timed here wants the machine for itself.
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 })

@@ -97,29 +97,32 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
 
   // --- whose it is ---------------------------------------------------------------------------------------
 
-  /** Holds a tab's name until the page is left. `fresh`: a new one, that nobody else can hold. */
-  function take(tab: string, fresh: boolean): Hold {
+  /** Holds a tab's name until the page is left. `known`: what stands under it was written by this page. */
+  function take(tab: string, known: boolean): Hold {
     const over = new AbortController()
     const { signal } = over
     const lock = `stayfresh:tab:${tab}`
     const mark = `${item}?${random()}`
     const channel = openChannel(lock)
+    const locks = webLocks()
     const end = (): void => over.abort()
     addEventListener('pagehide', end, { signal })
 
     const ours = new Promise<'alone' | 'beside' | 'copy'>((resolve) => {
-      let alone = false
+      let speaks = false
       const settle = (is: 'alone' | 'beside' | 'copy'): void => {
         clearTimeout(timer)
-        if (!fresh) sessionStorage.removeItem(mark)
-        if (is === 'alone') alone = true
+        if (!known) sessionStorage.removeItem(mark)
+        speaks = is !== 'copy'
         resolve(is)
       }
-      const locks = webLocks()
-      const timer = setTimeout(
-        () => settle(locks ? 'copy' : 'alone'),
-        locks ? PATIENCE : PATIENCE_WITHOUT_LOCKS,
-      )
+      const waited = async (): Promise<void> => {
+        const { held = [] } = (await locks?.query().catch(() => undefined)) ?? {}
+        if (!locks) settle('alone')
+        // Else it is free by now, and about to be ours.
+        else if (held.some((one) => one.name === lock)) settle('copy')
+      }
+      const timer = setTimeout(() => void waited(), locks ? PATIENCE : PATIENCE_WITHOUT_LOCKS)
       signal.addEventListener('abort', () => {
         channel?.close()
         settle('beside')
@@ -128,11 +131,11 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
         channel.onmessage = ({ data }: MessageEvent<{ asks?: string; told?: string; same?: boolean }>) => {
           const { asks, told, same } = data
           // Who sees the mark shares the storage; a copy of it was made before the mark was.
-          if (asks && alone) channel.postMessage({ told: asks, same: sessionStorage.getItem(asks) !== null })
+          if (asks && speaks) channel.postMessage({ told: asks, same: sessionStorage.getItem(asks) !== null })
           else if (told === mark) settle(same ? 'beside' : 'copy')
         }
       }
-      if (fresh) settle('alone')
+      if (known) settle('beside')
       else {
         sessionStorage.setItem(mark, '?')
         channel?.postMessage({ asks: mark })
@@ -142,9 +145,15 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
         settle('alone')
         return new Promise((release) => signal.addEventListener('abort', () => release()))
       }
-      locks?.request(lock, { signal }, holding).catch(() => {})
+      // Chromium loses a request that it grants while the page is inside of `window.open`: asked once more then.
+      const stand = (again: boolean): void => {
+        locks?.request(lock, { signal }, holding).catch(() => {
+          if (again && !signal.aborted) setTimeout(stand, 0, false)
+        })
+      }
+      stand(true)
     })
-    return { tab, ours, tidy: fresh, end }
+    return { tab, ours, tidy: known, end }
   }
 
   function letGo(): void {
@@ -158,7 +167,7 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
     if (!found) return null
     if (hold?.tab !== found.tab) {
       letGo()
-      hold = take(found.tab, false)
+      hold = take(found.tab, found.page === page)
     }
     const mine = hold
     const ours = await mine.ours

@@ -1,0 +1,33 @@
+/** One Chromium for all browser tests: started once, closed at the end. */
+import { createServer } from 'node:net'
+import { chromium } from 'playwright-core'
+import type { TestProject } from 'vitest/node'
+import { chromiumArgs, findChromium } from '../chromium.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Where Playwright finds it, and the port of its own debugging protocol. */
+    chromium: { endpoint: string; port: number }
+  }
+}
+
+export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
+  const port = await freePort()
+  const server = await chromium.launchServer({
+    executablePath: findChromium(),
+    args: [...chromiumArgs, '--disable-gpu', `--remote-debugging-port=${port}`],
+    // Playwright turns it off, and pages are to come back from it here.
+    ignoreDefaultArgs: ['--disable-back-forward-cache'],
+  })
+  provide('chromium', { endpoint: server.wsEndpoint(), port })
+  return () => server.close()
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+}

@@ -1,0 +1,221 @@
+/** The stores of a browser in real tabs, workers and frames, and what can befall what they stand on. */
+import type { Frame, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Notice } from '../../src/types.ts'
+import { type Context, contract, live, type Seen } from '../stores/contract.ts'
+import type { StoreName } from './lab.ts'
+import { labServer } from './server.ts'
+import { profile, tab, until, useChromium } from './support.ts'
+
+useChromium()
+
+/** Where the lab runs: a page, or a frame of one. */
+type Place = Page | Frame
+
+async function opened(place: Place, name: StoreName, key?: string): Promise<Context> {
+  const within = place as Page
+  const store = await within.evaluate(([name, key]) => lab.open(name, key), [name, key] as const)
+  return {
+    read: () => within.evaluate((store) => lab.read(store), store),
+    commit: (next, expected) =>
+      within.evaluate(([store, next, expected]) => lab.commit(store, next, expected), [
+        store,
+        next,
+        expected,
+      ] as const),
+    watch: () => within.evaluate((store) => lab.watch(store), store),
+    unwatch: () => within.evaluate((store) => lab.unwatch(store), store),
+    notices: () => within.evaluate((store) => lab.notices(store), store),
+    contend: (rounds) =>
+      within.evaluate(([store, rounds]) => lab.contend(store, rounds), [store, rounds] as const),
+  }
+}
+
+/** A worker reached through messages, as an application reaches it. */
+async function inWorker(
+  page: Page,
+  kind: 'Worker' | 'SharedWorker' | 'ServiceWorker',
+  key?: string,
+): Promise<Context> {
+  await page.evaluate(async (kind) => {
+    let post: (message: unknown, ports: MessagePort[]) => void
+    if (kind === 'Worker') {
+      const worker = new Worker('/lab.js')
+      post = (message, ports) => worker.postMessage(message, ports)
+    } else if (kind === 'SharedWorker') {
+      const { port } = new SharedWorker('/lab.js')
+      post = (message, ports) => port.postMessage(message, ports)
+      port.start()
+    } else {
+      await navigator.serviceWorker.register('/lab.js')
+      const { active } = await navigator.serviceWorker.ready
+      post = (message, ports) => active?.postMessage(message, ports)
+    }
+    Object.assign(globalThis, {
+      call: (method: string, args: unknown[]) =>
+        new Promise((resolve, reject) => {
+          const { port1, port2 } = new MessageChannel()
+          port1.onmessage = ({ data }) =>
+            'error' in data ? reject(new Error(data.error)) : resolve(data.value)
+          post({ method, args }, [port2])
+        }),
+    })
+  }, kind)
+  const call = <T>(method: string, ...args: unknown[]): Promise<T> =>
+    page.evaluate(
+      ([method, args]) =>
+        (globalThis as unknown as { call(method: string, args: unknown[]): Promise<T> }).call(method, args),
+      [method, args] as const,
+    ) as Promise<T>
+  const store = await call<number>('open', 'browserStore', key)
+  return {
+    read: () => call<Seen>('read', store),
+    commit: (next, expected) => call<Seen>('commit', store, next, expected),
+    watch: () => call<void>('watch', store),
+    unwatch: () => call<void>('unwatch', store),
+    notices: () => call<(Notice | null)[]>('notices', store),
+    contend: (rounds) => call<number>('contend', store, rounds),
+  }
+}
+
+/** What stands in a cell of the database, as it is written. */
+const plantInDatabase = (page: Page, key: string, content: unknown): Promise<void> =>
+  page.evaluate(
+    ([key, content]) =>
+      new Promise<void>((resolve, reject) => {
+        const request = indexedDB.open('stayfresh')
+        request.onsuccess = () => {
+          const transaction = request.result.transaction('cells', 'readwrite')
+          transaction.objectStore('cells').put(content, key)
+          transaction.oncomplete = () => {
+            request.result.close()
+            resolve()
+          }
+          transaction.onabort = () => reject(transaction.error)
+        }
+      }),
+    [key, content] as const,
+  )
+
+/** From now on the database of a page finds no room, as it tells so: when a transaction is to be completed. */
+async function fillDatabase(page: Page): Promise<() => Promise<void>> {
+  await page.evaluate(() => {
+    const { put } = IDBObjectStore.prototype
+    IDBObjectStore.prototype.put = function (...args) {
+      const request = put.apply(this, args)
+      const error = new DOMException('There is no room', 'QuotaExceededError')
+      Object.defineProperty(this.transaction, 'error', { value: error })
+      this.transaction.abort()
+      return request
+    }
+    Object.assign(globalThis, { makeRoom: () => Object.assign(IDBObjectStore.prototype, { put }) })
+  })
+  return () => page.evaluate(() => void (globalThis as unknown as { makeRoom(): void }).makeRoom())
+}
+
+/** Fills what is left of the storage of a tab, in earnest. */
+async function fillTab(page: Page): Promise<() => Promise<void>> {
+  await page.evaluate(() => {
+    for (let length = 4_000_000; length >= 1; length = Math.floor(length / 2)) {
+      for (let index = 0; index < 10; index++) {
+        try {
+          sessionStorage.setItem(`${length}-${index}`, 'x'.repeat(length))
+        } catch {
+          break
+        }
+      }
+    }
+  })
+  return () =>
+    page.evaluate(() => {
+      for (const item of Object.keys(sessionStorage)) if (/^\d/.test(item)) sessionStorage.removeItem(item)
+    })
+}
+
+/** Pages for all tests of a contract; each test takes keys of its own. */
+interface Rooms {
+  page: Page
+  other: Page
+  frame: Frame
+  denied: Page
+}
+
+let rooms: Rooms
+let used = 0
+
+beforeAll(async () => {
+  const server = await labServer({}, afterAll)
+  const context = await profile({}, afterAll)
+  const page = await tab(context, server)
+  await page.evaluate(
+    (url) =>
+      new Promise<void>((resolve) => {
+        const frame = document.createElement('iframe')
+        frame.onload = () => resolve()
+        frame.src = url
+        document.body.append(frame)
+      }),
+    server.url,
+  )
+  const denied = await context.newPage()
+  await denied.goto(`${server.url}denied`)
+  rooms = { page, other: await tab(context, server), frame: page.frames()[1] as Frame, denied }
+})
+
+contract('browserStore', async () => {
+  const { page, other, frame, denied } = rooms
+  const prefix = `session ${++used}`
+  let count = 0
+  const plant = (content: unknown): Promise<void> => plantInDatabase(page, prefix, content)
+  return {
+    // A tab, a worker of another one, a frame.
+    open(key = '') {
+      const turn = count++ % 3
+      if (turn === 1) return inWorker(other, 'Worker', prefix + key)
+      return opened(turn ? frame : page, 'browserStore', prefix + key)
+    },
+    plant: {
+      foreign: () => plant({ accessToken: 'of another library' }),
+      damaged: () => plant({ format: 1, record: 'half a rec' }),
+      older: () => plant({ format: 0, record: live('1') }),
+    },
+    reported: () => page.evaluate(() => lab.reported.length),
+    denied: () => opened(denied, 'browserStore', prefix),
+    fill: () => fillDatabase(page),
+  }
+}, ['plant', 'denied', 'fill'])
+
+contract('tabStore', async () => {
+  const { page, frame, denied } = rooms
+  const prefix = `session ${++used}`
+  let count = 0
+  const plant = (text: string): Promise<void> =>
+    page.evaluate(([key, text]) => sessionStorage.setItem(`stayfresh:${key}`, text), [prefix, text] as const)
+  return {
+    // What shares a tab: its page, twice, and a frame.
+    open: (key = '') => opened(count++ === 1 ? frame : page, 'tabStore', prefix + key),
+    plant: {
+      foreign: () => plant('{"accessToken":"of another library"}'),
+      damaged: () => plant('{"format":1,"reco'),
+      older: () => plant(JSON.stringify({ format: 0, tab: 'x', record: live('1') })),
+    },
+    reported: () => page.evaluate(() => lab.reported.length),
+    denied: () => opened(denied, 'tabStore', prefix),
+    fill: () => fillTab(page),
+  }
+}, ['plant', 'denied', 'fill'])
+
+test('a page, a Worker, a SharedWorker and a Service Worker share one session', async () => {
+  const server = await labServer()
+  const context = await profile()
+  const contexts = [await opened(await tab(context, server), 'browserStore')]
+  for (const kind of ['Worker', 'SharedWorker', 'ServiceWorker'] as const) {
+    contexts.push(await inWorker(await tab(context, server), kind))
+  }
+  for (const one of contexts) await one.watch()
+  await Promise.all(contexts.map((one) => one.contend(5)))
+  for (const one of contexts) {
+    expect((await one.read()).record?.version).toBe(20)
+    await until('each is told of every change', async () => (await one.notices()).length === 20)
+  }
+})

@@ -1,0 +1,40 @@
+/** On a server the stores of a browser are empty and read-only: a module-level client leaks nothing between users. */
+import { expect, test } from 'vitest'
+import { browserStore, tabStore } from '../../src/browser.ts'
+import { createAuth, flaskJwt } from '../../src/index.ts'
+import { live } from './contract.ts'
+
+for (const make of [browserStore, tabStore]) {
+  test(`${make.name} reads as empty and takes nothing`, async () => {
+    const store = make()
+    expect((await store.read()).record).toBeNull()
+    expect(store.commit).toBeUndefined()
+    expect(store.watch).toBeUndefined()
+    const auth = createAuth({ baseUrl: 'https://api.test/', backend: flaskJwt(), store })
+    expect(auth.session).toBeNull()
+    await expect(auth.login({ username: 'alice', password: 'x' })).rejects.toMatchObject({
+      code: 'store_read_only',
+    })
+  })
+
+  test(`${make.name} is that of a server even where the runtime has a sessionStorage`, async () => {
+    const given = Object.getOwnPropertyDescriptor(globalThis, 'sessionStorage')
+    const text = JSON.stringify({ format: 1, tab: 'x', page: 1, record: live('1') })
+    Object.defineProperty(globalThis, 'sessionStorage', {
+      configurable: true,
+      value: { getItem: () => text },
+    })
+    try {
+      expect((await make().read()).record).toBeNull()
+    } finally {
+      if (given) Object.defineProperty(globalThis, 'sessionStorage', given)
+      else Reflect.deleteProperty(globalThis, 'sessionStorage')
+    }
+  })
+
+  test(`${make.name} takes a key that is a string, and says so`, () => {
+    for (const key of ['', 7, null]) {
+      expect(() => make({ key: key as string })).toThrow(/key takes a string/)
+    }
+  })
+}
