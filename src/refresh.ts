@@ -169,7 +169,8 @@ export function createRefresher(
       if (!wanted(session.held?.record, id, version)) continue
       // Frozen meanwhile? A claim that can't outlast the exchange is no claim: start over.
       if (mine.claim.until - session.cell.latest() < refreshTimeout) continue
-      return settle(mine, mine.refreshToken, reason)
+      const outcome = await settle(mine, mine.refreshToken, reason)
+      if (outcome) return outcome
     }
   }
 
@@ -232,12 +233,16 @@ export function createRefresher(
     return { kind: 'failed', reason: 'bad_answer', cause: new Error('The refresh brought another subject') }
   }
 
-  /** Exchanges, and writes down what came of it. */
-  async function settle(claimed: LiveRecord, spent: string, reason: ChangeReason): Promise<Outcome> {
+  /** Exchanges, and writes down what came of it. `undefined`: it came to nothing, for the claim was lost. */
+  async function settle(
+    claimed: LiveRecord,
+    spent: string,
+    reason: ChangeReason,
+  ): Promise<Outcome | undefined> {
     const { id, version } = claimed
     const at = session.cell.latest()
     const sentAt = on.now()
-    const result = checkSubject(await exchange(id, spent), claimed)
+    const result = checkSubject(await exchange(claimed, spent), claimed)
     const access = result.kind === 'tokens' ? storedToken(result.tokens, at) : undefined
 
     let returned = false
@@ -266,7 +271,8 @@ export function createRefresher(
       return { kind: 'moved' }
     }
     const record = stands && !('ended' in stands) && stands.id === id ? stands : undefined
-    if (!record || record.version > version || result.kind === 'ended') return { kind: 'moved' }
+    if (result.kind === 'ended') return undefined
+    if (!record || record.version > version) return { kind: 'moved' }
     if (result.kind === 'refused') {
       const { response, status } = result
       emitter.emit('refreshRefused', { reason, status, origin: 'this context' })
@@ -282,14 +288,17 @@ export function createRefresher(
   }
 
   /** The exchange itself: one answer, or again where the server has plainly not processed it. */
-  async function exchange(id: string, refreshToken: string): Promise<Result> {
+  async function exchange({ id, claim }: LiveRecord, refreshToken: string): Promise<Result> {
     const elapsed = stopwatch(on)
     const controller = new AbortController()
     const stop = on.timer(() => controller.abort(), refreshTimeout)
     const late: Result = { kind: 'failed', reason: 'timeout' }
     try {
       for (let tries = 0; ; tries++) {
-        if (session.isEnded(id)) return { kind: 'ended' }
+        // A page that was left gives its claim away, and may come back before the next try.
+        if (tries) await session.unread
+        const lost = tries ? session.held?.record.claim?.by !== claim?.by : session.isEnded(id)
+        if (lost) return { kind: 'ended' }
         if (elapsed() >= refreshTimeout) return late
         const { signal } = controller
         // Raced, for a fetch that doesn't heed its signal.
