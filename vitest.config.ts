@@ -20,7 +20,7 @@ export default defineConfig({
           include: ['test/browser/**/*.test.ts'],
           globalSetup: ['test/browser/setup.ts'],
           maxWorkers: 2,
-          testTimeout: 90_000,
+          testTimeout: 120_000,
           hookTimeout: 60_000,
           // After the others: what is timed here wants the machine for itself.
           sequence: { groupOrder: 1 },

@@ -36,6 +36,8 @@ export interface DemoServerOptions {
   readonly backend?: BackendOptions
   /** Called when a request has arrived. */
   readonly onExchange?: (exchange: Exchange) => void
+  /** What else it serves, by path: asked before anything else. */
+  readonly serve?: (pathname: string) => Response | undefined
 }
 
 export interface DemoServer {
@@ -60,6 +62,7 @@ export async function startDemoServer({
   port = portFrom(process.env.PORT),
   backend: options = {},
   onExchange,
+  serve: besides,
 }: DemoServerOptions = {}): Promise<DemoServer> {
   const prefix = `/${options.prefix ?? 'api'}/`.replace(/\/+/g, '/')
   const backend = createBackend({
@@ -72,6 +75,8 @@ export async function startDemoServer({
 
   const serve = async (request: Request, outgoing: ServerResponse): Promise<Response> => {
     const { pathname } = new URL(request.url)
+    const beside = besides?.(pathname)
+    if (beside) return beside
     if (pathname === '/') return page(prefix)
     if (!pathname.startsWith(prefix)) return text(404, `Nothing here; the routes are under ${prefix}\n`)
 

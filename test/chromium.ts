@@ -1,9 +1,10 @@
 /**
- * Finds a Chromium for the tests, or installs one: from Debian, as root, where that is what there is; else it says
- * what to do. `CHROME` names one outright.
+ * Finds a Chromium for the tests, or installs one: as root on Debian its own, elsewhere the one that Playwright
+ * brings. `CHROMIUM_PATH` names one outright.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 
 const PLACES = [
@@ -15,7 +16,10 @@ const PLACES = [
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
   'C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe',
 ]
-const HOW = 'There is no Chromium for the browser tests. Install one with: npx playwright install chromium'
+const HOW =
+  'The browser tests need a Chromium: `npx playwright install chromium`, or CHROMIUM_PATH=/path/to/chromium'
+// Downloading and unpacking; not the tests' time.
+const PATIENCE = 240_000
 
 /** What every test's Chromium is started with: nothing goes out but what the tests ask for. */
 export const chromiumArgs: readonly string[] = [
@@ -27,27 +31,48 @@ export const chromiumArgs: readonly string[] = [
   '--disable-sync',
 ]
 
-/** The path of a Chromium. */
+/**
+ * The path of a Chromium.
+ *
+ * @throws where there is none, and none can be installed: with the one line that tells how
+ */
 export function findChromium(): string {
-  const { CHROME } = process.env
-  if (CHROME) {
-    if (existsSync(CHROME)) return CHROME
-    throw new Error(`CHROME is ${CHROME}, and there is nothing`)
+  const { CHROMIUM_PATH } = process.env
+  if (CHROMIUM_PATH) {
+    if (existsSync(CHROMIUM_PATH)) return CHROMIUM_PATH
+    throw new Error(`CHROMIUM_PATH is ${CHROMIUM_PATH}, and nothing is there`)
   }
-  const found = [...PLACES, chromium.executablePath()].find((place) => existsSync(place))
+  const found = look()
   if (found) return found
-  if (process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) throw new Error(HOW)
-  console.log(
-    'There is no Chromium for the browser tests: installing the one of Debian (apt-get install chromium)',
-  )
-  for (const args of [['update'], ['install', '-y', '--no-install-recommends', 'chromium']]) {
-    const { status, stderr } = spawnSync('apt-get', args, {
-      encoding: 'utf8',
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    })
-    if (status !== 0) throw new Error(`apt-get ${args.join(' ')} failed: ${stderr}\n${HOW}`)
-  }
-  const installed = PLACES.find((place) => existsSync(place))
+  install()
+  const installed = look()
   if (!installed) throw new Error(HOW)
   return installed
+}
+
+function look(): string | undefined {
+  return [chromium.executablePath(), ...PLACES].find((place) => existsSync(place))
+}
+
+function install(): void {
+  if (process.getuid?.() === 0 && existsSync('/etc/debian_version')) {
+    console.log('No Chromium found: installing the one of Debian (apt-get install chromium)')
+    run('apt-get', ['update'])
+    run('apt-get', ['install', '-y', '--no-install-recommends', 'chromium'])
+  } else {
+    console.log('No Chromium found: installing the one of Playwright (npx playwright install chromium)')
+    const core = fileURLToPath(import.meta.resolve('playwright-core/package.json'))
+    run(process.execPath, [core.replace(/package\.json$/, 'cli.js'), 'install', 'chromium'])
+  }
+}
+
+function run(command: string, args: readonly string[]): void {
+  const { status, error, stderr } = spawnSync(command, args, {
+    encoding: 'utf8',
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    timeout: PATIENCE,
+  })
+  if (status === 0) return
+  const said = stderr?.trim().split('\n').at(-1) || error?.message || `exit code ${status}`
+  throw new Error(`${HOW} (${command} ${args.at(-1)} failed: ${said})`)
 }

@@ -53,7 +53,7 @@ export function browserStore({ key = 'session' }: BrowserStoreOptions = {}): Sto
 
   const decode = createDecoder(name)
   const prefix = `stayfresh:${key}`
-  const { watch, tell, wake } = createWatchers(prefix)
+  const { watch, tell, wake, alone } = createWatchers(prefix)
   // Set once the database was read: from then on others may know of what this context holds.
   let reached = false
   // Openings that took too long and are still under way.
@@ -138,9 +138,10 @@ export function browserStore({ key = 'session' }: BrowserStoreOptions = {}): Sto
         transaction.onabort = () => reject(transaction.error ?? new Error('IndexedDB aborted a transaction'))
       })
     } catch (error) {
-      // Closed under us, before or in the middle: nothing was written.
+      // Closed under us, before or in the middle, or the process behind it is gone.
       const { name } = Object(error) as { name?: unknown }
-      if (again && (name === 'InvalidStateError' || name === 'AbortError')) return transact(decide, false)
+      const lost = name === 'InvalidStateError' || name === 'AbortError' || name === 'UnknownError'
+      if (again && lost) return transact(decide, false)
       throw error
     } finally {
       database.close()
@@ -172,6 +173,15 @@ export function browserStore({ key = 'session' }: BrowserStoreOptions = {}): Sto
       }
       locks.request(lockName(by), { ifAvailable: true }, use).catch(() => resolve(false))
     })
+  }
+
+  /** What stands is known: a lock whose claim stood there, and does no more, says nothing any more. */
+  function sort(stands: WrittenHere | null): void {
+    const by = claimOf(stands?.record)
+    for (const [claim, lock] of held) {
+      if (claim === by) lock.stands = true
+      else if (lock.stands) lock.release()
+    }
   }
 
   /** Whether the one who made a claim is gone, as far as can be told. */
@@ -206,6 +216,7 @@ export function browserStore({ key = 'session' }: BrowserStoreOptions = {}): Sto
           ((found) => (isNews(mine.record, found) ? { format: FORMAT, record: mine.record } : undefined)),
       )
       reached = true
+      sort(found)
       if (mine && spare === mine) {
         spare = undefined
         if (found && found.record === mine.record) tell(noticeOf(found.record))
@@ -255,38 +266,44 @@ export function browserStore({ key = 'session' }: BrowserStoreOptions = {}): Sto
     let done = false
     try {
       const stands = await transact((found) => {
-        done = isExpected(found?.record, expected)
-        if (!done) return undefined
+        // Tried again: the first time may have been done after all.
+        const written = found?.record.revision === next.revision
+        done = written || isExpected(found?.record, expected)
+        if (written || !done) return undefined
         // A claim that stood there before keeps what was known of it.
         const lock = by === claimOf(found?.record) ? found?.lock : by && held.has(by) ? by : undefined
         return { format: FORMAT, record: next, lock }
       })
       reached = true
+      sort(stands)
       if (!done) return cell(stands?.record)
     } finally {
-      // The record is `next` now, or this claim was not made: a lock says nothing any more without its claim.
-      for (const [claim, lock] of held) {
-        if (claim === by) lock.stands ||= done
-        if (claim === by ? !lock.stands : done && lock.stands) lock.release()
-      }
+      const lock = by === undefined ? undefined : held.get(by)
+      // The claim was not made.
+      if (!lock?.stands) lock?.release()
     }
     tell(noticeOf(next))
     // Left meanwhile: others may have taken the claim for that of one who is gone.
     return taken && !held.has(by) ? read() : cell(next)
   }
 
-  /** Where a new session, or an end, can't be written, at least the old session can be removed. */
+  /**
+   * Where there is no room, at least what stands there can be removed: a session that is over, or one that goes on
+   * in the memory of this context, if there is no other that would lose it.
+   */
   async function giveUp(next: StoreRecord, expected: string | null): Promise<boolean> {
+    const over = 'ended' in next
+    const goesOn = !over && (next.version > 1 || next.claim !== undefined) && (await alone())
     let old: StoreRecord | undefined
     let done = false
     await transact((found) => {
-      done = isExpected(found?.record, expected) && (found?.record.id !== next.id || 'ended' in next)
+      done = isExpected(found?.record, expected) && (over || goesOn || found?.record.id !== next.id)
       old = found?.record
       return done ? null : undefined
     })
     if (!done) return false
     spare = { record: next }
-    const { ended = 'replaced' } = noticeOf(next)
+    const ended = over ? next.ended : old?.id === next.id ? 'storage_cleared' : 'replaced'
     if (old) tell({ ...noticeOf(old), revision: next.revision, ended })
     return true
   }

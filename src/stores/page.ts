@@ -8,12 +8,23 @@ import type { Notice, Store, StoreRecord } from '../types.ts'
 
 type Listener = (notice?: Notice) => void
 
+/** What goes through a channel beside notices: who else is there? */
+interface Roll {
+  readonly asks?: string
+  readonly here?: string
+}
+
+// How long the others have to say that they are there, in ms.
+const A_MOMENT = 500
+
 export interface Watchers {
   watch(listener: Listener): () => void
   /** Tells all who watch, in other contexts too. */
   tell(notice: Notice): void
   /** Has all who watch here read the store. */
   wake(): void
+  /** Whether no other context that watches answers in a moment. One that is frozen does not. */
+  alone(): Promise<boolean>
 }
 
 /**
@@ -28,7 +39,13 @@ export function createWatchers(channel?: string, left?: () => void): Watchers {
   function hear(): void {
     if (open || !channel || !listeners.size) return
     open = openChannel(channel)
-    if (open) open.onmessage = ({ data }) => each(asNotice(data))
+    if (open) open.onmessage = heard
+  }
+
+  function heard({ data }: MessageEvent<Roll | Notice>): void {
+    const { asks, here } = Object(data) as Roll
+    if (asks !== undefined) open?.postMessage({ here: asks } satisfies Roll)
+    else if (here === undefined) each(asNotice(data))
   }
 
   function each(notice?: Notice): void {
@@ -75,6 +92,24 @@ export function createWatchers(channel?: string, left?: () => void): Watchers {
       if (through !== open) through?.close()
     },
     wake: each,
+    alone: () =>
+      new Promise((resolve) => {
+        const through = channel === undefined ? undefined : (open ?? openChannel(channel))
+        if (!through) return resolve(false)
+        const asks = String(Math.random())
+        const over = (is: boolean): void => {
+          clearTimeout(timer)
+          through.removeEventListener('message', answered)
+          if (through !== open) through.close()
+          resolve(is)
+        }
+        const timer = setTimeout(over, A_MOMENT, true)
+        const answered = ({ data }: MessageEvent<Roll>): void => {
+          if (Object(data).here === asks) over(false)
+        }
+        through.addEventListener('message', answered)
+        through.postMessage({ asks } satisfies Roll)
+      }),
   }
 }
 

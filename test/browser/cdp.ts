@@ -26,8 +26,14 @@ export interface RawTab {
   close(): Promise<void>
 }
 
-/** A browser context of its own; gone when the test is over. A tab that is opened hides the one before. */
-export async function rawContext(): Promise<{ open(url: string): Promise<RawTab> }> {
+/**
+ * A browser context of its own. A tab that is opened hides the one before.
+ *
+ * @param over registers its end; by default that of the test
+ */
+export async function rawContext(
+  over: (close: () => Promise<void>) => void = onTestFinished,
+): Promise<{ open(url: string): Promise<RawTab> }> {
   const { port } = inject('chromium')
   const version = (await (await fetch(`http://127.0.0.1:${port}/json/version`)).json()) as {
     webSocketDebuggerUrl: string
@@ -57,7 +63,7 @@ export async function rawContext(): Promise<{ open(url: string): Promise<RawTab>
     })
 
   const { browserContextId } = await send('Target.createBrowserContext')
-  onTestFinished(async () => {
+  over(async () => {
     await send('Target.disposeBrowserContext', { browserContextId })
     socket.close()
   })

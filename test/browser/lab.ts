@@ -52,6 +52,8 @@ export interface Lab {
   counts: Record<string, number>
   /** Counted up by a timer: stands still while the page is frozen. */
   ticks: number
+  /** How many exchanges this context has under way. */
+  exchanging: number
   /** What the page was told of its own life. */
   life: string[]
   /** Errors that were reported to nobody in particular. */
@@ -64,6 +66,11 @@ export interface Lab {
   askOn(every: number): void
   stop(): void
   who(): string | null | undefined
+  logout(): Promise<void>
+  /** `type reason`, and `elsewhere` for what another context did, of each event. */
+  events(): string[]
+  /** Writes into IndexedDB until there is no room for anything more. */
+  fill(): Promise<void>
   /** A store alone, by its name and key. */
   open(name: StoreName, key?: string): number
   read(store: number): Promise<Seen>
@@ -119,6 +126,7 @@ globalThis.lab = {
   told: [],
   counts: {},
   ticks: 0,
+  exchanging: 0,
   life: [],
   reported: [],
   async start({ store = 'browserStore', key, hold, ...options } = {}) {
@@ -170,6 +178,29 @@ globalThis.lab = {
     asking = undefined
   },
   who: () => (lab.auth.session ? lab.auth.session.subject : lab.auth.session),
+  logout: () => lab.auth.logout(),
+  events: () =>
+    lab.told.map(
+      ({ type, reason, origin }) => `${type} ${reason}${origin === 'other context' ? ' elsewhere' : ''}`,
+    ),
+  async fill() {
+    const database = await new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDB.open('of the application')
+      request.onupgradeneeded = () => request.result.createObjectStore('files', { autoIncrement: true })
+      request.onsuccess = () => resolve(request.result)
+      request.onerror = () => reject(request.error)
+    })
+    const takes = (size: number): Promise<boolean> =>
+      new Promise((resolve) => {
+        const transaction = database.transaction('files', 'readwrite')
+        // Nothing that could be packed.
+        transaction.objectStore('files').put(crypto.getRandomValues(new Uint8Array(size)))
+        transaction.oncomplete = () => resolve(true)
+        transaction.onabort = () => resolve(false)
+      })
+    for (let size = 65_536; size >= 1; size = Math.floor(size / 2)) while (await takes(size)) {}
+    database.close()
+  },
   open(name, key) {
     const store = stores[name](key === undefined ? undefined : { key })
     return opened.push({ store, notices: [] }) - 1
@@ -213,10 +244,20 @@ globalThis.lab = {
     createAuth({ baseUrl: `${location.origin}/api/`, backend: flaskJwt(), store: stores[store]() }),
 }
 
-const { reportError: reportElsewhere } = globalThis
+const { reportError: reportElsewhere, fetch: send } = globalThis
 globalThis.reportError = (error) => {
   lab.reported.push(String(error))
   if (typeof document === 'undefined') reportElsewhere(error)
+}
+
+globalThis.fetch = async (input, init) => {
+  const exchange = new URL(input instanceof Request ? input.url : input).pathname.endsWith('/refresh')
+  if (exchange) lab.exchanging++
+  try {
+    return await send(input, init)
+  } finally {
+    if (exchange) lab.exchanging--
+  }
 }
 
 setInterval(() => lab.ticks++, 50)

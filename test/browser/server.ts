@@ -1,12 +1,9 @@
-/** The fake backend on a loopback port of its own, and pages that hold the built package: see `lab.ts`. */
-import type { Server, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+/** The demo server on a port of its own, with pages beside it that hold the built package: see `lab.ts`. */
 import { fileURLToPath } from 'node:url'
-import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { build } from 'esbuild'
-import { type Backend, type BackendOptions, createBackend } from 'stayfresh/testing'
+import type { Backend, BackendOptions } from 'stayfresh/testing'
 import { onTestFinished } from 'vitest'
+import { startDemoServer } from '../../demo-server/server.ts'
 
 /** The page's script, bundled as a user's bundler would: the package's `exports` lead to what was built. */
 let script: Promise<string> | undefined
@@ -46,7 +43,8 @@ export interface LabServer {
 }
 
 /**
- * Starts one: rotating refresh tokens with reuse detection, routes under `/api/`.
+ * Starts one: rotating refresh tokens with reuse detection, routes under `/api/`, access tokens of a quarter of
+ * an hour.
  *
  * @param over registers its end; by default that of the test
  */
@@ -56,34 +54,16 @@ export async function labServer(
 ): Promise<LabServer> {
   script ??= bundle()
   const text = await script
-  const backend = createBackend({ refresh: 'rotating-reuse-detection', prefix: '/api/', ...options })
-
-  const serve = async (request: Request, outgoing: ServerResponse): Promise<Response> => {
-    const { pathname } = new URL(request.url)
-    if (pathname === '/lab.js') return new Response(text, { headers: { 'content-type': 'text/javascript' } })
-    const page = pages[pathname]
-    if (page) return new Response(page.body, { headers: { 'content-type': page.type, ...page.headers } })
-    if (!pathname.startsWith('/api/')) return new Response('', { status: 404 })
-    try {
-      return await backend.fetch(request)
-    } catch {
-      // The connection is lost, as a fault asked, or the client has gone.
-      outgoing.socket?.destroy()
-      return RESPONSE_ALREADY_SENT
-    }
-  }
-  const server = createAdaptorServer({
-    fetch: (request, bindings) => serve(request, (bindings as HttpBindings).outgoing),
-    overrideGlobalObjects: false,
-  }) as Server
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
-  over(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
-  )
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  return { origin, url: `${origin}/`, backend }
+  const { url, backend, close } = await startDemoServer({
+    port: 0,
+    backend: { accessLifetime: 900_000, ...options },
+    serve(pathname) {
+      if (pathname === '/lab.js')
+        return new Response(text, { headers: { 'content-type': 'text/javascript' } })
+      const page = pages[pathname]
+      return page && new Response(page.body, { headers: { 'content-type': page.type, ...page.headers } })
+    },
+  })
+  over(close)
+  return { url, origin: new URL(url).origin, backend }
 }

@@ -15,7 +15,7 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
   const port = await freePort()
   const server = await chromium.launchServer({
     executablePath: findChromium(),
-    args: [...chromiumArgs, '--disable-gpu', `--remote-debugging-port=${port}`],
+    args: [...chromiumArgs, '--disable-gpu', '--renderer-process-limit=8', `--remote-debugging-port=${port}`],
     // Playwright turns it off, and pages are to come back from it here.
     ignoreDefaultArgs: ['--disable-back-forward-cache'],
   })

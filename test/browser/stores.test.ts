@@ -3,9 +3,9 @@ import type { Frame, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Notice } from '../../src/types.ts'
 import { type Context, contract, live, type Seen } from '../stores/contract.ts'
-import type { StoreName } from './lab.ts'
+import type { Lab, StoreName } from './lab.ts'
 import { labServer } from './server.ts'
-import { profile, tab, until, useChromium } from './support.ts'
+import { bounded, profile, signedIn, tab, until, useChromium } from './support.ts'
 
 useChromium()
 
@@ -31,12 +31,11 @@ async function opened(place: Place, name: StoreName, key?: string): Promise<Cont
   }
 }
 
-/** A worker reached through messages, as an application reaches it. */
-async function inWorker(
-  page: Page,
-  kind: 'Worker' | 'SharedWorker' | 'ServiceWorker',
-  key?: string,
-): Promise<Context> {
+type Kind = 'Worker' | 'SharedWorker' | 'ServiceWorker'
+type Call = <T>(method: keyof Lab, ...args: unknown[]) => Promise<T>
+
+/** The lab in a worker of a page, reached through messages, as an application reaches one. */
+async function worker(page: Page, kind: Kind): Promise<Call> {
   await page.evaluate(async (kind) => {
     let post: (message: unknown, ports: MessagePort[]) => void
     if (kind === 'Worker') {
@@ -61,12 +60,16 @@ async function inWorker(
         }),
     })
   }, kind)
-  const call = <T>(method: string, ...args: unknown[]): Promise<T> =>
+  return <T>(method: string, ...args: unknown[]) =>
     page.evaluate(
       ([method, args]) =>
         (globalThis as unknown as { call(method: string, args: unknown[]): Promise<T> }).call(method, args),
       [method, args] as const,
     ) as Promise<T>
+}
+
+async function inWorker(page: Page, kind: Kind, key?: string): Promise<Context> {
+  const call = await worker(page, kind)
   const store = await call<number>('open', 'browserStore', key)
   return {
     read: () => call<Seen>('read', store),
@@ -97,22 +100,6 @@ const plantInDatabase = (page: Page, key: string, content: unknown): Promise<voi
     [key, content] as const,
   )
 
-/** From now on the database of a page finds no room, as it tells so: when a transaction is to be completed. */
-async function fillDatabase(page: Page): Promise<() => Promise<void>> {
-  await page.evaluate(() => {
-    const { put } = IDBObjectStore.prototype
-    IDBObjectStore.prototype.put = function (...args) {
-      const request = put.apply(this, args)
-      const error = new DOMException('There is no room', 'QuotaExceededError')
-      Object.defineProperty(this.transaction, 'error', { value: error })
-      this.transaction.abort()
-      return request
-    }
-    Object.assign(globalThis, { makeRoom: () => Object.assign(IDBObjectStore.prototype, { put }) })
-  })
-  return () => page.evaluate(() => void (globalThis as unknown as { makeRoom(): void }).makeRoom())
-}
-
 /** Fills what is left of the storage of a tab, in earnest. */
 async function fillTab(page: Page): Promise<() => Promise<void>> {
   await page.evaluate(() => {
@@ -138,6 +125,7 @@ interface Rooms {
   other: Page
   frame: Frame
   denied: Page
+  room: Awaited<ReturnType<typeof bounded>>
 }
 
 let rooms: Rooms
@@ -147,6 +135,7 @@ beforeAll(async () => {
   const server = await labServer({}, afterAll)
   const context = await profile({}, afterAll)
   const page = await tab(context, server)
+  const room = await bounded(page, server)
   await page.evaluate(
     (url) =>
       new Promise<void>((resolve) => {
@@ -159,11 +148,11 @@ beforeAll(async () => {
   )
   const denied = await context.newPage()
   await denied.goto(`${server.url}denied`)
-  rooms = { page, other: await tab(context, server), frame: page.frames()[1] as Frame, denied }
+  rooms = { page, other: await tab(context, server), frame: page.frames()[1] as Frame, denied, room }
 })
 
 contract('browserStore', async () => {
-  const { page, other, frame, denied } = rooms
+  const { page, other, frame, denied, room } = rooms
   const prefix = `session ${++used}`
   let count = 0
   const plant = (content: unknown): Promise<void> => plantInDatabase(page, prefix, content)
@@ -181,7 +170,10 @@ contract('browserStore', async () => {
     },
     reported: () => page.evaluate(() => lab.reported.length),
     denied: () => opened(denied, 'browserStore', prefix),
-    fill: () => fillDatabase(page),
+    fill: async () => {
+      await room.fill()
+      return room.makeRoom
+    },
   }
 }, ['plant', 'denied', 'fill'])
 
@@ -205,7 +197,7 @@ contract('tabStore', async () => {
   }
 }, ['plant', 'denied', 'fill'])
 
-test('a page, a Worker, a SharedWorker and a Service Worker share one session', async () => {
+test('a page, a Worker, a SharedWorker and a Service Worker share one cell', async () => {
   const server = await labServer()
   const context = await profile()
   const contexts = [await opened(await tab(context, server), 'browserStore')]
@@ -218,4 +210,36 @@ test('a page, a Worker, a SharedWorker and a Service Worker share one session', 
     expect((await one.read()).record?.version).toBe(20)
     await until('each is told of every change', async () => (await one.notices()).length === 20)
   }
+})
+
+test('a page, a Worker, a SharedWorker and a Service Worker share one session (invariants 1, 5)', async () => {
+  const { server, context, tabs } = await signedIn(1)
+  const [page] = tabs as [Page]
+  const calls: Call[] = []
+  for (const kind of ['Worker', 'SharedWorker', 'ServiceWorker'] as const) {
+    const call = await worker(await tab(context, server), kind)
+    await call('start', {})
+    calls.push(call)
+  }
+  const all = <T>(method: keyof Lab): Promise<T[]> =>
+    Promise.all([
+      page.evaluate((method) => (lab[method] as () => T)(), method),
+      ...calls.map((call) => call<T>(method)),
+    ])
+  const agreed = (user: string | null): Promise<void> =>
+    until(`all know ${user}`, async () => (await all('who')).every((who) => who === user))
+
+  await agreed('alice')
+  server.backend.expireAccessTokens()
+  expect(await all('ask')).toEqual(['200', '200', '200', '200'])
+  expect(server.backend.count('refresh')).toBe(1)
+  await calls[1]?.('signIn', 'bob')
+  await agreed('bob')
+  await calls[2]?.('logout')
+  await agreed(null)
+  expect(await page.evaluate(() => lab.events().slice(-3))).toEqual([
+    'loggedOut replaced elsewhere',
+    'loggedIn login elsewhere',
+    'loggedOut logout elsewhere',
+  ])
 })

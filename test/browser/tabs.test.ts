@@ -2,17 +2,20 @@
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { type RawTab, rawContext } from './cdp.ts'
+import type { LabOptions } from './lab.ts'
 import { type LabServer, labServer } from './server.ts'
-import { each, signedIn, sleep, tab, until, useChromium } from './support.ts'
+import { each, profile, signedIn, sleep, sum, tab, until, useChromium } from './support.ts'
 
 useChromium()
 
 describe('a tab that is closed in the middle of its exchange', () => {
   async function closing(
     fault: 'hang' | 'hang-after',
-    reuseGrace = 0,
+    { reuseGrace = 0, locks = true, ...options }: LabOptions & { reuseGrace?: number; locks?: boolean } = {},
   ): Promise<{ server: LabServer; tabs: Page[] }> {
-    const { server, tabs } = await signedIn(3, { hold: true }, await labServer({ reuseGrace }))
+    const context = await profile({ locks })
+    const clients = { hold: true, ...options }
+    const { server, tabs } = await signedIn(3, clients, await labServer({ reuseGrace }), context)
     const { backend } = server
     backend.fault('refresh', fault)
     backend.expireAccessTokens()
@@ -38,10 +41,23 @@ describe('a tab that is closed in the middle of its exchange', () => {
   })
 
   test('leaves the session alive where the server bears a second try', async () => {
-    const { server, tabs } = await closing('hang-after', 30_000)
+    const { server, tabs } = await closing('hang-after', { reuseGrace: 30_000 })
     const all = (counts: Record<string, number>[]): boolean => counts.every((count) => count['200'] === 1)
     await until('both get through', async () => all(await each(tabs, () => lab.counts)))
     expect(server.backend.sessionAlive('alice')).toBe(true)
+  })
+
+  test('is found to be gone when its claim has run out, without navigator.locks', async () => {
+    const { server, tabs } = await closing('hang', { locks: false, refreshTimeout: 1000 })
+    await each(tabs, () => lab.askOn(100))
+    await until('both get through', async () =>
+      (await each(tabs, () => lab.counts)).every((counts) => (counts['200'] ?? 0) > 0),
+    )
+    await each(tabs, () => lab.stop())
+    expect(server.backend.count('refresh')).toBe(2)
+    expect(server.backend.reuseDetected).toBe(0)
+    const { 200: _, refresh_unavailable: __, ...others } = sum(await each(tabs, () => lab.counts))
+    expect(others).toEqual({})
   })
 
   test('costs one login in each tab where it does not', async () => {
@@ -100,6 +116,31 @@ describe('a tab that is frozen while it holds the claim', () => {
 })
 
 describe('what one tab does reaches the others', () => {
+  test('a login, a refresh, another user and a logout, each told as what another context did', async () => {
+    const server = await labServer()
+    const context = await profile()
+    const [acts, hears] = [await tab(context, server, {}), await tab(context, server, {})]
+    const told = (count: number): Promise<void> =>
+      until(`${count} events`, async () => (await hears.evaluate(() => lab.events())).length === count)
+    await acts.evaluate(() => lab.signIn())
+    await told(1)
+    await acts.evaluate(() => lab.auth.refresh())
+    await told(2)
+    await acts.evaluate(() => lab.signIn('bob'))
+    await told(4)
+    await acts.evaluate(() => lab.logout())
+    await told(5)
+    const events = await acts.evaluate(() => lab.events())
+    expect(events).toEqual([
+      'loggedIn login',
+      'tokenRefreshed requested',
+      'loggedOut replaced',
+      'loggedIn login',
+      'loggedOut logout',
+    ])
+    expect(await hears.evaluate(() => lab.events())).toEqual(events.map((line) => `${line} elsewhere`))
+  })
+
   test('a logout during the refresh of another tab: nobody is signed in a moment later', async () => {
     const { server, tabs } = await signedIn(3)
     const { backend } = server
@@ -218,6 +259,23 @@ describe('a page in the back/forward cache', () => {
     expect(await page.evaluate(() => lab.who())).toBe('alice')
     await other.evaluate(() => lab.auth.logout())
     await until('it hears of the logout', async () => (await page.evaluate(() => lab.who())) === null)
+  })
+
+  test('was left between two tries of an exchange, and sends nothing that another tab has spent', async () => {
+    const { server, page, other } = await two()
+    const { backend } = server
+    backend.fault('refresh', { status: 503, headers: { 'retry-after': '2' } })
+    backend.expireAccessTokens()
+    await page.evaluate(() => void lab.ask())
+    await until('the first try', () => backend.count('refresh') === 1)
+    const reasons = await leaveAndReturn(server, page, async () => {
+      expect(await other.evaluate(() => lab.ask())).toBe('200')
+    })
+    expect(reasons).toEqual([])
+    // What it held back has come to its end, too.
+    await until('both got through', () => page.evaluate(() => (lab.counts['200'] ?? 0) >= 2))
+    expect(backend.count('refresh')).toBe(2)
+    expect(backend.reuseDetected).toBe(0)
   })
 
   for (const [what, latency] of [

@@ -1,8 +1,22 @@
 /** What befalls a client in a browser: storage that fails, networks that break off, clocks that jump, hot reloads. */
-import type { Page } from 'playwright-core'
-import { describe, expect, test } from 'vitest'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type BrowserContext, chromium, type Page } from 'playwright-core'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { chromiumArgs, findChromium } from '../chromium.ts'
 import { labServer } from './server.ts'
-import { each, profile, signedIn, sleep, tab, until, useChromium } from './support.ts'
+import {
+  bounded,
+  each,
+  expectOneExchangePerVersion,
+  profile,
+  signedIn,
+  sleep,
+  tab,
+  until,
+  useChromium,
+} from './support.ts'
 
 useChromium()
 
@@ -33,29 +47,64 @@ describe('IndexedDB that', () => {
     expect(await outages(page)).toEqual(['storeUnavailable read'])
   })
 
-  test('is full: one event, and the session lives in memory, refreshed as ever', async () => {
+  test('is full before a login: one event, and the session lives in memory, refreshed as ever', async () => {
     const server = await labServer()
-    const page = await tab(await profile(), server, {})
-    await page.evaluate(() => {
-      const { put } = IDBObjectStore.prototype
-      IDBObjectStore.prototype.put = function (...args) {
-        const request = put.apply(this, args)
-        const error = new DOMException('There is no room', 'QuotaExceededError')
-        Object.defineProperty(this.transaction, 'error', { value: error })
-        this.transaction.abort()
-        return request
-      }
-    })
+    const page = await tab(await profile(), server)
+    const room = await bounded(page, server)
+    await room.fill()
+    await page.evaluate(() => lab.start())
     await page.evaluate(() => lab.signIn())
     expect(await page.evaluate(() => lab.ask())).toBe('200')
     server.backend.expireAccessTokens()
     expect(await page.evaluate(() => lab.ask())).toBe('200')
     expect(await page.evaluate(() => lab.auth.session?.version)).toBe(2)
-    expect(await outages(page)).toEqual(['storeUnavailable commit'])
-    await page.evaluate(() => lab.auth.logout())
+    expect(await outages(page)).toHaveLength(1)
+    await page.evaluate(() => lab.logout())
     await page.reload()
     await page.evaluate(() => lab.start())
     expect(await page.evaluate(() => lab.who())).toBe(null)
+  })
+
+  test('is full later: the session of a tab alone lives in memory, and is stored again when there is room', async () => {
+    const server = await labServer()
+    const context = await profile()
+    const page = await tab(context, server)
+    const room = await bounded(page, server)
+    await page.evaluate(() => lab.start())
+    await page.evaluate(() => lab.signIn())
+    await room.fill()
+    for (const version of [2, 3]) {
+      server.backend.expireAccessTokens()
+      expect(await page.evaluate(() => lab.ask())).toBe('200')
+      expect(await page.evaluate(() => lab.auth.session?.version)).toBe(version)
+    }
+    expect(await outages(page)).toEqual(['storeUnavailable commit'])
+    await room.makeRoom()
+    await page.evaluate(() => lab.auth.refresh())
+    const other = await tab(context, server, {})
+    expect(await other.evaluate(() => [lab.who(), lab.auth.session?.version])).toEqual(['alice', 4])
+    expectOneExchangePerVersion(server.backend, 3)
+    expect(await told(page)).not.toContain('loggedOut storage_cleared')
+  })
+
+  test('is full with two tabs: nothing is spent by either until there is room, and both stay signed in', async () => {
+    const server = await labServer()
+    const context = await profile()
+    const page = await tab(context, server)
+    const room = await bounded(page, server)
+    await page.evaluate(() => lab.start())
+    await page.evaluate(() => lab.signIn())
+    const other = await tab(context, server, {})
+    await room.fill()
+    server.backend.expireAccessTokens()
+    const both = [page, other]
+    expect(await each(both, () => lab.ask())).toEqual(['refresh_unavailable', 'refresh_unavailable'])
+    expect(server.backend.count('refresh')).toBe(0)
+    for (const one of both) expect(await outages(one)).toEqual(['storeUnavailable commit'])
+    await room.makeRoom()
+    expect(await each(both, () => lab.ask())).toEqual(['200', '200'])
+    expectOneExchangePerVersion(server.backend, 1)
+    expect(await each(both, () => lab.who())).toEqual(['alice', 'alice'])
   })
 
   test('is blocked by an older connection: memory for the while, and the stored session once it is free', async () => {
@@ -156,6 +205,52 @@ describe('IndexedDB that', () => {
     const again = await tab(context, server, {})
     expect(await again.evaluate(() => lab.who())).toBe('alice')
   })
+})
+
+describe('storage that is blocked together with cookies', () => {
+  let blocked: BrowserContext
+  beforeAll(async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'stayfresh-'))
+    await mkdir(join(directory, 'Default'))
+    // What "block all cookies" in Chromium's settings writes.
+    const preferences = { profile: { default_content_setting_values: { cookies: 2 } } }
+    await writeFile(join(directory, 'Default/Preferences'), JSON.stringify(preferences))
+    blocked = await chromium.launchPersistentContext(directory, {
+      executablePath: findChromium(),
+      args: [...chromiumArgs, '--disable-gpu'],
+    })
+    return async () => {
+      await blocked.close()
+      await rm(directory, { recursive: true, force: true, maxRetries: 5 })
+    }
+  })
+
+  for (const store of ['browserStore', 'tabStore'] as const) {
+    test(`${store} says so once, and the session lives in memory`, async () => {
+      const server = await labServer()
+      const page = await tab(blocked, server)
+      expect(
+        await page.evaluate(() => {
+          try {
+            return sessionStorage.length
+          } catch (error) {
+            return (error as Error).name
+          }
+        }),
+      ).toBe('SecurityError')
+      await page.evaluate((store) => lab.start({ store }), store)
+      expect(await page.evaluate(() => lab.who())).toBe(null)
+      await page.evaluate(() => lab.signIn())
+      server.backend.expireAccessTokens()
+      expect(await page.evaluate(() => lab.ask())).toBe('200')
+      await page.evaluate(() => lab.logout())
+      expect(await page.evaluate(() => [lab.who(), lab.events(), lab.reported])).toEqual([
+        null,
+        ['storeUnavailable read', 'loggedIn login', 'tokenRefreshed rejected', 'loggedOut logout'],
+        [],
+      ])
+    })
+  }
 })
 
 describe('the network', () => {
@@ -263,9 +358,22 @@ describe('a client that is made again and again', () => {
           remove(...(args as Parameters<typeof remove>))
         }
         lab.auth.dispose()
-        for (let count = 0; count < 100; count++) lab.create(store).dispose()
-        Object.assign(globalThis, { open, listeners })
+        const gone: string[] = []
+        for (let count = 0; count < 100; count++) {
+          const first = lab.create(store)
+          first.fetch('protected').catch(({ code }) => gone.push(code))
+          first.dispose()
+          lab.create(store).dispose()
+        }
+        // The one that stays is made, and used, in the very same tick.
+        lab.auth = lab.create(store)
+        const got = lab.ask()
+        Object.assign(globalThis, { open, listeners, gone, got })
       }, store)
+      expect(await page.evaluate(() => (globalThis as unknown as { got: Promise<string> }).got)).toBe('200')
+      const gone = await page.evaluate(() => (globalThis as unknown as { gone: string[] }).gone)
+      expect(gone).toEqual(new Array(100).fill('disposed'))
+      await page.evaluate(() => lab.auth.dispose())
       const left = (): Promise<[number, number, number]> =>
         page.evaluate(async () => {
           const { open, listeners } = globalThis as unknown as Record<string, Set<unknown>>
