@@ -199,10 +199,11 @@ export function browserStore({ key = 'session' }: BrowserStoreOptions = {}): Sto
 
   // --- the cell ------------------------------------------------------------------------------------------
 
-  const cell = (record: StoreRecord | null | undefined, problem?: unknown): Cell => {
-    const cell = { record: record ?? null, now: Date.now(), problem }
-    return cell
-  }
+  const cell = (record: StoreRecord | null | undefined, problem?: unknown): Cell => ({
+    record: record ?? null,
+    now: Date.now(),
+    problem,
+  })
 
   /** Whether what only we know is newer than what the database knows. */
   const isNews = (mine: StoreRecord | null, found: WrittenHere | null): mine is StoreRecord =>

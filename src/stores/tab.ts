@@ -187,10 +187,11 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
 
   // --- the cell ------------------------------------------------------------------------------------------
 
-  const cell = (record: StoreRecord | null | undefined): Cell => {
-    const cell = { record: (spare ? spare.record : record) ?? null, now: Date.now(), problem: spare?.problem }
-    return cell
-  }
+  const cell = (record: StoreRecord | null | undefined): Cell => ({
+    record: (spare ? spare.record : record) ?? null,
+    now: Date.now(),
+    problem: spare?.problem,
+  })
 
   async function read(): Promise<Cell> {
     if (spare) return cell(null)

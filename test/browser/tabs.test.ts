@@ -60,6 +60,23 @@ describe('a tab that is closed in the middle of its exchange', () => {
     expect(others).toEqual({})
   })
 
+  test('is not taken for gone while it is there, though it has no navigator.locks and others do', async () => {
+    const server = await labServer()
+    const context = await profile()
+    const holder = await context.newPage()
+    await holder.addInitScript(() => Object.defineProperty(navigator, 'locks', { value: undefined }))
+    await holder.goto(server.url)
+    await holder.evaluate(() => lab.start())
+    await holder.evaluate(() => lab.signIn())
+    const other = await tab(context, server, {})
+    server.backend.settings.latency = { refresh: { after: 500 } }
+    server.backend.expireAccessTokens()
+    await holder.evaluate(() => void lab.ask())
+    await until('the exchange', () => server.backend.count('refresh') === 1)
+    expect(await other.evaluate(() => lab.ask())).toBe('200')
+    expect(server.backend.count('refresh')).toBe(1)
+  })
+
   test('costs one login in each tab where it does not', async () => {
     const { server, tabs } = await closing('hang-after')
     const asked = (): Promise<number[]> =>
@@ -159,6 +176,8 @@ describe('what one tab does reaches the others', () => {
       )
       await sleep(800)
       expect(await each(tabs, () => lab.who())).toEqual([null, null, null])
+      // The claim is gone, and so is its lock.
+      expect(await leaves.evaluate(async () => (await navigator.locks.query()).held)).toEqual([])
       expect(backend.sessionAlive(backend.families().at(-1)?.id ?? '')).toBe(false)
       const again = await tab(looks.context(), server, {})
       expect(await again.evaluate(() => lab.who())).toBe(null)
