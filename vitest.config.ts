@@ -21,7 +21,7 @@ export default defineConfig({
           globalSetup: ['test/browser/setup.ts'],
           maxWorkers: 2,
           testTimeout: 120_000,
-          hookTimeout: 60_000,
+          hookTimeout: 120_000,
           // After the others: what is timed here wants the machine for itself.
           sequence: { groupOrder: 1 },
         },

@@ -48,7 +48,10 @@ export interface Lab {
   auth: Client
   /** Every event since `start`. */
   told: Told[]
-  /** What callers got: how often each status, or code of an error. */
+  /**
+   * What callers got: how often each status, or code of an error. `overdue`: a 401 to a call of which a request was
+   * sent with a valid token and took more than a second, in which the token ran out. No client can help that.
+   */
   counts: Record<string, number>
   /** Counted up by a timer: stands still while the page is frozen. */
   ticks: number
@@ -152,11 +155,12 @@ globalThis.lab = {
   },
   async ask(path = 'protected') {
     let got: string
+    const before = late
     try {
       // Who makes the call is written on it, for the server to compare.
       const response = await lab.auth.fetch(`${path}?as=${lab.who()}`)
       await response.arrayBuffer().catch(() => {})
-      got = String(response.status)
+      got = response.status === 401 && late > before ? 'overdue' : String(response.status)
     } catch (error) {
       got = isAuthError(error) ? error.code : String(error)
     }
@@ -250,11 +254,26 @@ globalThis.reportError = (error) => {
   if (typeof document === 'undefined') reportElsewhere(error)
 }
 
+/** How many requests were on their way for longer than their token was valid, and for more than a second. */
+let late = 0
+
+/** For how long the token of a request is valid yet, in ms. */
+function left(headers: HeadersInit | undefined): number {
+  const payload = new Headers(headers).get('authorization')?.split('.')[1]
+  if (!payload) return Infinity
+  return JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))).exp * 1000 - Date.now()
+}
+
 globalThis.fetch = async (input, init) => {
   const exchange = new URL(input instanceof Request ? input.url : input).pathname.endsWith('/refresh')
+  const valid = left(init?.headers ?? (input instanceof Request ? input.headers : undefined))
+  const start = performance.now()
   if (exchange) lab.exchanging++
   try {
-    return await send(input, init)
+    const response = await send(input, init)
+    const took = performance.now() - start
+    if (valid > 0 && took > valid && took > 1000) late++
+    return response
   } finally {
     if (exchange) lab.exchanging--
   }

@@ -89,20 +89,30 @@ export function expectOneExchangePerVersion(backend: Backend, atLeast: number, l
 
 /**
  * Bounds what the pages of an origin may keep, as the browser does it. To be called before any of them keeps
- * anything: what is left is cached for a while.
+ * anything: what is left is cached for a while, and asked for anew only when that is used up.
  */
 export async function bounded(
   page: Page,
   { origin }: LabServer,
 ): Promise<{ fill(): Promise<void>; makeRoom(): Promise<void> }> {
   const session = await page.context().newCDPSession(page)
-  let quotaSize = 0
-  const makeRoom = async (): Promise<void> => {
-    quotaSize += 1_000_000
+  let size = 0
+  const bound = async (quotaSize: number): Promise<void> => {
     await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize })
   }
+  const makeRoom = (): Promise<void> => {
+    size += 1_000_000
+    return bound(size)
+  }
   await makeRoom()
-  return { fill: () => page.evaluate(() => lab.fill()), makeRoom }
+  return {
+    makeRoom,
+    async fill() {
+      await page.evaluate(() => lab.fill())
+      // What the database packs later on makes no room.
+      await bound(1)
+    },
+  }
 }
 
 /** Resolves once `holds` does; fails after `within` ms, saying what was waited for. */
