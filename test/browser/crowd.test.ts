@@ -24,6 +24,9 @@ const EXPIRIES = 10
 const LIFE = 4000
 const LIFE_AT_MOST = 8000
 
+// Patient: what is not found out at once holds everybody up, and is seen.
+const options = { refreshAhead: false, refreshTimeout: 20_000 } as const
+
 interface Crowd<Tab extends Page | RawTab = Page> {
   server: LabServer
   tabs: Tab[]
@@ -36,7 +39,7 @@ const serve = (reuseGrace = 0): Promise<LabServer> => labServer({ signer: 'fast'
 
 async function crowd(locks: boolean, reuseGrace?: number): Promise<Crowd & { context: BrowserContext }> {
   const [server, context] = [await serve(reuseGrace), await profile({ locks }, afterAll)]
-  return signedIn(TABS, { refreshAhead: false }, server, context)
+  return signedIn(TABS, options, server, context)
 }
 
 /** Tabs that can be frozen: hidden ones, behind one that is empty. */
@@ -134,7 +137,7 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
       counts.push(await leaves.evaluate(() => lab.counts))
       await leaves.close()
       closed++
-      const comes = await tab(context, server, { refreshAhead: false })
+      const comes = await tab(context, server, options)
       await comes.evaluate(() => lab.askOn(1000))
       tabs.push(comes)
     }
