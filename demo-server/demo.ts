@@ -6,6 +6,7 @@ import { constants } from 'node:os'
 import { parseArgs } from 'node:util'
 import { createPrinter } from './print.ts'
 import { startDemoServer, whereItListens } from './server.ts'
+import { watchable } from './site.ts'
 import { createWorld, runSteps } from './stage.ts'
 import { steps } from './steps.ts'
 import { createRecorder } from './wire.ts'
@@ -40,7 +41,10 @@ async function main(once: boolean): Promise<void> {
   process.exitCode = ran ? 0 : 1
   world.auth.dispose()
   if (!once) {
+    // From here on it is for eyes.
+    Object.assign(server.backend.settings, watchable)
     printer.plain(`The server stays up at ${server.url} (Ctrl+C stops it).`)
+    printer.plain('Open that in a browser, and in two tabs, to play all of this by hand.')
     await interrupted
   }
   await server.close()

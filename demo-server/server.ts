@@ -1,6 +1,6 @@
 /**
  * The demo server: the fake backend of `stayfresh/testing` on a real port, so that what a client does can be
- * seen over real HTTP. `node demo-server/server.ts` starts it alone. It listens on loopback only: everybody
+ * seen over real HTTP, and in a browser. `node demo-server/server.ts` starts it alone. It listens on loopback only: everybody
  * knows its passwords.
  */
 import { realpathSync } from 'node:fs'
@@ -15,6 +15,7 @@ import {
   createBackend,
   type LogEntry,
 } from 'stayfresh/testing'
+import { createSite, watchable } from './site.ts'
 
 const HOST = '127.0.0.1'
 const DEFAULT_PORT = 4180
@@ -73,12 +74,18 @@ export async function startDemoServer({
     prefix,
   })
 
+  const site = createSite(backend)
+
   const serve = async (request: Request, outgoing: ServerResponse): Promise<Response> => {
     const { pathname } = new URL(request.url)
     const beside = besides?.(pathname)
     if (beside) return beside
-    if (pathname === '/') return page(prefix)
-    if (!pathname.startsWith(prefix)) return text(404, `Nothing here; the routes are under ${prefix}\n`)
+    if (!pathname.startsWith(prefix) || pathname === '/') {
+      const found = await site(request)
+      if (found) return found
+      if (pathname === '/') return routes(prefix)
+      return text(404, `Nothing here; the routes are under ${prefix}\n`)
+    }
 
     const arrivedAt = performance.now()
     const before = backend.log.length
@@ -185,8 +192,8 @@ function broken(response: Response, outgoing: ServerResponse): Response {
   return new Response(body, { status: response.status, headers })
 }
 
-function page(prefix: string): Response {
-  const routes = [
+function routes(prefix: string): Response {
+  const known = [
     ['POST login', 'username and password as JSON: alice, wonderland'],
     ['POST fresh-login', 'the same, for a fresh access token alone'],
     ['POST refresh', 'spends a refresh token'],
@@ -197,7 +204,7 @@ function page(prefix: string): Response {
     ['ANY optional', 'takes an access token, or none'],
     ['POST upload', 'needs an access token, and tells what came by its checksum'],
   ] as const
-  const lines = routes.map(([route, what]) => {
+  const lines = known.map(([route, what]) => {
     const [method = '', name] = route.split(' ')
     return `  ${method.padEnd(6)} ${`${prefix}${name}`.padEnd(prefix.length + 12)} ${what}`
   })
@@ -212,8 +219,10 @@ function text(status: number, body: string): Response {
 }
 
 async function main(): Promise<void> {
-  const server = await startDemoServer()
-  console.log(`${whereItListens(server)}\nThe routes live under ${server.api}; Ctrl+C stops it.`)
+  const server = await startDemoServer({ backend: watchable })
+  console.log(
+    `${whereItListens(server)}\nIts page is there for a browser, its routes live under ${server.api}; Ctrl+C stops it.`,
+  )
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void server.close())
 }
 
