@@ -61,10 +61,12 @@ const FILES: Record<string, { file: string; type: string }> = {
 
 const where = (file: string): string => fileURLToPath(new URL(`page/${file}`, import.meta.url))
 
+/** The same for every server of this process. */
+let script: Promise<string> | undefined
+
 /** Answers what is the page's, and nothing else (`undefined`). */
 export function createSite(backend: Backend): (request: Request) => Promise<Response | undefined> {
   const { settings } = backend
-  let script: Promise<string> | undefined
   let refresh: Refreshing = 'works'
   let fault: FaultHandle | undefined
 

@@ -1,6 +1,7 @@
 /**
  * The client as an application has it, over a `fetch` that writes down what is sent. It draws nothing.
  */
+import { isNetworkError } from 'ky'
 import { type AuthEventType, createAuth, flaskJwt, isAuthError, type Session } from 'stayfresh'
 import { browserStore } from 'stayfresh/browser'
 import { createKy } from 'stayfresh/ky'
@@ -183,8 +184,11 @@ export function createClient(log: Log) {
       })
       item.result = String(response.status)
     } catch (error) {
-      item.result = isAuthError(error) ? error.code : (error as Error).name
-      if (!isAuthError(error) && error instanceof TypeError) item.result = 'network error'
+      item.result = isAuthError(error)
+        ? error.code
+        : isNetworkError(error)
+          ? 'network error'
+          : (error as Error).name
     }
     item.end = real()
     calls.delete(id)

@@ -76,7 +76,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     gutter = width < 620 ? 50 : 92
     const plot = width - gutter
     nowX = gutter + plot * 0.8
-    scale = Math.min(Math.max(plot / 26, 26), 46) / 1000
+    scale = Math.min(Math.max(plot / 26, 32), 46) / 1000
     let y = LANES
     lanes = log.tabs().map(({ name, open }) => {
       const count = Math.min(Math.max(rows.get(name)?.length ?? 0, ROWS.least), ROWS.most)
@@ -139,7 +139,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     frame.append(
       el('rect', { class: 'future', x: nowX, y: 0, width: width - nowX, height: bottom }),
       label('row', TOKEN.y + 14, narrow ? 'Token' : 'Access token'),
-      label('row', REFRESH.y + 12, narrow ? 'Refr.' : 'Refresh'),
+      label('row', REFRESH.y + 12, 'Refresh'),
     )
     for (const { name, open, y, height } of lanes) {
       const mine = name === log.tab
