@@ -206,7 +206,9 @@ async function runServer(log: Log): Promise<void> {
     byId(id).addEventListener('click', async () => {
       await control({ do: id })
       const now = real()
-      log.put({ kind: 'cause', id: crypto.randomUUID(), tab: log.tab, at: now, end: now, what })
+      const { session } = auth
+      const token = session ? `${session.id}:${session.version}` : '–'
+      log.put({ kind: 'cause', id: crypto.randomUUID(), tab: log.tab, at: now, end: now, what, token })
       say(what === 'expired' ? 'The server takes the access token no more.' : 'The session is revoked.')
     })
   }
@@ -316,14 +318,19 @@ function createNotes(list: HTMLElement, say: (text: string) => void) {
     time.dateTime = new Date(at).toISOString()
     time.textContent = new Date(at).toLocaleTimeString('en-GB')
     const head = document.createElement('strong')
-    head.textContent = title
+    // Calls that went alike are one line, with a count.
+    const same = [kind, title, lines.length].join()
+    const before = list.firstElementChild as HTMLElement | null
+    const times = kind === 'call' && before?.dataset.same === same ? Number(before.dataset.times) + 1 : 1
+    if (times > 1) before?.remove()
+    head.textContent = times > 1 ? `${title} (${times} times)` : title
     const rest = lines.map((line) => {
       const element = document.createElement('span')
       element.textContent = line
       return element
     })
     const entry = document.createElement('li')
-    entry.dataset.kind = kind
+    Object.assign(entry.dataset, { kind, same, times: String(times) })
     entry.append(time, head, ...rest)
     list.prepend(entry)
     while (list.childElementCount > 60) list.lastElementChild?.remove()

@@ -73,6 +73,8 @@ export interface TokenItem extends Base {
 export interface CauseItem extends Base {
   readonly kind: 'cause'
   readonly what: 'expired' | 'revoked'
+  /** How the ids begin of the token items that it is about. */
+  readonly token: string
 }
 
 export type Item = CallItem | RefreshItem | AskItem | MarkItem | TokenItem | CauseItem

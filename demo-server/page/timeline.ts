@@ -75,8 +75,8 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     width = host.clientWidth
     gutter = width < 620 ? 50 : 92
     const plot = width - gutter
-    nowX = gutter + plot * 0.8
-    scale = Math.min(Math.max(plot / 26, 32), 46) / 1000
+    nowX = gutter + plot * (gutter < 60 ? 0.86 : 0.8)
+    scale = Math.min(Math.max(plot / 26, 30), 46) / 1000
     let y = LANES
     lanes = log.tabs().map(({ name, open }) => {
       const count = Math.min(Math.max(rows.get(name)?.length ?? 0, ROWS.least), ROWS.most)
@@ -94,6 +94,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
   const frame = el('g')
   const back = el('g')
   const front = el('g')
+  const over = el('g')
   const labels = el('g')
   const clip = el('rect')
   svg.append(
@@ -106,7 +107,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
       hatch('hatch-failed', 5),
     ),
     frame,
-    el('g', { 'clip-path': 'url(#plot)' }, back, front),
+    el('g', { 'clip-path': 'url(#plot)' }, back, front, over),
     labels,
   )
   host.prepend(svg)
@@ -178,11 +179,13 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
         'data-id': item.id,
         'data-kind': item.kind,
         'data-tab': item.tab,
+        'data-own': item.kind === 'call' ? String(item.own) : undefined,
       }
       there = { back: el('g'), front: el('g', data), row: item.kind === 'call' ? rowOf(item) : 0 }
       drawn.set(item.id, there)
       back.append(there.back)
-      front.append(there.front)
+      const layer = item.kind === 'cause' ? over : front
+      layer.append(there.front)
     }
     const state = 'outcome' in item ? item.outcome : 'result' in item ? item.result : undefined
     there.front.setAttribute('data-state', state ?? (item.end === undefined ? 'open' : 'over'))
@@ -209,14 +212,15 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
       front.append(el('rect', { class: kind, x: from, y, width: Math.max(runs - from, 2), height, rx: 4 }))
     }
     for (const cause of log.items()) {
-      if (cause.kind !== 'cause' || cause.at < item.at || cause.at > (item.end ?? Infinity)) continue
-      const dead = x(cause.at)
+      if (cause.kind !== 'cause' || !item.id.startsWith(cause.token) || cause.at > (item.end ?? Infinity))
+        continue
+      const dead = x(Math.max(cause.at, item.at))
       front.append(el('rect', { class: 'dead', x: dead, y, width: Math.max(to - dead, 0), height, rx: 4 }))
       break
     }
     const past = item.end === undefined && item.expires !== undefined && item.expires < now
     const said = [`v${item.version}`, item.fresh ? `v${item.version} · fresh` : undefined]
-    const text = said.findLast((one) => one !== undefined && one.length * 7 + 10 < to - from)
+    const text = said.findLast((one) => one !== undefined && one.length * 7 + 10 < runs - from)
     if (text) front.append(el('text', { class: 'on-life', x: from + 7, y: y + 14 }, text))
     if (past) front.append(el('text', { class: 'note', x: to + 6, y: y + 14 }, 'expired'))
   }
@@ -249,9 +253,11 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
       }),
     )
     front.append(el('rect', { class: `cap ${state}`, x: from, y, width: long, height, rx: 3 }))
+    let whole = from
     for (const [index, send] of item.sends.entries()) {
       const next = item.sends[index + 1]
       if (send.end === undefined || !next) continue
+      whole = x(next.at)
       // Between two tries.
       const pause = x(next.at) - x(send.end)
       front.append(
@@ -266,20 +272,26 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     }
     const version = item.version ? `v${item.version - 1} → v${item.version}` : undefined
     const text = { done: version, failed: 'failed', refused: 'refused', open: '' }[state]
+    const beside = from + long + 8 + (text?.length ?? 0) * 6
+    const next = [...log.items()].some(
+      (other) => other.kind === 'refresh' && other.at > item.at && x(other.at) < beside,
+    )
     if (text) {
-      const inside = text.length * 6.4 + 8 < long
-      front.append(
-        el(
-          'text',
-          {
-            class: inside ? 'on-cap' : 'note',
-            x: inside ? from + long / 2 : from + long + 5,
-            y: y + 12,
-            'text-anchor': inside ? 'middle' : 'start',
-          },
-          text,
-        ),
-      )
+      const room = from + long - whole
+      const inside = text.length * 6 + 8 < room
+      if (inside || !next)
+        front.append(
+          el(
+            'text',
+            {
+              class: inside ? 'on-cap' : 'note',
+              x: inside ? whole + room / 2 : from + long + 5,
+              y: y + 12,
+              'text-anchor': inside ? 'middle' : 'start',
+            },
+            text,
+          ),
+        )
     }
     front.append(el('rect', { class: 'hit', x: from, y, width: long, height }))
   }
@@ -290,8 +302,14 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     const middle = place.y + PAD + row * ROW + ROW / 2
     const from = x(item.at)
     const to = Math.max(x(item.end ?? now), from + 3)
-    if (!item.own) {
-      front.append(el('rect', { class: 'wait', x: from, y: middle - 3, width: to - from, height: 6, rx: 3 }))
+    // What it waits for stands above and below it: a refresh, or a password.
+    let since: number | undefined = from
+    for (const until of [...item.sends, undefined]) {
+      const end = until ? x(until.at) : to
+      if (since !== undefined && end - since > 2.5 && !item.own) {
+        front.append(el('rect', { class: 'wait', x: since, y: middle - 3, width: end - since, height: 6 }))
+      }
+      since = until?.end === undefined ? undefined : x(until.end)
     }
     for (const [index, send] of item.sends.entries()) {
       const at = x(send.at)
@@ -421,7 +439,9 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     }
     const at = Math.min(Math.max((left + right) / 2 - tip.offsetWidth / 2, 4), width - tip.offsetWidth - 4)
     const above = box.top - around.top - tip.offsetHeight - 8
-    const y = above + around.top > 4 ? above : box.bottom - around.top + 8
+    const below = box.bottom - around.top + 8
+    // Towards the nearer edge of the timeline, where it covers less of it.
+    const y = box.top - around.top < bottom / 2 && above + around.top > 4 ? above : below
     tip.style.transform = `translate(${at.toFixed(0)}px, ${y.toFixed(0)}px)`
   }
 
@@ -486,8 +506,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     for (const item of dirty) draw(item, now)
     dirty.clear()
     const shift = `translate(${(nowX - x(now)).toFixed(2)} 0)`
-    back.setAttribute('transform', shift)
-    front.setAttribute('transform', shift)
+    for (const layer of [back, front, over]) layer.setAttribute('transform', shift)
     if (chosen) {
       tell()
       follow()

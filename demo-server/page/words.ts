@@ -140,7 +140,10 @@ export function callWhy({ sends, result, own, path, at }: CallItem): string[] {
   if (own) return path === 'logout' ? ['Revokes a token at the server.'] : ['Brings a fresh pair of tokens.']
   const lines: string[] = []
   const waited = first ? first.at - at : 0
-  if (waited > 50) lines.push(`Waited ${duration(waited)} for the refresh, instead of meeting a 401.`)
+  if (waited > 50) {
+    const instead = first?.status === 401 ? '' : ', instead of meeting a 401'
+    lines.push(`Waited ${duration(waited)} for the refresh${instead}.`)
+  }
   if (sends.length > 1) lines.push('Replayed once, with the token that works.')
   const why = result === undefined ? undefined : RESULTS[result]
   if (why) lines.push(why)

@@ -86,7 +86,7 @@ function bars(page: Page, kind: string, state: string, tab = ''): Locator {
 }
 
 const calls = (page: Page, result: string, tab = ''): Locator =>
-  bars(page, 'call', result, tab).filter({ has: page.locator('.wait') })
+  bars(page, 'call', result, tab).and(page.locator('[data-own=false]'))
 
 test('signed in and called: the timeline has the call, the head has the session', async (run) => {
   const { server, open } = await world(run, { reducedMotion: 'no-preference' })

@@ -50,6 +50,9 @@ test('where the port is taken it takes the next free one and says so, and stays 
     expect(demo.output()).toContain(`The server stays up at http://127.0.0.1:${next}/`)
     const page = await fetch(`http://127.0.0.1:${next}/`)
     expect(await page.text()).toContain('POST   /api/login')
+    // From here on a person plays: what was for the steps alone is over.
+    const settings = await fetch(`http://127.0.0.1:${next}/demo`)
+    expect(await settings.json()).toMatchObject({ accessLifetime: 25_000, pace: 'normal' })
   } finally {
     demo.child.kill('SIGINT')
     await taken.free()
