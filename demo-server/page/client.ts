@@ -104,15 +104,20 @@ export function createClient(log: Log) {
     log.put(item)
   }
 
+  /** The session has changed in another way: what the exchange brings, or has brought, is of no use. */
+  const supersede = (): void => {
+    const status = exchange?.sends.at(-1)?.status
+    endExchange(status === 401 ? 'refused' : 'failed', 'superseded')
+  }
   auth.on('tokenRefreshed', ({ origin, reason, session }) => {
-    if (origin === 'this context') endExchange('done', reason, session.version)
+    if (reason === 'reauthenticated') supersede()
+    else if (origin === 'this context') endExchange('done', reason, session.version)
   })
   auth.on('refreshFailed', ({ origin, reason }) => {
     if (origin === 'this context') endExchange('failed', reason)
   })
-  auth.on('loggedOut', ({ origin, reason }) => {
-    if (origin === 'this context') endExchange('refused', reason)
-  })
+  auth.on('loggedIn', supersede)
+  auth.on('loggedOut', supersede)
   for (const type of MARKED) {
     auth.on(type, ({ reason, origin, ...event }) => {
       const subject = 'session' in event ? event.session.subject : undefined

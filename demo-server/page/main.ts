@@ -270,24 +270,25 @@ function showSession(client: Client, log: Log): void {
     }
   }
 
+  const calls = new Set<string>()
+  const refreshes = new Set<string>()
   function count(): void {
-    let calls = 0
-    let refreshes = 0
-    for (const item of log.items()) {
-      if (item.kind === 'call' && !item.own) calls++
-      else if (item.kind === 'refresh') refreshes++
-    }
     const tabs = log.tabs().filter(({ open }) => open).length
-    byId('empty').hidden = calls + refreshes > 0 || auth.session != null
+    byId('empty').hidden = calls.size > 0 || auth.session != null
     text(
       'counts',
-      `${plural(tabs, 'tab')} · ${plural(calls, 'call')} · ${plural(refreshes, 'refresh', 'refreshes')}`,
+      `${plural(tabs, 'tab')} · ${plural(calls.size, 'call')} · ${plural(refreshes.size, 'refresh', 'refreshes')}`,
     )
   }
 
   for (const type of EVENTS) client.auth.on(type, show)
   client.auth.subscribe(show)
-  log.onItem(count)
+  log.onItem((item) => {
+    // All that ever was: the log forgets.
+    if (item.kind === 'call' && !item.own) calls.add(item.id)
+    else if (item.kind === 'refresh') refreshes.add(item.id)
+    count()
+  })
   log.onTabs(count)
   setInterval(show, 250)
   count()

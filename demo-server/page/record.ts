@@ -106,8 +106,8 @@ type Message =
   | { type: 'bye'; from: string }
   | { type: 'settings'; from: string }
 
-// How long something is kept, in ms.
-const KEPT = 90_000
+// How long something is kept, in ms: longer than the widest timeline shows.
+const KEPT = 45_000
 
 /** The first letter that no other open tab has: held as a Web Lock, so that it is free again with the tab. */
 async function takeLetter(): Promise<string> {

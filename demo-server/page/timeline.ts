@@ -491,6 +491,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
   let last = -Infinity
   function tick(time: number): void {
     requestAnimationFrame(tick)
+    if (drawn.size === 0 && dirty.size === 0 && !anew) return
     // Thirty a second are smooth enough; who wants no motion gets a step each second.
     if (time - last < (still.matches ? 1000 : 30) && dirty.size === 0 && !anew) return
     last = time

@@ -24,6 +24,7 @@ const FAILED: Record<string, string> = {
   cool_down: 'An earlier failure is too recent',
   refresh_limit: 'There were too many refreshes in a short time',
   store: 'The store failed',
+  superseded: 'A login or a logout came first',
 }
 
 const ASKED: Record<string, string> = {

@@ -334,3 +334,46 @@ test('invariant 8: no token is in what the page shows, tells other tabs, or keep
   }
   expect(said).not.toContain('wonderland"}')
 })
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test(`on a phone, in ${colorScheme} colours, nothing is cut off and all text has the contrast of WCAG AA`, async (run) => {
+    const { open } = await world(run, { colorScheme, viewport: { width: 360, height: 720 } })
+    const page = await open()
+    await page.click('text="Refresh now"')
+    await shows(page.locator('#log'), 'Not refreshed')
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360)
+    const seen = await page.evaluate(contrasts)
+    expect(seen.length).toBeGreaterThan(30)
+    expect(seen.filter(({ ratio }) => ratio < 4.5)).toEqual([])
+  })
+}
+
+/** In the page: each text, and how it stands out from what is behind it (WCAG 2.2, success criterion 1.4.3). */
+function contrasts(): { text: string; ratio: number }[] {
+  const parse = (color: string): number[] => (color.match(/[\d.]+/g) ?? []).map(Number)
+  const luminance = (color: string): number => {
+    const [red = 0, green = 0, blue = 0] = parse(color).map((value) => {
+      const part = value / 255
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+    })
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+  }
+  const behind = (element: Element | null): string => {
+    if (!element) return 'rgb(255, 255, 255)'
+    const { backgroundColor } = getComputedStyle(element)
+    return parse(backgroundColor)[3] === 0 ? behind(element.parentElement) : backgroundColor
+  }
+  return [...document.querySelectorAll('body *')].flatMap((element) => {
+    const text = [...element.childNodes].find(
+      (node) => node.nodeType === 3 && node.textContent?.trim(),
+    )?.textContent
+    const drawn = element instanceof HTMLElement || element instanceof SVGTextElement
+    if (!text || !drawn || !element.checkVisibility() || element.matches('option, .hidden, .skip')) return []
+    const { color, fill } = getComputedStyle(element)
+    const [dark = 0, light = 0] = [
+      luminance(element instanceof HTMLElement ? color : fill),
+      luminance(behind(element)),
+    ].sort((one, other) => one - other)
+    return [{ text: text.trim(), ratio: (light + 0.05) / (dark + 0.05) }]
+  })
+}
