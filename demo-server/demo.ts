@@ -21,7 +21,9 @@ const USAGE = `npm run demo [-- --once]
 
 async function main(once: boolean): Promise<void> {
   const recorder = createRecorder()
-  const server = await startDemoServer({ onExchange: recorder.take })
+  // The steps count every request: whoever plays by hand comes after them.
+  let over = false
+  const server = await startDemoServer({ onExchange: recorder.take, ready: () => over })
   const interrupted = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
@@ -41,8 +43,8 @@ async function main(once: boolean): Promise<void> {
   process.exitCode = ran ? 0 : 1
   world.auth.dispose()
   if (!once) {
-    // From here on it is for eyes.
     Object.assign(server.backend.settings, watchable)
+    over = true
     printer.plain(`The server stays up at ${server.url} (Ctrl+C stops it).`)
     printer.plain('Open that in a browser, and in two tabs, to play all of this by hand.')
     await interrupted

@@ -39,6 +39,8 @@ export interface DemoServerOptions {
   readonly onExchange?: (exchange: Exchange) => void
   /** What else it serves, by path: asked before anything else. */
   readonly serve?: (pathname: string) => Response | undefined
+  /** Whether a browser gets the page yet; before that it is told to wait. Default: at once. */
+  readonly ready?: () => boolean
 }
 
 export interface DemoServer {
@@ -64,6 +66,7 @@ export async function startDemoServer({
   backend: options = {},
   onExchange,
   serve: besides,
+  ready = () => true,
 }: DemoServerOptions = {}): Promise<DemoServer> {
   const prefix = `/${options.prefix ?? 'api'}/`.replace(/\/+/g, '/')
   const backend = createBackend({
@@ -74,7 +77,7 @@ export async function startDemoServer({
     prefix,
   })
 
-  const site = createSite(backend)
+  const site = createSite(backend, ready)
 
   const serve = async (request: Request, outgoing: ServerResponse): Promise<Response> => {
     const { pathname } = new URL(request.url)

@@ -64,8 +64,11 @@ const where = (file: string): string => fileURLToPath(new URL(`page/${file}`, im
 /** The same for every server of this process. */
 let script: Promise<string> | undefined
 
-/** Answers what is the page's, and nothing else (`undefined`). */
-export function createSite(backend: Backend): (request: Request) => Promise<Response | undefined> {
+/** Answers what is the page's, and nothing else (`undefined`). Until it is `ready`, who wants the page has to wait. */
+export function createSite(
+  backend: Backend,
+  ready: () => boolean,
+): (request: Request) => Promise<Response | undefined> {
   const { settings } = backend
   let refresh: Refreshing = 'works'
   let fault: FaultHandle | undefined
@@ -85,11 +88,11 @@ export function createSite(backend: Backend): (request: Request) => Promise<Resp
     }
     const { accessLifetime, pace, refresh: refreshing } = Object(set) as Record<string, unknown>
     if (accessLifetime !== undefined) {
-      if (!(Number(accessLifetime) >= 2_000 && Number(accessLifetime) <= 3_600_000)) {
+      if (typeof accessLifetime !== 'number' || accessLifetime < 2_000 || accessLifetime > 3_600_000) {
         return 'accessLifetime takes milliseconds from 2000 to 3600000'
       }
-      settings.accessLifetime = Number(accessLifetime)
-    } else if (isKey(PACES, pace)) settings.latency = PACES[pace]
+      settings.accessLifetime = accessLifetime
+    } else if (isKey(PACES, pace)) settings.latency = { ...PACES[pace] }
     else if (isKey(REFRESHES, refreshing)) {
       fault?.remove()
       refresh = refreshing
@@ -116,13 +119,20 @@ export function createSite(backend: Backend): (request: Request) => Promise<Resp
     const { pathname, hostname } = new URL(request.url)
     if (pathname === '/demo') return control(request, hostname)
     if (pathname === '/page.js') {
-      script ??= bundle()
+      script ??= bundle().catch((error: unknown) => {
+        script = undefined
+        throw error
+      })
       return new Response(await script, { headers: headers('text/javascript; charset=utf-8') })
     }
     const found = FILES[pathname]
     if (!found) return undefined
     // Who asks from a shell gets words.
     if (pathname === '/' && !request.headers.get('accept')?.includes('text/html')) return undefined
+    if (pathname === '/' && !ready()) {
+      const waiting = 'The steps are under way in the terminal. This page follows when they are over.\n'
+      return new Response(waiting, { headers: { ...headers('text/plain; charset=utf-8'), refresh: '1' } })
+    }
     return new Response(await readFile(where(found.file)), { headers: headers(found.type) })
   }
 }

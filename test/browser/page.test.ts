@@ -101,6 +101,9 @@ test('signed in and called: the timeline has the call, the head has the session'
   await counts(calls(page, '200', 'A'), 1)
   await shows(page.locator('#timeline [data-kind=token]'), 'v1 · fresh')
   await shows(page.locator('#log li').first(), 'GET protected → 200')
+  // As the pointer does, which might miss what moves on.
+  await calls(page, '200').locator('.send').dispatchEvent('pointerover')
+  await shows(page.locator('#tip'), /^GET protected → 200Tab A, .*Sent: 200 after/)
   expect(server.backend.count('protected')).toBe(1)
 })
 

@@ -25,6 +25,17 @@ test('a browser gets the page, everybody else a list of the routes', async () =>
   expect(await list.text()).toContain('POST   /api/login')
 })
 
+test('while the steps of the demo are under way a browser waits for the page', async () => {
+  let ready = false
+  server = await startDemoServer({ port: 0, ready: () => ready })
+  const get = (): Promise<Response> => fetch(server.url, { headers: { accept: 'text/html' } })
+  const waiting = await get()
+  expect(waiting.headers.get('refresh')).toBe('1')
+  expect(await waiting.text()).toContain('under way in the terminal')
+  ready = true
+  expect(await (await get()).text()).toContain('<h1>stayfresh</h1>')
+})
+
 test('the page may load from its own origin alone, and nothing inline', async () => {
   const { url } = await started()
   for (const [path, type] of [
@@ -83,7 +94,7 @@ test('what can not be done or set is refused, and changes nothing', async () => 
     '{"do":"restart"}',
     '{"set":{"pace":"toString"}}',
     '{"set":{"accessLifetime":1}}',
-    '{"set":{"accessLifetime":"soon"}}',
+    '{"set":{"accessLifetime":"25000"}}',
     '{"set":{"refresh":"__proto__"}}',
   ]) {
     const response = await post(url, body)
