@@ -107,7 +107,7 @@ type Message =
   | { type: 'settings'; from: string }
 
 // How long something is kept, in ms: longer than the widest timeline shows.
-const KEPT = 45_000
+const KEPT = 120_000
 
 /** The first letter that no other open tab has: held as a Web Lock, so that it is free again with the tab. */
 async function takeLetter(): Promise<string> {

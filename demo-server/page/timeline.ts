@@ -98,14 +98,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
   const labels = el('g')
   const clip = el('rect')
   svg.append(
-    el(
-      'defs',
-      {},
-      el('clipPath', { id: 'plot' }, clip),
-      hatch('hatch-wait', 5),
-      hatch('hatch-dead', 5),
-      hatch('hatch-failed', 5),
-    ),
+    el('defs', {}, el('clipPath', { id: 'plot' }, clip), hatch('hatch-wait', 5), hatch('hatch-dead', 5)),
     frame,
     el('g', { 'clip-path': 'url(#plot)' }, back, front, over),
     labels,
@@ -518,8 +511,9 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
   log.onItem((item) => {
     dirty.add(item)
     if (chosen?.id === item.id) chosen = item
-    // Others are drawn by it.
-    if (item.kind === 'cause') for (const other of log.items()) if (other.kind === 'token') dirty.add(other)
+    // Others make room for it.
+    const kind = { cause: 'token', mark: 'mark', ask: 'mark', refresh: 'refresh' }[item.kind as string]
+    if (kind) for (const other of log.items()) if (other.kind === kind) dirty.add(other)
     if (item.kind === 'call') {
       const row = drawn.get(item.id)?.row
       const taken = rows.get(item.tab)

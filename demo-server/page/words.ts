@@ -145,7 +145,7 @@ export function callWhy({ sends, result, own, path, at }: CallItem): string[] {
     const instead = first?.status === 401 ? '' : ', instead of meeting a 401'
     lines.push(`Waited ${duration(waited)} for the refresh${instead}.`)
   }
-  if (sends.length > 1) lines.push('Replayed once, with the token that works.')
+  if (sends.length > 1 && result?.startsWith('2')) lines.push('Replayed once, with the token that works.')
   const why = result === undefined ? undefined : RESULTS[result]
   if (why) lines.push(why)
   if (result === '401') lines.push('The server’s own 401: nobody is signed in, or nobody gave the password.')

@@ -107,6 +107,24 @@ test('signed in and called: the timeline has the call, the head has the session'
   expect(server.backend.count('protected')).toBe(1)
 })
 
+test('run out by itself: the next call waits for the refresh, and meets no 401', async (run) => {
+  const { server, open } = await world(run)
+  const page = await open()
+  await page.selectOption('#life', '5 s')
+  await signIn(page)
+  await shows(page.locator('#left'), 'expired')
+  await page.click('text="Call"')
+  await counts(calls(page, '200'), 1)
+  await counts(bars(page, 'refresh', 'done'), 1)
+  expect(await calls(page, '200').locator('.wait').count()).toBe(1)
+  expect(await page.locator('.diamond').count()).toBe(0)
+  expect(server.backend.log.map(({ route, status }) => `${route} ${status}`)).toEqual([
+    'login 200',
+    'refresh 200',
+    'protected 200',
+  ])
+})
+
 test('expired early, with five calls in each of two tabs: one refresh through both lanes, and ten replays', async (run) => {
   const { server, open } = await world(run)
   const page = await open()
