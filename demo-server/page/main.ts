@@ -290,7 +290,7 @@ function showSession(client: Client, log: Log): void {
     count()
   })
   log.onTabs(count)
-  setInterval(show, 250)
+  setInterval(show, 500)
   count()
 
   byId('copy').addEventListener('click', async () => {

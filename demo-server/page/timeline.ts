@@ -481,13 +481,22 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
 
   const view = (): number => pausedAt ?? real()
 
-  let last = -Infinity
-  function tick(time: number): void {
-    requestAnimationFrame(tick)
-    if (drawn.size === 0 && dirty.size === 0 && !anew) return
-    // Thirty a second are smooth enough; who wants no motion gets a step each second.
-    if (time - last < (still.matches ? 1000 : 30) && dirty.size === 0 && !anew) return
-    last = time
+  let due: number | undefined
+  let timer: ReturnType<typeof setTimeout> | undefined
+
+  /** Draws in the next frame. */
+  function soon(): void {
+    if (due === undefined) due = requestAnimationFrame(tick)
+  }
+
+  function renew(): void {
+    anew = true
+    soon()
+  }
+
+  function tick(): void {
+    due = undefined
+    clearTimeout(timer)
     const now = view()
     if (anew) {
       anew = false
@@ -505,11 +514,15 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
       tell()
       follow()
     }
+    if (anew) soon()
+    // Thirty frames a second are smooth enough; who wants no motion gets one each second.
+    else if (pausedAt === undefined && drawn.size > 0) timer = setTimeout(soon, still.matches ? 1000 : 25)
   }
-  requestAnimationFrame(tick)
+  soon()
 
   log.onItem((item) => {
     dirty.add(item)
+    soon()
     if (chosen?.id === item.id) chosen = item
     // Others make room for it.
     const kind = { cause: 'token', mark: 'mark', ask: 'mark', refresh: 'refresh' }[item.kind as string]
@@ -526,11 +539,9 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     there?.front.remove()
     drawn.delete(id)
   })
-  log.onTabs(() => {
-    anew = true
-  })
+  log.onTabs(renew)
   new ResizeObserver(() => {
-    if (host.clientWidth !== width) anew = true
+    if (host.clientWidth !== width) renew()
   }).observe(host)
 
   return {
@@ -539,7 +550,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     },
     set paused(on) {
       pausedAt = on ? real() : undefined
-      anew = true
+      renew()
     },
   }
 }
