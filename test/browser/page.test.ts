@@ -66,7 +66,7 @@ async function world({ onTestFinished }: TestContext, options: BrowserContextOpt
 
 /** Waits until something is so. */
 const become = (assert: () => Promise<void>): Promise<void> =>
-  vi.waitFor(assert, { timeout: 20_000, interval: 40 })
+  vi.waitFor(assert, { timeout: 20_000, interval: 120 })
 
 const shows = (where: Locator, what: string | RegExp): Promise<void> =>
   become(async () => expect(await where.textContent()).toMatch(what))
