@@ -107,7 +107,7 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
   })
 
   for (const locks of [true, false]) {
-    test(`with one exchange per version${locks ? '' : ', without navigator.locks'} (invariant 1)`, async () => {
+    test(`invariant 1: with one exchange per version${locks ? '' : ', without navigator.locks'}`, async () => {
       const { server, tabs } = locks ? plain : unlocked
       const counts = await live({ server, tabs })
       expectOneExchangePerVersion(server.backend, EXPIRIES)
@@ -126,7 +126,7 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
     })
   }
 
-  test('while tabs are closed and opened at random (invariant 1)', async () => {
+  test('invariant 1: while tabs are closed and opened at random', async () => {
     const { server, context, tabs } = moving
     const counts: Record<string, number>[] = []
     let closed = 0
@@ -156,7 +156,7 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
     expect(new Set(await each(tabs, () => lab.who()))).toEqual(new Set(['alice']))
   })
 
-  test('though the one that holds the claim is frozen: the others wait, and nobody gets a 401', async () => {
+  test('invariant 10: though the one that holds the claim is frozen, the others wait, and nobody gets a 401', async () => {
     const { server, tabs } = freezing
     const { backend } = server
     await until('some exchanges', () => generation(server) >= 3, 5 * LIFE_AT_MOST)

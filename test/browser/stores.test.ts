@@ -212,7 +212,7 @@ test('a page, a Worker, a SharedWorker and a Service Worker share one cell', asy
   }
 })
 
-test('a page, a Worker, a SharedWorker and a Service Worker share one session (invariants 1, 5)', async () => {
+test('invariants 1 and 5: a page, a Worker, a SharedWorker and a Service Worker share one session', async () => {
   const { server, context, tabs } = await signedIn(1)
   const [page] = tabs as [Page]
   const calls: Call[] = []

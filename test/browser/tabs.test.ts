@@ -8,7 +8,7 @@ import { each, profile, signedIn, sleep, sum, tab, until, useChromium } from './
 
 useChromium()
 
-describe('a tab that is closed in the middle of its exchange', () => {
+describe('invariant 3: a tab that is closed in the middle of its exchange', () => {
   async function closing(
     fault: 'hang' | 'hang-after',
     { reuseGrace = 0, locks = true, ...options }: LabOptions & { reuseGrace?: number; locks?: boolean } = {},
@@ -89,7 +89,7 @@ describe('a tab that is closed in the middle of its exchange', () => {
   })
 })
 
-describe('a tab that is frozen while it holds the claim', () => {
+describe('invariant 10: a tab that is frozen while it holds the claim', () => {
   for (const [what, fault, reuseGrace] of [
     ['before its exchange was processed', 'hang', 0],
     ['after it, by a server that bears a second try', 'hang-after', 60_000],
@@ -132,6 +132,35 @@ describe('a tab that is frozen while it holds the claim', () => {
   }
 })
 
+test('invariant 15: a tab that was frozen while another user signed in sends nothing as the first one', async () => {
+  const server = await labServer()
+  const { backend } = server
+  const raw = await rawContext()
+  const frozen = await raw.open(server.url)
+  await frozen.evaluate(async () => {
+    // Of an application, there before any client is.
+    document.addEventListener('resume', () => void lab.ask())
+    await lab.start()
+    await lab.signIn()
+  })
+  const other = await raw.open(server.url)
+  await other.evaluate(() => lab.start())
+  await frozen.send('Page.setWebLifecycleState', { state: 'frozen' })
+  await until('the freeze', () => frozen.evaluate(() => lab.life.includes('freeze')))
+  const ticks = await frozen.evaluate(() => lab.ticks)
+  await other.evaluate(async () => {
+    await lab.logout()
+    await lab.signIn('bob')
+  })
+  backend.clearLog()
+  expect(await frozen.evaluate(() => lab.ticks)).toBe(ticks)
+  await frozen.send('Page.setWebLifecycleState', { state: 'active' })
+  await until('it asks', () => frozen.evaluate(() => Object.keys(lab.counts).length > 0))
+  expect(await frozen.evaluate(() => lab.who())).toBe('bob')
+  expect(backend.log.filter(({ token }) => token?.sub === 'alice')).toEqual([])
+  expect(await frozen.evaluate(() => lab.ask())).toBe('200')
+})
+
 describe('what one tab does reaches the others', () => {
   test('a login, a refresh, another user and a logout, each told as what another context did', async () => {
     const server = await labServer()
@@ -158,7 +187,7 @@ describe('what one tab does reaches the others', () => {
     expect(await hears.evaluate(() => lab.events())).toEqual(events.map((line) => `${line} elsewhere`))
   })
 
-  test('a logout during the refresh of another tab: nobody is signed in a moment later', async () => {
+  test('invariant 5: a logout during the refresh of another tab: nobody is signed in a moment later', async () => {
     const { server, tabs } = await signedIn(3)
     const { backend } = server
     const [refreshes, leaves, looks] = tabs as [Page, Page, Page]
@@ -189,7 +218,7 @@ describe('what one tab does reaches the others', () => {
     expect(told).toContainEqual(['loggedOut', 'logout', 'other context'])
   })
 
-  test('a login as another user: no call of the first goes out as the second', async () => {
+  test('invariant 6: a login as another user: no call of the first goes out as the second', async () => {
     const { server, tabs } = await signedIn(5, {}, await labServer({ accessLifetime: 4000, signer: 'fast' }))
     const { backend } = server
     backend.settings.latency = { protected: { before: 20, after: 20 }, refresh: 50 }
@@ -254,7 +283,7 @@ describe('a page in the back/forward cache', () => {
     return { server, page, other }
   }
 
-  test('comes back as who is signed in by then, and sends nothing as the first one', async () => {
+  test('invariants 6 and 15: comes back as who is signed in by then, and sends nothing as the first one', async () => {
     const { server, page, other } = await two()
     const { backend } = server
     const reasons = await leaveAndReturn(server, page, async () => {
@@ -280,7 +309,7 @@ describe('a page in the back/forward cache', () => {
     await until('it hears of the logout', async () => (await page.evaluate(() => lab.who())) === null)
   })
 
-  test('was left between two tries of an exchange, and sends nothing that another tab has spent', async () => {
+  test('invariant 3: was left between two tries of an exchange, and sends nothing that another tab has spent', async () => {
     const { server, page, other } = await two()
     const { backend } = server
     backend.fault('refresh', { status: 503, headers: { 'retry-after': '2' } })

@@ -254,7 +254,7 @@ describe('storage that is blocked together with cookies', () => {
 })
 
 describe('the network', () => {
-  test('is cut in the middle of a refresh: the session lives, and the next call works', async () => {
+  test('invariant 4: is cut in the middle of a refresh: the session lives, and the next call works', async () => {
     // What the server made of it is not known: it has to bear a second try.
     const { server, context, tabs } = await signedIn(2, {}, await labServer({ reuseGrace: 60_000 }))
     const { backend } = server
@@ -293,7 +293,7 @@ describe('the network', () => {
   })
 })
 
-describe('the clock', () => {
+describe('invariant 12: the clock', () => {
   const jump = (page: Page, by: number): Promise<void> =>
     page.evaluate((by) => {
       const { now } = Date
