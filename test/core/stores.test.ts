@@ -671,3 +671,24 @@ describe('a store that others write to', () => {
     expect(store.peek()).toMatchObject({ id })
   })
 })
+
+test('a store that goes on in memory says why with each answer, and that is told once for each time', async () => {
+  const inner = memoryStore()
+  let problem: Error | undefined = new Error('storage is denied')
+  const store: Store = {
+    ...inner,
+    read: async () => ({ ...(await inner.read()), problem }),
+    commit: async (next, expected) => ({ ...((await inner.commit?.(next, expected)) as Cell), problem }),
+  }
+  const { auth, told, backend } = room({ client: { store } })
+  await auth.login(alice)
+  backend.expireAccessTokens()
+  expect((await auth.fetch('protected')).status).toBe(200)
+  const outages = (): string[] => summary(told).filter((line) => line.startsWith('store'))
+  expect(outages()).toEqual(['storeUnavailable: read'])
+  problem = undefined
+  await auth.refresh()
+  problem = new Error('there is no room')
+  await auth.refresh()
+  expect(outages()).toEqual(['storeUnavailable: read', 'storeUnavailable: read'])
+})
