@@ -3,13 +3,13 @@
  * nowhere else.
  */
 import { type Call, free } from './call.ts'
+import { consult } from './consult.ts'
 import { AuthError } from './errors.ts'
-import { report } from './events.ts'
 import { type Platform, within } from './platform.ts'
 import type { Asker } from './reauth.ts'
 import type { Outcome, Refresher } from './refresh.ts'
 import type { Held, HeldToken, SessionRoom, Stamp } from './session.ts'
-import type { Answer, Backend, ChangeReason, Signal } from './types.ts'
+import type { Answer, Backend, ChangeReason, Finding } from './types.ts'
 import { readAnswer } from './wire.ts'
 
 /** What a call has already cost: at most one replay with another token, and one after a login. */
@@ -67,10 +67,10 @@ export function createFlow(
       void refused?.body?.cancel().catch(() => {})
       spent.version = session.held?.record.version ?? 0
       const response = await call.send(token?.token)
-      const signal = token && (await classify(call, response, token))
-      if (spent.suspect && signal !== 'unknown') spent.suspect.rejected = true
-      if (!signal) return response
-      const next = await remedy(call, user, token as HeldToken, signal, spent, response)
+      const found = token && (await classify(call, response, token))
+      if (spent.suspect && found?.signal !== 'unknown') spent.suspect.rejected = true
+      if (!found) return response
+      const next = await remedy(call, user, token as HeldToken, found, spent, response)
       if (next === undefined) return response
       refused = response
       token = next
@@ -141,12 +141,12 @@ export function createFlow(
   // --- classify ------------------------------------------------------------------------------------------
 
   /** What the answer says of the token, or `undefined` if it is to be handed back as it is. */
-  async function classify(call: Call, response: Response, token: HeldToken): Promise<Signal | undefined> {
-    let signal: Signal | undefined
+  async function classify(call: Call, response: Response, token: HeldToken): Promise<Finding | undefined> {
+    let found: Finding | undefined
     // After a redirect to another origin the answer is a stranger's.
     const away = response.redirected && new URL(response.url).origin !== call.origin
     try {
-      if (!away && (backend.inspect?.(response) ?? response.status >= 400)) {
+      if (!away && (backend.inspect ? consult(backend, 'inspect', response) : response.status >= 400)) {
         const reading = within(on, readAnswer(response), bodyTimeout, () => undefined)
         // A body that never comes tells as little as none.
         const { status, headers } = response
@@ -155,16 +155,18 @@ export function createFlow(
           call,
           reading.catch(() => nothing),
         )
-        signal = backend.classify(answer)
+        const given = consult(backend, 'classify', answer)
+        found = typeof given === 'string' ? { signal: given } : given
         // An answer that isn't about the token, to a token that has run out by now, is about the token.
-        if (signal === 'other' && response.status === 401 && !session.usable(token)) signal = 'expired'
+        if (found?.signal === 'other' && status === 401 && !session.usable(token))
+          found = { signal: 'expired' }
       }
     } catch (error) {
+      // What a backend got wrong has been reported.
       if (call.gone()) throw error
-      report(new Error(`${backend.name}: classifying an answer failed`, { cause: error }))
     }
-    if (vain.size && signal !== 'unknown') vain.delete(call.route)
-    return signal
+    if (vain.size && found?.signal !== 'unknown') vain.delete(call.route)
+    return found
   }
 
   // --- refresh or ask ------------------------------------------------------------------------------------
@@ -174,12 +176,13 @@ export function createFlow(
     call: Call,
     user: Stamp,
     token: HeldToken,
-    signal: Signal,
+    found: Finding,
     spent: Spent,
     response: Response,
   ): Promise<HeldToken | null | undefined> {
     const held = session.held
     if (!held || !session.owns(user, held)) return undefined
+    const { signal } = found
     // Late: the token in hand is another one than was sent.
     const late = session.token(held)?.token !== token.token
     const reason =
@@ -204,14 +207,15 @@ export function createFlow(
       await free(call, session.cell.peek())
       // Two sends at the most, and one more after a login: a refresh elsewhere is none.
       const login = signal === 'step_up' || spent.renewed
-      const found = better(user, token, login)
-      if (found) {
+      const helped = better(user, token, login)
+      if (helped) {
         if (spent.renewed) spent.asked = true
         else spent.renewed = true
-        return replay ? found : undefined
+        return replay ? helped : undefined
       }
       spent.asked = true
-      const asking = asker.ask(reason, held.record, call.began, call.unsafe || call.auth === 'fresh')
+      const insistent = call.unsafe || call.auth === 'fresh'
+      const asking = asker.ask(reason, held.record, call.began, insistent, found)
       if (!replay) return undefined
       await free(call, asking)
       const next = better(user, token, login)

@@ -6,7 +6,7 @@ import type { Emitter } from './events.ts'
 import { report } from './events.ts'
 import type { Platform } from './platform.ts'
 import type { Held, SessionRoom } from './session.ts'
-import type { LiveRecord, ReauthReason } from './types.ts'
+import type { Finding, LiveRecord, ReauthReason } from './types.ts'
 
 export interface Asker {
   /** A number that grows: what began before an announcement is not announced again. */
@@ -14,9 +14,16 @@ export interface Asker {
   /**
    * Asks, or joins the ask that is open; resolves when there is nothing more to wait for. The caller then looks
    * at the session. `about`: what was found wanting; if another session is held by now, or a newer version of it that
-   * nobody has found wanting, there is nothing to ask. `insistent`: worth asking again after a dismissal.
+   * nobody has found wanting, there is nothing to ask. `insistent`: worth asking again after a dismissal. `found`: what
+   * the server asks for.
    */
-  ask(reason: ReauthReason, about: LiveRecord, began: number, insistent: boolean): Promise<void>
+  ask(
+    reason: ReauthReason,
+    about: LiveRecord,
+    began: number,
+    insistent: boolean,
+    found?: Finding,
+  ): Promise<void>
   dispose(): void
 }
 
@@ -42,7 +49,13 @@ export function createAsker(
 
   session.onMoot(() => open?.close())
 
-  function ask(reason: ReauthReason, about: LiveRecord, began: number, insistent: boolean): Promise<void> {
+  function ask(
+    reason: ReauthReason,
+    about: LiveRecord,
+    began: number,
+    insistent: boolean,
+    found?: Finding,
+  ): Promise<void> {
     const { held } = session
     if (!held) return open?.over ?? Promise.resolve()
     const { id, version } = held.record
@@ -57,10 +70,10 @@ export function createAsker(
     }
     const told: Told = { id, version, at: ++sequence, dismissed: false }
     announced.set(reason, told)
-    return announce(reason, held, told)
+    return announce(reason, held, told, found)
   }
 
-  function announce(reason: ReauthReason, held: Held, told: Told): Promise<void> {
+  function announce(reason: ReauthReason, held: Held, told: Told, found?: Finding): Promise<void> {
     const controller = new AbortController()
     const waits: Promise<unknown>[] = []
     let dispatching = true
@@ -91,6 +104,8 @@ export function createAsker(
       type: 'reauthRequired',
       reason,
       session: session.snapshot(),
+      acrValues: found?.acrValues,
+      maxAge: found?.maxAge,
       origin: 'this context',
       signal: controller.signal,
       waitUntil(promise: PromiseLike<unknown>): void {

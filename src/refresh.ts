@@ -5,6 +5,7 @@
  * loses waits for the record to change. A claim ends by itself, so that nothing hangs on a holder that died; a
  * holder that slept finds out before it sends. No listener and no caller's code runs inside a claim.
  */
+import { consult } from './consult.ts'
 import { safeCause } from './errors.ts'
 import type { Emitter } from './events.ts'
 import { type Platform, sleep, stopwatch, within } from './platform.ts'
@@ -311,7 +312,12 @@ export function createRefresher(
           (error): Result =>
             signal.aborted || !error
               ? late
-              : { kind: 'failed', reason: 'network', cause: safeCause(error, refreshToken) },
+              : {
+                  kind: 'failed',
+                  // A backend that fails is no network that does.
+                  reason: error.code === 'invalid_option' ? 'bad_answer' : 'network',
+                  cause: safeCause(error, refreshToken),
+                },
         )
         if (result.kind !== 'failed' || (result.status !== 429 && result.status !== 503)) return result
         const wait = Math.max(result.retryAfter ?? 0, 250 * 2 ** tries * (0.5 + on.random() / 2))
@@ -325,20 +331,20 @@ export function createRefresher(
   }
 
   async function once(refreshToken: string, signal: AbortSignal): Promise<Result> {
-    const response = await wire.call(backend.refresh(refreshToken), { signal })
+    const response = await wire.call(consult(backend, 'refresh', refreshToken), { signal })
     const answer = await readAnswer(response, signal, true)
     signal.throwIfAborted()
     const { status } = answer
     if (response.ok) {
       try {
-        const tokens = checkTokens(backend.tokens(answer), 'the refresh answer')
+        const tokens = checkTokens(consult(backend, 'tokens', answer), 'the refresh answer')
         if (tokens.accessToken) return { kind: 'tokens', tokens }
       } catch (error) {
         return { kind: 'failed', reason: 'bad_answer', status, cause: safeCause(error, refreshToken) }
       }
       return { kind: 'failed', reason: 'bad_answer', status }
     }
-    if (backend.refused(answer)) {
+    if (consult(backend, 'refused', answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
       const body = await response.clone().arrayBuffer()
       const { statusText, headers } = response
@@ -359,7 +365,7 @@ export function createRefresher(
 
   async function revoke({ refreshToken, accessToken }: Tokens): Promise<void> {
     const one = async (token: string, kind: 'access' | 'refresh'): Promise<void> => {
-      const spec = backend.logout?.(token, kind)
+      const spec = backend.logout && consult(backend, 'logout', token, kind)
       if (!spec) return
       const controller = new AbortController()
       const stop = on.timer(() => controller.abort(), refreshTimeout)
@@ -443,7 +449,7 @@ export function subjectOf(
 ): string | undefined {
   if (!stored) return undefined
   const { claims } = readToken(stored)
-  const subject = backend.subject ? backend.subject(claims as never) : claims.sub
+  const subject = backend.subject ? consult(backend, 'subject', claims as never) : claims.sub
   // A number beyond 2⁵³ was rounded when it was parsed: two users could look like one.
   return (typeof subject === 'string' && subject) || Number.isSafeInteger(subject)
     ? String(subject)

@@ -3,6 +3,7 @@
  * logouts the last called wins, here and among contexts.
  */
 import { disposed, tagOf } from './call.ts'
+import { consult } from './consult.ts'
 import { AuthError, safeCause } from './errors.ts'
 import { type Platform, within } from './platform.ts'
 import { type Refresher, storedToken, subjectOf } from './refresh.ts'
@@ -257,10 +258,7 @@ export function createSignIn(
       if (tagOf(result) !== 'Response') return { tokens: checkTokens(result, 'the flow’s tokens'), at }
       response = result as Response
     } else {
-      const spec = (kind === 'reauth' && backend.reauth ? backend.reauth : backend.login).call(
-        backend,
-        given as never,
-      )
+      const spec = consult(backend, kind === 'reauth' && backend.reauth ? kind : 'login', given as never)
       const late = (): Error => new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
       try {
         // Not aborted by a logout: its tokens could not be revoked then.
@@ -269,10 +267,8 @@ export function createSignIn(
           // What it brings after all is nobody's.
           void sent
             .then((answered) => readAnswer(answered, undefined, true))
-            .then(
-              (answer) => refresher.revoke(backend.tokens(answer) ?? {}),
-              () => {},
-            )
+            .then((answer) => refresher.revoke(consult(backend, 'tokens', answer) ?? {}))
+            .catch(() => {})
           return late()
         })
       } catch (error) {
@@ -298,7 +294,7 @@ export function createSignIn(
           response,
         })
       }
-      const serverMessage = backend.message?.(answer)
+      const serverMessage = backend.message && consult(backend, 'message', answer)
       const words = serverMessage ? `: ${serverMessage}` : ''
       throw new AuthError('login_refused', `The server refused the login (${status})${words}`, {
         status,
@@ -306,7 +302,7 @@ export function createSignIn(
         response,
       })
     }
-    const tokens = backend.tokens(answer)
+    const tokens = consult(backend, 'tokens', answer)
     if (!tokens) {
       throw new AuthError('login_incomplete', `The login answer (${status}) holds no token`, {
         status,

@@ -111,6 +111,12 @@ export interface AuthEvents<Claims = StandardClaims> {
   reauthRequired: EventBase & {
     readonly reason: ReauthReason
     readonly session: Session<Claims>
+    /**
+     * What the server asks for (RFC 9470 section 3), where it says so: the `acr_values` (space-separated, in order of
+     * preference) and `max_age` (seconds) of the authorization request to make.
+     */
+    readonly acrValues?: string | undefined
+    readonly maxAge?: number | undefined
     /** Aborts when the ask is moot: a logout, a login elsewhere, `reauthTimeout`. */
     readonly signal: AbortSignal
     /**
@@ -178,9 +184,19 @@ export type Signal =
   /** A 401 that tells nothing. */
   | 'unknown'
 
+/** A signal, and what a `step_up` asks for (RFC 9470 section 3), where the server says it. */
+export interface Finding {
+  readonly signal: Signal
+  /** Authentication contexts that would do, space-separated, in order of preference. */
+  readonly acrValues?: string | undefined
+  /** How old the authentication may be, in seconds. */
+  readonly maxAge?: number | undefined
+}
+
 /**
- * How a server speaks: data and pure functions. It decides nothing; what follows from a signal is decided in
- * one place, by the flow.
+ * How a server speaks: data and pure functions, which answer at once. It decides nothing; what follows from a signal
+ * is decided in one place, by the flow. One that throws or gives a promise is reported by its name, and the caller
+ * gets the server's own answer. To change one, spread it: `{ ...flaskJwt(), message: () => 'No' }`.
  */
 export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   /** For messages. */
@@ -198,7 +214,7 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   /** Which responses to look into. Default: the error statuses. */
   inspect?(response: Response): boolean
   /** What an answer says of the access token that was sent. */
-  classify(answer: Answer): Signal
+  classify(answer: Answer): Signal | Finding
   /** Whether an answer of the refresh endpoint is a definite refusal of the refresh token. */
   refused(answer: Answer): boolean
   /** The server's own words for a person. */

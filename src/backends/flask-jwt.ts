@@ -49,7 +49,9 @@ export interface FlaskJwtOptions<Claims = StandardClaims> {
   subject?: (claims: Partial<Claims>) => unknown
 }
 
+// Without a prototype: a server may say `constructor`.
 const CODES: Record<string, Signal> = {
+  __proto__: null as never,
   token_expired: 'expired',
   'Token has expired': 'expired',
   invalid_token: 'invalid',
@@ -83,8 +85,8 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     messageKey = 'msg',
     accessTokenKey = 'access_token',
     refreshTokenKey = 'refresh_token',
-    signals,
   } = options
+  const signals: Record<string, Signal> = { __proto__: null as never, ...options.signals }
 
   const withCredentials = (endpoint: Endpoint | undefined, credentials: Credentials): RequestSpec => ({
     path: 'login',
@@ -100,8 +102,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     const { error } = members
     const text = members[messageKey]
     for (const said of [error, text]) {
-      const signal =
-        typeof said === 'string' && (signals?.[said] ?? (status === 401 ? CODES[said] : undefined))
+      const signal = typeof said === 'string' && (signals[said] ?? (status === 401 ? CODES[said] : undefined))
       if (signal) return signal
     }
     if (typeof text !== 'string') return 'other'
