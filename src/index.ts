@@ -3,12 +3,15 @@
  * entries: `stayfresh/ky`, `stayfresh/testing`.
  */
 export { createAuth } from './auth.ts'
+export { type BearerOptions, bearer, type EndpointWithToken, type JsonEndpoint } from './backends/bearer.ts'
 export {
   type Endpoint,
   type FlaskJwtOptions,
   flaskJwt,
   type UsernamePassword,
 } from './backends/flask-jwt.ts'
+export { type OAuth2Options, oauth2, type TokenRequest } from './backends/oauth2.ts'
+export { djRestAuth, type SimpleJwtOptions, simpleJwt } from './backends/simple-jwt.ts'
 export { AuthError, type AuthErrorCode, type AuthErrorDetails, isAuthError } from './errors.ts'
 export { memoryStore } from './stores/memory.ts'
 export type {
@@ -21,6 +24,7 @@ export type {
   Backend,
   Cell,
   ChangeReason,
+  Finding,
   Flow,
   FlowContext,
   HistoryEntry,

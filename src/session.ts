@@ -151,9 +151,10 @@ export function createSession(
     return isFresh(of.fresh) ? of.fresh : of.access
   }
 
-  function learnSkew(read: ReadToken, sentAt: number): void {
-    const { iat } = read.claims
-    if (typeof iat !== 'number' || !Number.isFinite(iat)) return
+  function learnSkew({ claims: { iat, exp }, life }: ReadToken, sentAt: number): void {
+    // Not the moment of its issue, if the token lasts shorter than from there.
+    const inherited = life !== undefined && ((exp ?? 0) - (iat ?? 0)) * 1000 > life + 5000
+    if (typeof iat !== 'number' || !Number.isFinite(iat) || inherited) return
     // The stamp was cut to whole seconds, and was made between the sending and now.
     skew = Math.round(iat * 1000 + 500 - (sentAt + on.now()) / 2)
     if (Math.abs(skew - announcedSkew) < 30_000) return

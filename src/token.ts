@@ -62,7 +62,9 @@ export function readToken(stored: StoredToken): ReadToken {
   let lasts = stored.life
   if (isNumber(exp) && isNumber(iat)) {
     // Whole-second stamps are cut, not rounded: up to a second of the life is already over.
-    lasts = (exp - iat) * 1000 - (Number.isInteger(exp) ? 1000 : 0)
+    const claimed = (exp - iat) * 1000 - (Number.isInteger(exp) ? 1000 : 0)
+    // Where the answer told a shorter one, `iat` is that of a token before this one (SimpleJWT), or `exp` is not kept.
+    lasts = Math.min(claimed, lasts ?? claimed)
   }
   // A life that was over before it began says nothing, and believing it would refresh for ever.
   if (!(lasts !== undefined && lasts > 0)) lasts = undefined

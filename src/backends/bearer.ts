@@ -1,0 +1,231 @@
+/**
+ * Any server that takes bearer tokens: where its endpoints are, how its answers are nested, what its codes mean, all
+ * of it data. Without any it fits one that says nothing but 401. Other presets are this one with their data filled in.
+ */
+import type { Answer, Backend, Finding, RequestSpec, Signal, StandardClaims } from '../types.ts'
+import { at, checkOptions, DEAD, isGarbled, mayRefuse, secondsOf, snake, textAt, wordsOf } from './answers.ts'
+import { readChallenge } from './challenge.ts'
+import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
+
+/** An endpoint that takes JSON. */
+export interface JsonEndpoint extends Endpoint {
+  /** Further members of the JSON, such as Directus’ `{ mode: 'json' }`. */
+  members?: Readonly<Record<string, unknown>>
+}
+
+/** An endpoint that takes a token. */
+export interface EndpointWithToken extends JsonEndpoint {
+  /** Whether the token goes into the JSON, or into `Authorization`. */
+  send?: 'body' | 'bearer'
+  /** Its name in the JSON. Default: as the login answer names it. */
+  key?: string
+}
+
+/** Options of {@link bearer}. A key is a name, or a dotted path such as `data.access_token`. */
+export interface BearerOptions<Claims = StandardClaims> {
+  /** For messages. Default `bearer`. */
+  name?: string
+  /** Headers of the backend's own requests, such as an API key. */
+  headers?: Readonly<Record<string, string>>
+  /** Default `POST login`, with the credentials as JSON. */
+  login?: JsonEndpoint
+  /** Where a password is proved again. Default: as `login`. */
+  reauth?: JsonEndpoint
+  /** Default `POST refresh`, with the refresh token in the JSON. */
+  refresh?: EndpointWithToken
+  /** Default `POST logout`, with the access token in `Authorization`; `false` for none. */
+  logout?: (EndpointWithToken & { tokens?: 'both' | 'access' | 'refresh' }) | false
+  /** Default `access_token`. */
+  accessTokenKey?: string
+  /** Default `refresh_token`. The same as `accessTokenKey` where the access token itself is what is refreshed. */
+  refreshTokenKey?: string
+  /** Default `expires_in`. Needed for opaque tokens only; a JWT tells its life itself. */
+  expiresInKey?: string
+  /** Of `expiresInKey`. Default `seconds` (RFC 6749 section 5.1). */
+  expiresInUnit?: 'seconds' | 'milliseconds'
+  /** A response header that holds the access token, where the body has none. */
+  tokenHeader?: string
+  /** Where the server's words for a person are. Default `message`, and whatever else is in use. */
+  messageKey?: string
+  /**
+   * Codes or texts of the server, and what they mean, whatever the status. Codes are compared in lower snake case:
+   * `token_expired` is `TOKEN_EXPIRED`, too.
+   */
+  signals?: Readonly<Record<string, Signal>>
+  /** Codes that refuse a refresh token, beside a 401: of a server that answers 400 or 403 then. */
+  refusals?: readonly string[]
+  /** As for `flaskJwt`: `single-use` where it dies at its first use and none comes in its place. */
+  refreshToken?: 'reusable' | 'single-use'
+  /** What a revoked access token means: the session's end (default), or a refresh. */
+  revoked?: 'end' | 'refresh'
+  /** Whose token it is. Default `sub`. */
+  subject?: (claims: Partial<Claims>) => unknown
+}
+
+const TAKES = {
+  name: 'string',
+  headers: 'object',
+  login: 'object',
+  reauth: 'object',
+  refresh: 'object',
+  logout: 'object|boolean',
+  accessTokenKey: 'string',
+  refreshTokenKey: 'string',
+  expiresInKey: 'string',
+  expiresInUnit: 'string',
+  tokenHeader: 'string',
+  messageKey: 'string',
+  signals: 'object',
+  refusals: 'array',
+  refreshToken: 'string',
+  revoked: 'string',
+  subject: 'function',
+}
+
+// What servers say of an access token with a 401 or a 403.
+const CODES = new Map<string, Signal>([
+  ['token_expired', 'expired'],
+  ['expired_token', 'expired'],
+  ['token_has_expired', 'expired'],
+  ['jwt_expired', 'expired'],
+  ['invalid_token', 'invalid'],
+  ['token_invalid', 'invalid'],
+  ['invalid_jwt', 'invalid'],
+  ['bad_jwt', 'invalid'],
+  ['token_revoked', 'revoked'],
+  ['token_has_been_revoked', 'revoked'],
+  ['fresh_token_required', 'step_up'],
+  ['insufficient_user_authentication', 'step_up'],
+  ['insufficient_scope', 'scope'],
+  ['authorization_required', 'missing'],
+])
+
+const MESSAGES = [
+  'message',
+  'msg',
+  'error_description',
+  'detail',
+  'error.message',
+  'errors.0.message',
+] as const
+
+/**
+ * The backend for a server of no framework in particular.
+ *
+ * @throws {TypeError} an `AuthError` of code `invalid_option`, naming the option and what it takes
+ * @example
+ * ```ts
+ * bearer()  // POST login, POST refresh with { refresh_token }, POST logout; a 401 that says no more
+ * bearer({  // Directus
+ *   login: { path: 'auth/login', members: { mode: 'json' } },
+ *   refresh: { path: 'auth/refresh', members: { mode: 'json' } },
+ *   logout: { path: 'auth/logout', send: 'body', tokens: 'refresh', members: { mode: 'json' } },
+ *   accessTokenKey: 'data.access_token',
+ *   refreshTokenKey: 'data.refresh_token',
+ *   expiresInKey: 'data.expires',
+ *   expiresInUnit: 'milliseconds',
+ * })
+ * ```
+ */
+export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
+  options: BearerOptions<Claims> = {},
+): Backend<Claims, Credentials> {
+  checkOptions('bearer', options, TAKES)
+  const {
+    name = 'bearer',
+    headers,
+    login,
+    reauth = login,
+    refresh,
+    logout = {},
+    accessTokenKey = 'access_token',
+    refreshTokenKey = 'refresh_token',
+    expiresInKey = 'expires_in',
+    expiresInUnit,
+    tokenHeader,
+    messageKey,
+    refusals = [],
+  } = options
+  const keyOfToken = refreshTokenKey.split('.').at(-1) as string
+  const messages = messageKey === undefined ? MESSAGES : [messageKey, ...MESSAGES]
+  const signals = new Map<string, Signal>()
+  for (const [said, signal] of Object.entries(options.signals ?? {})) {
+    signals.set(said, signal).set(snake(said), signal)
+  }
+  const refusing = new Set([...refusals, ...refusals.map(snake)])
+
+  const json = (path: string, endpoint: JsonEndpoint | undefined, members: object): RequestSpec => ({
+    path: endpoint?.path ?? path,
+    method: endpoint?.method ?? 'POST',
+    headers: { ...headers, 'content-type': 'application/json' },
+    body: JSON.stringify({ ...endpoint?.members, ...members }),
+  })
+  const withToken = (
+    path: string,
+    endpoint: EndpointWithToken | undefined,
+    token: string,
+    send: 'body' | 'bearer',
+  ): RequestSpec => {
+    if ((endpoint?.send ?? send) === 'body') {
+      return json(path, endpoint, { [endpoint?.key ?? keyOfToken]: token })
+    }
+    const own = { ...headers, authorization: `Bearer ${token}` }
+    const spec = endpoint?.members ? json(path, endpoint, {}) : undefined
+    return {
+      path: endpoint?.path ?? path,
+      method: endpoint?.method ?? 'POST',
+      ...spec,
+      headers: { ...spec?.headers, ...own },
+    }
+  }
+
+  /** What the answer says in a challenge or in words; `undefined`: nothing that means something here. */
+  function said(answer: Answer): Finding | undefined {
+    const challenge = readChallenge(answer.headers)
+    // A bare one comes with any 401 of many servers.
+    if (challenge && challenge.signal !== 'missing' && challenge.signal !== 'other') return challenge
+    for (const word of wordsOf(answer, messages)) {
+      const known = answer.status === 401 || answer.status === 403 ? CODES.get(snake(word)) : undefined
+      const signal = signals.get(word) ?? signals.get(snake(word)) ?? known
+      if (signal) return { signal }
+    }
+    return challenge?.signal === 'other' ? challenge : undefined
+  }
+
+  return {
+    name,
+    login: (credentials) => json('login', login, credentials as object),
+    reauth: (credentials) => json('login', reauth, credentials as object),
+    refresh: (token) => withToken('refresh', refresh, token, 'body'),
+    logout(token, kind) {
+      if (!logout) return undefined
+      const { tokens = 'access' } = logout
+      return tokens === 'both' || tokens === kind ? withToken('logout', logout, token, 'bearer') : undefined
+    },
+    tokens({ body, headers: answered }) {
+      const inHeader = tokenHeader && answered.get(tokenHeader)?.replace(/^Bearer +/i, '')
+      const accessToken = at(body, accessTokenKey) || inHeader
+      if (!accessToken) return undefined
+      const same = refreshTokenKey === accessTokenKey
+      return {
+        accessToken: accessToken as string,
+        // Null and '' both mean: none came.
+        refreshToken: ((same ? accessToken : at(body, refreshTokenKey)) || undefined) as string | undefined,
+        expiresIn: secondsOf(at(body, expiresInKey), expiresInUnit),
+      }
+    },
+    classify: (answer) => said(answer) ?? (answer.status === 401 ? 'unknown' : 'other'),
+    refused(answer) {
+      const { status } = answer
+      if (!mayRefuse(status) || isGarbled(answer)) return false
+      if (wordsOf(answer, messages).some((word) => refusing.has(word) || refusing.has(snake(word))))
+        return true
+      const found = said(answer)
+      return status === 401 && (!found || DEAD.includes(found.signal))
+    },
+    message: ({ body }) => textAt(body, messages),
+    subject: options.subject,
+    singleUse: options.refreshToken === 'single-use',
+    revoked: options.revoked,
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * An OAuth 2 authorization server's token endpoint (RFC 6749), and resource servers that answer with the challenges of
+ * RFC 6750 and RFC 9470. Tokens may be opaque.
+ */
+import { AuthError } from '../errors.ts'
+import type { Backend, RequestSpec, StandardClaims } from '../types.ts'
+import { checkOptions, isGarbled, mayRefuse, secondsOf, textAt } from './answers.ts'
+import { readChallenge } from './challenge.ts'
+
+/**
+ * What a login sends to the token endpoint, beside the client's own parameters: an authorization code (RFC 6749 section
+ * 4.1.3, RFC 7636), or what another grant takes.
+ */
+export type TokenRequest =
+  | { grant_type: 'authorization_code'; code: string; redirect_uri?: string; code_verifier?: string }
+  | { grant_type: 'password'; username: string; password: string; scope?: string }
+  | { grant_type: `urn:${string}`; [parameter: string]: string }
+
+/** Options of {@link oauth2}. */
+export interface OAuth2Options<Claims = StandardClaims> {
+  /** Absolute, or relative to `baseUrl`. The refresh token goes there. */
+  tokenEndpoint: string
+  clientId: string
+  /** Of a confidential client, such as a server. What a browser is given is no secret. */
+  clientSecret?: string
+  /**
+   * How the client proves who it is (RFC 7591 section 2). Default `client_secret_basic` with a `clientSecret`, else
+   * `none`: the `client_id` is a parameter then.
+   */
+  authenticate?: 'client_secret_basic' | 'client_secret_post' | 'none'
+  /** RFC 7009. Default: none, and a logout revokes nothing at the server. */
+  revocationEndpoint?: string
+  /** Further parameters of every token request, such as `resource` (RFC 8707) or `audience`. */
+  parameters?: Readonly<Record<string, string>>
+  /** Whose token it is. Default `sub`; nobody knows with opaque tokens. */
+  subject?: (claims: Partial<Claims>) => unknown
+}
+
+const TAKES = {
+  tokenEndpoint: 'string',
+  clientId: 'string',
+  clientSecret: 'string',
+  authenticate: 'string',
+  revocationEndpoint: 'string',
+  parameters: 'object',
+  subject: 'function',
+}
+
+const METHODS = ['client_secret_basic', 'client_secret_post', 'none']
+
+/**
+ * The backend for OAuth 2: Keycloak, oidc-provider, Auth0, Hydra, and what else has a token endpoint.
+ *
+ * @throws {TypeError} an `AuthError` of code `invalid_option`, naming the option and what it takes
+ * @example
+ * ```ts
+ * const auth = createAuth({
+ *   baseUrl: 'https://api.example/',
+ *   backend: oauth2({ tokenEndpoint: 'https://id.example/token', clientId: 'web' }),
+ * })
+ * await auth.login({ grant_type: 'authorization_code', code, redirect_uri, code_verifier })
+ * auth.on('reauthRequired', (event) => {
+ *   event.waitUntil(authorize({ acr_values: event.acrValues, max_age: event.maxAge })) // RFC 9470
+ * })
+ * ```
+ */
+export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
+  options: OAuth2Options<Claims>,
+): Backend<Claims, Credentials> {
+  checkOptions('oauth2', options, TAKES)
+  const { tokenEndpoint, clientId, clientSecret, revocationEndpoint, parameters, subject } = options
+  const bad = (option: string, takes: string): AuthError =>
+    new AuthError('invalid_option', `oauth2: ${option} takes ${takes}`, { option })
+  for (const [option, value] of Object.entries({ tokenEndpoint, clientId })) {
+    if (!value) throw bad(option, 'a string, and is required')
+  }
+  const { authenticate = clientSecret === undefined ? 'none' : 'client_secret_basic' } = options
+  if (!METHODS.includes(authenticate)) throw bad('authenticate', METHODS.join(', '))
+  if (authenticate !== 'none' && clientSecret === undefined) {
+    throw bad('clientSecret', `a string where authenticate is ${authenticate}`)
+  }
+
+  // RFC 6749 section 2.3.1: both are form-encoded first.
+  const encoded = (text: string): string => new URLSearchParams({ '': text }).toString().slice(1)
+  const basic = { authorization: `Basic ${btoa(`${encoded(clientId)}:${encoded(clientSecret ?? '')}`)}` }
+
+  const form = (path: string, members: object): RequestSpec => {
+    const given = Object.entries(members).filter(([, value]) => value !== undefined)
+    const all = new URLSearchParams(given as [string, string][])
+    if (authenticate !== 'client_secret_basic') all.set('client_id', clientId)
+    if (authenticate === 'client_secret_post') all.set('client_secret', clientSecret ?? '')
+    return {
+      path,
+      method: 'POST',
+      headers: {
+        'content-type': 'application/x-www-form-urlencoded',
+        accept: 'application/json',
+        ...(authenticate === 'client_secret_basic' && basic),
+      },
+      body: all.toString(),
+    }
+  }
+
+  return {
+    name: 'oauth2',
+    login: (request) => form(tokenEndpoint, { ...parameters, ...request }),
+    // RFC 6749 section 6.
+    refresh: (token) =>
+      form(tokenEndpoint, { ...parameters, grant_type: 'refresh_token', refresh_token: token }),
+    logout: (token, kind) =>
+      revocationEndpoint ? form(revocationEndpoint, { token, token_type_hint: `${kind}_token` }) : undefined,
+    tokens({ body }) {
+      const { access_token, refresh_token, expires_in, token_type } = Object(body) as Record<string, unknown>
+      if (!access_token) return undefined
+      // RFC 6749 section 7.1: a token of a type that is not understood is not to be used.
+      if (typeof token_type === 'string' && token_type.toLowerCase() !== 'bearer') {
+        throw new TypeError('the token_type is another than Bearer')
+      }
+      return {
+        accessToken: access_token as string,
+        refreshToken: (refresh_token || undefined) as string | undefined,
+        expiresIn: secondsOf(expires_in),
+      }
+    },
+    classify({ status, headers }) {
+      // A 401 without a challenge: the browser may have hidden it from another origin.
+      return readChallenge(headers) ?? (status === 401 ? 'unknown' : 'other')
+    },
+    // RFC 6749 section 5.2. Every other error is about the client or the request, and the token may still be good.
+    refused: (answer) =>
+      mayRefuse(answer.status) && !isGarbled(answer) && textAt(answer.body, ['error']) === 'invalid_grant',
+    message: ({ body }) => textAt(body, ['error_description', 'error']),
+    subject,
+  }
+}

@@ -1,0 +1,123 @@
+/** Django REST Framework SimpleJWT 5 with tokens in headers, as it is and as dj-rest-auth serves it. */
+import type { Answer, Backend, Signal, StandardClaims } from '../types.ts'
+import { at, checkOptions, DEAD, isGarbled, textAt } from './answers.ts'
+import { bearer } from './bearer.ts'
+import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
+
+/** Options of {@link simpleJwt}. */
+export interface SimpleJwtOptions<Claims = StandardClaims> {
+  /** Default `POST token/`, with the credentials as JSON. */
+  login?: Endpoint
+  /** Where a password is proved again. Default: as `login`. */
+  reauth?: Endpoint
+  /** Default `POST token/refresh/`, with `{ refresh }`. */
+  refresh?: Endpoint
+  /**
+   * Default `POST token/blacklist/`, with `{ refresh }`: an access token can't be revoked. Where the server has no
+   * blacklist its 404 does no harm; `false` spares it.
+   */
+  logout?: Endpoint | false
+  /** Texts or codes of your own, or of another language, and what they mean. */
+  signals?: Readonly<Record<string, Signal>>
+  /** What a revoked access token means: the session's end (default), or a refresh. */
+  revoked?: 'end' | 'refresh'
+  /** Whose token it is (`USER_ID_CLAIM`). Default `user_id`. */
+  subject?: (claims: Partial<Claims>) => unknown
+}
+
+const TAKES = {
+  login: 'object',
+  reauth: 'object',
+  refresh: 'object',
+  logout: 'object|boolean',
+  signals: 'object',
+  revoked: 'string',
+  subject: 'function',
+}
+
+const CODES = new Map<unknown, Signal>([
+  ['token_not_valid', 'invalid'],
+  // CHECK_REVOKE_TOKEN: the refresh token goes with the password, too.
+  ['password_changed', 'revoked'],
+  ['user_not_found', 'account'],
+  ['user_inactive', 'account'],
+  ['bad_authorization_header', 'missing'],
+])
+
+/**
+ * The backend for Django REST Framework SimpleJWT, with or without rotation and blacklist.
+ *
+ * @throws {TypeError} an `AuthError` of code `invalid_option`, naming the option and what it takes
+ * @example
+ * ```ts
+ * createAuth({ baseUrl: '/api/', backend: simpleJwt() })  // POST /api/token/, /api/token/refresh/, …
+ * simpleJwt({ login: { path: 'auth/jwt/create/' }, refresh: { path: 'auth/jwt/refresh/' } }) // Djoser
+ * ```
+ */
+export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePassword>(
+  options: SimpleJwtOptions<Claims> = {},
+): Backend<Claims, Credentials> {
+  checkOptions('simpleJwt', options, TAKES)
+  const { login, reauth, refresh, logout, revoked } = options
+  const signals = new Map(Object.entries(options.signals ?? {}))
+  const beneath = bearer<Claims, Credentials>({
+    name: 'simpleJwt',
+    login: { path: 'token/', ...login },
+    reauth: { path: 'token/', ...login, ...reauth },
+    refresh: { path: 'token/refresh/', ...refresh },
+    logout: logout !== false && { path: 'token/blacklist/', ...logout, send: 'body', tokens: 'refresh' },
+    accessTokenKey: 'access',
+    refreshTokenKey: 'refresh',
+    revoked,
+    subject: options.subject ?? ((claims) => claims['user_id' as never] ?? claims['sub' as never]),
+  })
+
+  function classify({ status, body, empty }: Answer): Signal {
+    if (empty) return status === 401 ? 'unknown' : 'other'
+    const code = at(body, 'code')
+    const detail = textAt(body, ['detail'])
+    const own = signals.get(code as string) ?? signals.get(detail as string)
+    if (own) return own
+    // 403 in place of 401 where the view's first authentication class has no challenge of its own.
+    if (status !== 401 && status !== 403) return 'other'
+    const signal = CODES.get(code)
+    if (signal === 'invalid') {
+      const why = textAt(body, ['messages.0.message']) ?? detail
+      // In the server's language, so that it may be missed: the refresh will tell.
+      if (why === 'Token is blacklisted') return 'revoked'
+      return why === 'Token is expired' || why === 'Token is invalid or expired' ? 'expired' : 'invalid'
+    }
+    if (signal) return signal
+    if (status === 403) return detail?.startsWith('CSRF Failed') ? 'csrf' : 'other'
+    if (detail?.startsWith('No active account found')) return 'account'
+    return detail === 'Authentication credentials were not provided.' ? 'missing' : 'other'
+  }
+
+  return {
+    ...beneath,
+    classify,
+    refused: (answer) => answer.status === 401 && !isGarbled(answer) && DEAD.includes(classify(answer)),
+    message: ({ body }) => textAt(body, ['detail', 'non_field_errors.0', 'message']),
+  }
+}
+
+/**
+ * The backend for dj-rest-auth over SimpleJWT with tokens in headers (`JWT_AUTH_HTTPONLY: False`): `POST login/`,
+ * `POST token/refresh/`, `POST logout/`. Takes the options of {@link simpleJwt}.
+ *
+ * @example
+ * ```ts
+ * createAuth({ baseUrl: '/api/auth/', backend: djRestAuth() })
+ * ```
+ */
+export function djRestAuth<Claims = StandardClaims, Credentials = UsernamePassword>(
+  options: SimpleJwtOptions<Claims> = {},
+): Backend<Claims, Credentials> {
+  checkOptions('djRestAuth', options, TAKES)
+  const { login, logout } = options
+  const own = {
+    login: { path: 'login/', ...login },
+    logout: logout !== false && { path: 'logout/', ...logout },
+  }
+  return { ...simpleJwt<Claims, Credentials>({ ...options, ...own }), name: 'djRestAuth' }
+}
