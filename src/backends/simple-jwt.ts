@@ -1,5 +1,6 @@
 /** Django REST Framework SimpleJWT 5 with tokens in headers, as it is and as dj-rest-auth serves it. */
-import type { Answer, Backend, Signal, StandardClaims } from '../types.ts'
+import { jwtDecode } from 'jwt-decode'
+import type { Answer, Backend, Signal, StandardClaims, Tokens } from '../types.ts'
 import { at, checkOptions, DEAD, isGarbled, textAt } from './answers.ts'
 import { bearer } from './bearer.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
@@ -33,6 +34,15 @@ const TAKES = {
   signals: 'object',
   revoked: 'string',
   subject: 'function',
+}
+
+function claimsOf(token: unknown): { exp?: number; iat?: number } {
+  try {
+    return { ...jwtDecode(token as string) }
+  } catch {
+    // Opaque, and the parser's error would quote it.
+    return {}
+  }
 }
 
 const CODES = new Map<unknown, Signal>([
@@ -93,8 +103,22 @@ export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePasswor
     return detail === 'Authentication credentials were not provided.' ? 'missing' : 'other'
   }
 
+  /**
+   * An access token got by a refresh has the `iat` of the refresh token that was spent, so that `exp - iat` is no life.
+   * A refresh token that comes along was issued at that moment; else the server's clock is asked, where it shows.
+   */
+  function tokens(answer: Answer): Tokens | undefined {
+    const found = beneath.tokens(answer)
+    const { exp } = found?.accessToken ? claimsOf(found.accessToken) : {}
+    if (!found || typeof exp !== 'number') return found
+    const now = claimsOf(found.refreshToken).iat ?? Date.parse(answer.headers.get('date') ?? '') / 1000
+    // 0: nobody knows, and `iat` is not to be believed.
+    return { ...found, expiresIn: Math.max(exp - now, 0) || 0 }
+  }
+
   return {
     ...beneath,
+    tokens,
     classify,
     refused: (answer) => answer.status === 401 && !isGarbled(answer) && DEAD.includes(classify(answer)),
     message: ({ body }) => textAt(body, ['detail', 'non_field_errors.0', 'message']),

@@ -86,11 +86,13 @@ export function flask(transport: Transport, dialect: Dialect): Server {
     name: `Flask-JWT-Extended, ${dialect} dialect, over ${transport.name}`,
     abilities: {
       rotations: ['reusable', 'single-use', 'rotating', 'rotating-reuse-detection'],
-      stepUp: true,
+      stepUp: 'claim',
       revokes: dialect === 'tutorial' ? 'access' : 'both',
       tellsRevoked: true,
+      tellsSubject: true,
       clock: true,
       faults: true,
+      grace: true,
     },
     open: (options) => open(transport, dialect, options),
   }

@@ -2,9 +2,12 @@
  * What a story needs of a server, whatever speaks there and however it is reached. A further server (another
  * framework, another protocol, another machine) is a further `Server`; the stories stay as they are.
  */
-import type { Backend, UsernamePassword } from '../../src/index.ts'
+import type { Backend } from '../../src/index.ts'
 
 type MaybePromise<T> = T | Promise<T>
+
+/** What a server's login takes. */
+export type Credentials = { username: string; password: string; [more: string]: string }
 
 /** How long an access token lives in the stories, in ms. */
 export const life = 600_000
@@ -49,13 +52,15 @@ export interface Hold {
 export interface Scene {
   readonly baseUrl: string
   /** How the client is told to speak to it. */
-  readonly backend: Backend<never, UsernamePassword>
+  readonly backend: Backend<never, never>
   readonly paths: { readonly plain: string; readonly fresh: string }
   /** Two who can sign in. */
-  readonly alice: UsernamePassword
-  readonly bob: UsernamePassword
+  readonly alice: Credentials
+  readonly bob: Credentials
   /** The body of a 401, by its reason. */
   readonly refusals: Record<'expired' | 'stale' | 'revoked', object>
+  /** What a step-up asks for, where the server says it. */
+  readonly asksFor?: { readonly acrValues: string; readonly maxAge: number }
 
   /** Every request since `clear`, in order of arrival; those of one role, if one is named. */
   seen(role?: Role): MaybePromise<readonly Seen[]>
@@ -81,7 +86,7 @@ export interface Scene {
 export interface SceneOptions {
   /** Life of access tokens in ms. Default: `life`. */
   accessLifetime?: number
-  /** Default: `reusable`. */
+  /** Default: `reusable`, or what the server is for. */
   rotation?: Rotation
   /** With `rotating-reuse-detection`: for how long a spent refresh token gets another pair, in ms. */
   reuseGrace?: number
@@ -91,15 +96,22 @@ export interface Server {
   readonly name: string
   readonly abilities: {
     readonly rotations: readonly Rotation[]
-    /** Whether a route can ask for a fresh token. */
-    readonly stepUp: boolean
+    /**
+     * Whether a route can ask for a fresh token. `claim`: the token says whether it is, and a refreshed one is not;
+     * `age`: the server knows how long ago the password was given, and the client doesn't.
+     */
+    readonly stepUp: false | 'claim' | 'age'
     /** Which tokens a logout can revoke. */
-    readonly revokes: 'both' | 'access'
+    readonly revokes: 'both' | 'access' | 'refresh'
     /** Whether a server that is told `revoke` says of an access token that it was revoked, or just expired. */
     readonly tellsRevoked: boolean
+    /** Whether a token says whose it is. */
+    readonly tellsSubject: boolean
     /** Whether its clock can be moved, so that a story need not wait for an expiry. */
     readonly clock: boolean
     readonly faults: boolean
+    /** Whether it can be told to give a spent refresh token another pair for a while. */
+    readonly grace?: boolean
   }
   open(options?: SceneOptions): Promise<Scene>
 }

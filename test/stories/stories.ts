@@ -32,7 +32,8 @@ export function stories(server: Server): void {
         const { auth, scene, told, inHand } = await stage()
         expect(auth.session).toBeNull()
         const session = await auth.login(scene.alice)
-        expect(session).toMatchObject({ version: 1, status: 'active', subject: expect.any(String) })
+        const subject = abilities.tellsSubject ? expect.any(String) : undefined
+        expect(session).toMatchObject({ version: 1, status: 'active', subject })
         expect(auth.session).toBe(session)
         const response = await auth.fetch(scene.paths.plain)
         expect(response.status).toBe(200)
@@ -47,7 +48,8 @@ export function stories(server: Server): void {
         const { auth, scene, told } = await stage()
         const error = await failure(auth.login({ ...scene.alice, password: 'wrong' }))
         if (!isAuthError(error, 'login_refused')) throw error
-        expect(error.status).toBe(401)
+        // RFC 6749 section 5.2 has it a 400.
+        expect([400, 401]).toContain(error.status)
         expect(error.serverMessage).toEqual(expect.any(String))
         expect(await error.response.text()).toContain(error.serverMessage)
         expect(auth.session).toBeNull()
@@ -116,7 +118,7 @@ export function stories(server: Server): void {
         const held = await scene.hold('plain', 'answer')
         const late = auth.fetch(scene.paths.plain)
         await held.there
-        expect((await auth.fetch(scene.paths.fresh)).status).toBe(abilities.stepUp ? 401 : 200)
+        expect((await auth.fetch(scene.paths.fresh)).status).toBe(abilities.stepUp === 'claim' ? 401 : 200)
         expect(await count(scene, 'refresh')).toBe(1)
         const { access: renewed } = inHand()
         held.release()
@@ -230,7 +232,7 @@ export function stories(server: Server): void {
     })
 
     describe.runIf(abilities.clock)('rotation', () => {
-      test.runIf(rotates('rotating')).for(['rotating', 'rotating-reuse-detection'] as const)(
+      test.for((['rotating', 'rotating-reuse-detection'] as const).filter(rotates))(
         '%s: each refresh token is used once, and the family lives',
         async (rotation) => {
           const { auth, scene, signIn, pass, inHand } = await stage({ stopped: true, rotation })
@@ -251,7 +253,7 @@ export function stories(server: Server): void {
         },
       )
 
-      test.runIf(rotates('rotating-reuse-detection'))(
+      test.runIf(abilities.grace && rotates('rotating-reuse-detection'))(
         'an exchange whose answer was lost is tried once more, and the family lives by the server’s grace',
         async () => {
           const { auth, scene, signIn, pass, inHand } = await stage({
@@ -338,14 +340,17 @@ export function stories(server: Server): void {
         expect(auth.session).toMatchObject({ fresh: false, version: 2 })
         onAsk(() => auth.reauthenticate(scene.alice))
         const post = { method: 'POST', body: 'transfer' }
+        const asked = new Promise<object>((resolve) => void auth.on('reauthRequired', resolve))
         const responses = await Promise.all(times(10, () => auth.fetch(scene.paths.fresh, post)))
+        expect(await asked).toMatchObject(scene.asksFor ?? { acrValues: undefined, maxAge: undefined })
         expect(new Set(statuses(responses))).toEqual(new Set([200]))
         expect(await responses[0]?.json()).toMatchObject({ method: 'POST', body: 'transfer' })
         expect(summary(told)).toEqual([
           'reauthRequired: fresh_token_required',
           'tokenRefreshed: reauthenticated',
         ])
-        expect(auth.session).toMatchObject({ id, version: 3, fresh: true, status: 'active' })
+        expect(auth.session).toMatchObject({ id, version: 3, status: 'active' })
+        expect(auth.session?.fresh).toBe(abilities.stepUp === 'claim')
         expect(await count(scene, 'refresh')).toBe(0)
         expect(await count(scene, 'fresh')).toBe(20)
       })
@@ -374,7 +379,7 @@ export function stories(server: Server): void {
         expect(auth.session).toMatchObject({ id, version: 2 })
       })
 
-      test('auth: "fresh" asks before anything is sent', async () => {
+      test.runIf(abilities.stepUp === 'claim')('auth: "fresh" asks before anything is sent', async () => {
         const { auth, scene, told, onAsk } = await stale()
         const sentBefore: number[] = []
         onAsk(async () => {
@@ -389,17 +394,20 @@ export function stories(server: Server): void {
         expect(await count(scene, 'fresh')).toBe(3)
       })
 
-      test('an ask answered with another user’s password changes nothing', async () => {
-        const { auth, scene, onAsk, id } = await stale()
-        const failures: AuthError[] = []
-        onAsk(async () => void failures.push(await failure(auth.reauthenticate(scene.bob))))
-        const response = await auth.fetch(scene.paths.fresh)
-        expect([response.status, await response.json()]).toEqual([401, scene.refusals.stale])
-        expect(failures).toMatchObject([{ code: 'subject_mismatch' }])
-        expect(auth.session).toMatchObject({ id, version: 2 })
-        const tokens = (await scene.seen('fresh')).map(({ token }) => token)
-        expect(new Set(tokens).size).toBe(1)
-      })
+      test.runIf(abilities.tellsSubject)(
+        'an ask answered with another user’s password changes nothing',
+        async () => {
+          const { auth, scene, onAsk, id } = await stale()
+          const failures: AuthError[] = []
+          onAsk(async () => void failures.push(await failure(auth.reauthenticate(scene.bob))))
+          const response = await auth.fetch(scene.paths.fresh)
+          expect([response.status, await response.json()]).toEqual([401, scene.refusals.stale])
+          expect(failures).toMatchObject([{ code: 'subject_mismatch' }])
+          expect(auth.session).toMatchObject({ id, version: 2 })
+          const tokens = (await scene.seen('fresh')).map(({ token }) => token)
+          expect(new Set(tokens).size).toBe(1)
+        },
+      )
     })
 
     describe('a refresh token that is refused', () => {
@@ -513,10 +521,11 @@ export function stories(server: Server): void {
         expect(auth.session).toBeNull()
         expect(summary(told)).toEqual(['loggedOut: logout'])
         await done
-        expect(await scene.honours(access)).toBe(false)
+        expect(await scene.honours(access)).toBe(abilities.revokes === 'refresh')
         expect(await scene.honours(refresh)).toBe(abilities.revokes === 'access')
         const given = (await scene.seen('logout')).map(({ token }) => token)
-        expect(given).toEqual(abilities.revokes === 'both' ? [refresh, access] : [access])
+        const both = { both: [refresh, access], access: [access], refresh: [refresh] }
+        expect(given).toEqual(both[abilities.revokes])
         expect((await auth.fetch(scene.paths.plain)).status).toBe(401)
         expect((await scene.seen('plain')).map(({ token }) => token)).toEqual([undefined])
       })
@@ -587,7 +596,7 @@ export function stories(server: Server): void {
         const pending = auth.fetch(scene.paths.plain, { method: 'POST', body: 'of alice' })
         await held.there
         const { subject } = await auth.login(scene.bob)
-        expect(subject).not.toBe(first)
+        if (abilities.tellsSubject) expect(subject).not.toBe(first)
         held.release()
         const response = await pending
         expect([response.status, await response.json()]).toEqual([401, scene.refusals.expired])
@@ -595,7 +604,8 @@ export function stories(server: Server): void {
         expect(await count(scene, 'refresh')).toBe(0)
         expect(summary(told)).toEqual(['loggedOut: replaced', 'loggedIn: login'])
         // And the second user's own calls are the second user's.
-        expect(await (await auth.fetch(scene.paths.plain)).json()).toMatchObject({ sub: subject })
+        const { sub } = (await (await auth.fetch(scene.paths.plain)).json()) as { sub: string }
+        expect(sub).toEqual(abilities.tellsSubject ? subject : scene.bob.username)
       })
 
       test.runIf(abilities.clock)('a call that waited for its token is not sent', async () => {
@@ -613,7 +623,7 @@ export function stories(server: Server): void {
         expect(auth.session).toMatchObject({ id, version: 1 })
       })
 
-      test.runIf(abilities.clock)(
+      test.runIf(abilities.clock && abilities.tellsSubject)(
         'the same user again: what waited goes out with the new token',
         async () => {
           const { auth, scene, signIn, pass, inHand } = await stage({ stopped: true })
@@ -686,9 +696,12 @@ export function stories(server: Server): void {
         ['no answer at all', 'hang', 'timeout'],
         ['a page instead of an answer', 'not-json', 'bad_answer'],
       ] as const)('%s keeps the session, and the next call succeeds', async (_, fault, reason) => {
+        // Where the token is spent, a lost answer is a lost token, but for a server's grace.
+        const rotation = fault === 'drop-after' ? 'reusable' : undefined
         const { auth, scene, told, signIn, pass } = await stage({
           stopped: true,
           client: { refreshTimeout: 250 },
+          rotation,
         })
         const { id } = await signIn()
         await pass(life + second)

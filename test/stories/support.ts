@@ -10,11 +10,10 @@ import {
   memoryStore,
   type Session,
   type StandardClaims,
-  type UsernamePassword,
 } from '../../src/index.ts'
-import type { Scene, SceneOptions, Server } from './server.ts'
+import type { Credentials, Scene, SceneOptions, Server } from './server.ts'
 
-export type Client = Auth<StandardClaims, UsernamePassword>
+export type Client = Auth<StandardClaims, Credentials>
 export type Told = { [Type in AuthEventType]: { type: Type } & AuthEvents[Type] }[AuthEventType]
 
 const eventTypes: readonly AuthEventType[] = [
@@ -53,7 +52,7 @@ export interface Stage {
 }
 
 export interface StageOptions extends SceneOptions {
-  client?: Partial<AuthOptions<StandardClaims, UsernamePassword>>
+  client?: Partial<AuthOptions<StandardClaims, Credentials>>
   /** Stops the client's clocks, to be moved by `pass`. */
   stopped?: boolean
 }
@@ -68,7 +67,7 @@ export async function setUp(
   }
   const scene = await server.open(options)
   const store = client?.store ?? memoryStore()
-  const auth = createAuth<StandardClaims, UsernamePassword>({
+  const auth = createAuth<StandardClaims, Credentials>({
     baseUrl: scene.baseUrl,
     backend: scene.backend as never,
     store,
