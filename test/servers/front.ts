@@ -30,14 +30,17 @@ export interface FrontOptions {
 
 export interface Front {
   readonly origin: string
-  readonly seen: readonly Seen[]
+  readonly seen: readonly Note[]
   clear(): void
   fault(role: Role | '*', fault: Fault, times?: number): void
   hold(role: Role, what: 'request' | 'answer'): Hold
   close(): Promise<void>
 }
 
-type Note = { -readonly [Member in keyof Seen]: Seen[Member] }
+/** `order`: among the requests of all fronts. */
+export type Note = { -readonly [Member in keyof Seen]: Seen[Member] } & { readonly order: number }
+
+let arrived = 0
 
 export async function startFront(options: FrontOptions): Promise<Front> {
   const agent = new Agent({ keepAlive: true, maxSockets: 32 })
@@ -92,6 +95,7 @@ export async function startFront(options: FrontOptions): Promise<Front> {
       token: options.tokenIn?.(role, text) ?? bearer,
       status: undefined,
       time: Date.now(),
+      order: ++arrived,
     }
     seen.push(note)
     await held(role, 'request')
