@@ -40,7 +40,8 @@ export function consult<M extends Member>(
     // Nobody else would catch it.
     ;(answer as Promise<unknown> | null)?.catch?.(() => {})
   } catch (error) {
-    cause = safeCause(error, String(given[0]))
+    // It may quote what it was given: whatever is long enough for a token goes.
+    cause = safeCause(error, /[\w\-.~+/]{16,}/g)
   }
   const error = new AuthError(
     'invalid_option',

@@ -97,7 +97,7 @@ export function isAuthError<Code extends AuthErrorCode = AuthErrorCode>(
 }
 
 /** A copy of `cause` that holds no object that could hold a token, and neither `secret` nor any JWT. */
-export function safeCause(cause: unknown, secret?: string, depth = 0): Error {
+export function safeCause(cause: unknown, secret?: string | RegExp, depth = 0): Error {
   const { name, message, code, cause: inner } = Object(cause) as Record<string, unknown>
   let text = String(message ?? cause)
   if (secret) text = text.replaceAll(secret, '[token]')

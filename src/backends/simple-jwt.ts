@@ -143,5 +143,15 @@ export function djRestAuth<Claims = StandardClaims, Credentials = UsernamePasswo
     login: { path: 'login/', ...login },
     logout: logout !== false && { path: 'logout/', ...logout },
   }
-  return { ...simpleJwt<Claims, Credentials>({ ...options, ...own }), name: 'djRestAuth' }
+  const beneath = simpleJwt<Claims, Credentials>({ ...options, ...own })
+  return {
+    ...beneath,
+    name: 'djRestAuth',
+    tokens(answer) {
+      const { body } = answer
+      // As older versions name them, at the login only.
+      const older = { access: at(body, 'access_token'), refresh: at(body, 'refresh_token') }
+      return beneath.tokens(answer) ?? beneath.tokens({ ...answer, body: older })
+    },
+  }
 }

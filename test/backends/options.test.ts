@@ -1,0 +1,98 @@
+/** What the presets take, at run time and by their types. */
+import { describe, expect, expectTypeOf, test } from 'vitest'
+import {
+  bearer,
+  createAuth,
+  djRestAuth,
+  flaskJwt,
+  isAuthError,
+  oauth2,
+  type Session,
+  simpleJwt,
+  type UsernamePassword,
+} from '../../src/index.ts'
+
+const thrown = (run: () => unknown): unknown => {
+  try {
+    run()
+  } catch (error) {
+    return error
+  }
+  throw new Error('It did not throw')
+}
+const web = { tokenEndpoint: '/token', clientId: 'web' }
+
+describe('a bad option is refused by its name', () => {
+  test.each<[string, string, () => unknown]>([
+    ['bearer', 'loginn', () => bearer({ loginn: {} } as never)],
+    ['bearer', 'accessTokenKey', () => bearer({ accessTokenKey: 7 } as never)],
+    ['bearer', 'refusals', () => bearer({ refusals: 'gone' } as never)],
+    ['bearer', 'logout', () => bearer({ logout: null } as never)],
+    ['bearer', 'options', () => bearer(null as never)],
+    ['simpleJwt', 'rotation', () => simpleJwt({ rotation: true } as never)],
+    ['simpleJwt', 'login', () => simpleJwt({ login: 'token/' } as never)],
+    ['djRestAuth', 'subject', () => djRestAuth({ subject: 'user_id' } as never)],
+    ['oauth2', 'tokenEndpoint', () => oauth2({ clientId: 'web' } as never)],
+    ['oauth2', 'clientId', () => oauth2({ tokenEndpoint: '/token' } as never)],
+    ['oauth2', 'clientId', () => oauth2({ ...web, clientId: '' })],
+    ['oauth2', 'authenticate', () => oauth2({ ...web, authenticate: 'private_key_jwt' as never })],
+    ['oauth2', 'clientSecret', () => oauth2({ ...web, authenticate: 'client_secret_post' })],
+    ['oauth2', 'options', () => oauth2(undefined as never)],
+  ])('%s: %s', (preset, option, run) => {
+    const error = thrown(run)
+    if (!isAuthError(error, 'invalid_option')) throw error
+    expect(error).toBeInstanceOf(TypeError)
+    expect(error.option).toBe(option)
+    expect(error.message).toContain(preset)
+    expect(error.message).toContain(option)
+  })
+
+  test('what is wrong is never quoted: it may be a secret', () => {
+    const error = thrown(() => oauth2({ ...web, clientSecret: ['s3cret'] as never })) as Error
+    expect(error.message).toBe('oauth2: clientSecret takes string, got array')
+  })
+})
+
+describe('types', () => {
+  interface Claims {
+    user_id: number
+    role: 'admin' | 'user'
+  }
+
+  test('credentials and claims are a preset’s own, or the user’s', async () => {
+    const baseUrl = 'https://api.test/'
+    const django = createAuth({ baseUrl, backend: simpleJwt<Claims, { email: string; password: string }>() })
+    expectTypeOf(django.session).toEqualTypeOf<Session<Claims> | null | undefined>()
+    expectTypeOf(django.login).parameter(0).exclude<(...given: never) => unknown>().toEqualTypeOf<{
+      email: string
+      password: string
+    }>()
+    const plain = createAuth({ baseUrl, backend: bearer() })
+    expectTypeOf(plain.login)
+      .parameter(0)
+      .exclude<(...given: never) => unknown>()
+      .toEqualTypeOf<UsernamePassword>()
+    const oauth = createAuth({ baseUrl, backend: oauth2(web) })
+    expectTypeOf(oauth.login).toBeCallableWith({
+      grant_type: 'authorization_code',
+      code: 'c',
+      code_verifier: 'v',
+    })
+    // @ts-expect-error a code belongs to its grant
+    expectTypeOf(oauth.login).toBeCallableWith({ grant_type: 'password', code: 'c' })
+    // @ts-expect-error the client is required
+    expect(() => oauth2({ tokenEndpoint: '/token' })).toThrow('clientId')
+    // @ts-expect-error no such signal
+    flaskJwt({ signals: { x: 'exipred' } })
+    for (const auth of [django, plain, oauth]) auth.dispose()
+  })
+
+  test('what a step-up asks for is on the event', () => {
+    const auth = createAuth({ baseUrl: 'https://api.test/', backend: oauth2(web) })
+    auth.on('reauthRequired', (event) => {
+      expectTypeOf(event.acrValues).toEqualTypeOf<string | undefined>()
+      expectTypeOf(event.maxAge).toEqualTypeOf<number | undefined>()
+    })
+    auth.dispose()
+  })
+})
