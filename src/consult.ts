@@ -12,18 +12,7 @@ type Member = {
 }[keyof Backend]
 type Asked<M extends Member> = NonNullable<Backend<never, never>[M]>
 
-const REQUESTS = /^(login|reauth|refresh|logout)$/
-
-/** Whether it is an answer at all. A promise never is one: nothing waits for a backend. */
-function isAnswer(
-  member: Member,
-  given: { path?: unknown; signal?: unknown; then?: unknown } | undefined,
-): boolean {
-  if (member === 'logout' && given === undefined) return true
-  if (REQUESTS.test(member)) return typeof given?.path === 'string'
-  // A word that is no signal asks for nothing.
-  return member === 'classify' ? typeof (given?.signal ?? given) === 'string' : given?.then === undefined
-}
+const isRequest = (member: string): boolean => /^log|resh$|auth$/.test(member)
 
 /** What `backend[member]` answers, or `undefined` where it fails; a request that can't be made throws. */
 export function consult<M extends Member>(
@@ -35,21 +24,22 @@ export function consult<M extends Member>(
   let cause: unknown
   try {
     const answer = (backend[member] as (...all: unknown[]) => never)(...given)
-    if (isAnswer(member, answer)) return answer
-    did = `gave ${describe(answer)}`
+    const { path, signal = answer, then, catch: settle } = Object(answer)
+    // A promise is no answer: nothing waits for a backend. A word that is no signal asks for nothing.
+    const sound = isRequest(member)
+      ? typeof path === 'string' || (member === 'logout' && answer === undefined)
+      : !then && (member !== 'classify' || typeof signal === 'string')
+    if (sound) return answer
+    did = `gave ${then ? 'a promise' : describe(answer)}`
     // Nobody else would catch it.
-    ;(answer as Promise<unknown> | null)?.catch?.(() => {})
+    settle?.call(answer, () => {})
   } catch (error) {
     // It may quote what it was given: whatever is long enough for a token goes.
     cause = safeCause(error, /[\w\-.~+/]{16,}/g)
   }
-  const error = new AuthError(
-    'invalid_option',
-    `${backend.name}: ${member}() ${did}`,
-    { option: 'backend' },
-    cause,
-  )
+  const option = 'backend'
+  const error = new AuthError('invalid_option', `${backend.name}: ${member}() ${did}`, { option }, cause)
   report(error)
-  if (REQUESTS.test(member)) throw error
+  if (isRequest(member)) throw error
   return undefined as never
 }

@@ -94,6 +94,7 @@ describe('one that is wrong is reported by its name', () => {
     expect(sent.length).toBe(1)
     expect(auth.session).toMatchObject({ status: 'active' })
     named(errors, 'classify')
+    if (how === never) expect(errors[0]?.message).toBe('broken: classify() gave a promise')
   })
 
   test.each(ways)('inspect() %s: the caller gets the server’s own answer', async (_, how) => {

@@ -18,6 +18,8 @@ export interface Django {
     lifetime?: number
     /** Blacklists every refresh token of a user. */
     revoke?: string
+    /** Lets alice in, or shuts her out. */
+    active?: boolean
   }): Promise<void>
   stop(): Promise<void>
 }

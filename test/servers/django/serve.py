@@ -117,6 +117,8 @@ def control(request):
     if "revoke" in told:
         for token in OutstandingToken.objects.filter(user__username=told["revoke"]):
             BlacklistedToken.objects.get_or_create(token=token)
+    if "active" in told:
+        User.objects.filter(username="alice").update(is_active=told["active"])
     return JsonResponse({})
 
 
