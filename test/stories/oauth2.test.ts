@@ -1,10 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { beforeAll, vi } from 'vitest'
+import { beforeAll } from 'vitest'
 import { oauth2Server } from './oauth2.ts'
 import { stories } from './stories.ts'
-
-// Four servers answer, on a machine that may be busy.
-vi.setConfig({ testTimeout: 20_000 })
 
 beforeAll(() => {
   const { version } = JSON.parse(

@@ -6,9 +6,6 @@ import { life } from './server.ts'
 import { simpleJwtServer } from './simple-jwt.ts'
 import { stories } from './stories.ts'
 
-// Another process answers, on a machine that may be busy.
-vi.setConfig({ testTimeout: 20_000 })
-
 let django: Django
 beforeAll(async () => {
   django = await startDjango()

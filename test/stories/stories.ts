@@ -2,10 +2,13 @@
  * The stories: what an application lives through with its server, told once and run over every server and
  * transport there is. See `server.ts` for what a server has to bring.
  */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { type AuthError, isAuthError } from '../../src/index.ts'
 import { life, type Role, type Scene, type Server } from './server.ts'
 import { type Stage, type StageOptions, setUp, summary, times, until } from './support.ts'
+
+// Other servers and processes answer, on a machine that may be busy.
+vi.setConfig({ testTimeout: 20_000 })
 
 const failure = (promise: Promise<unknown>): Promise<AuthError> =>
   promise.then(
