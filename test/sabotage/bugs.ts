@@ -82,14 +82,19 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'a refusal on any status: a 500 of the refresh ends the session',
-    edits: [edit('src/refresh.ts', 'if (backend.refused(answer)) {', 'if (answer) {')],
+    edits: [edit('src/refresh.ts', "if (consult(backend, 'refused', answer)) {", 'if (answer) {')],
   },
   {
     name: 'a refusal on any error: a refresh that got lost on the way ends the session',
     edits: [
       edit(
         'src/refresh.ts',
-        ": { kind: 'failed', reason: 'network', cause: safeCause(error, refreshToken) },",
+        `: {
+                  kind: 'failed',
+                  // A backend that fails is no network that does.
+                  reason: error.code === 'invalid_option' ? 'bad_answer' : 'network',
+                  cause: safeCause(error, refreshToken),
+                },`,
         ": { kind: 'refused', status: 401, response: () => new Response(null, { status: 401 }) },",
       ),
     ],
