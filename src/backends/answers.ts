@@ -31,8 +31,9 @@ export function wordsOf({ body }: Answer, more: readonly string[] = []): string[
     .filter((word): word is string => word !== undefined && word.length <= 200)
 }
 
-/** `TOKEN_EXPIRED`, `tokenExpired` and `Token expired` are one and the same code. */
+/** `TOKEN_EXPIRED`, `tokenExpired` and `Token expired` are one and the same code; a text of another script is itself. */
 export function snake(word: string): string {
+  if (/[^ -~]/.test(word)) return word
   return word
     .replace(/([a-z\d])([A-Z])/g, '$1_$2')
     .replace(/[^A-Za-z\d]+/g, '_')

@@ -169,14 +169,11 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     if ((endpoint?.send ?? send) === 'body') {
       return json(path, endpoint, { [endpoint?.key ?? keyOfToken]: token })
     }
-    const own = { ...headers, authorization: `Bearer ${token}` }
-    const spec = endpoint?.members ? json(path, endpoint, {}) : undefined
-    return {
-      path: endpoint?.path ?? path,
-      method: endpoint?.method ?? 'POST',
-      ...spec,
-      headers: { ...spec?.headers, ...own },
-    }
+    const { body, headers: all = headers, ...rest } = json(path, endpoint, {})
+    const authorization = `Bearer ${token}`
+    return endpoint?.members
+      ? { ...rest, headers: { ...all, authorization }, body }
+      : { ...rest, headers: { ...headers, authorization } }
   }
 
   /** What the answer says in a challenge or in words; `undefined`: nothing that means something here. */

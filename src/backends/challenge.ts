@@ -51,7 +51,8 @@ export function parseChallenges(header: string | null): Challenge[] {
   return challenges
 }
 
-const ERRORS = new Map<string | undefined, Signal>([
+/** The errors of RFC 6750 section 3.1 and RFC 9470 section 3 that are about the token, and what they mean. */
+export const ERRORS: ReadonlyMap<string | undefined, Signal> = new Map([
   ['invalid_token', 'invalid'],
   ['insufficient_scope', 'scope'],
   ['insufficient_user_authentication', 'step_up'],

@@ -5,7 +5,7 @@
 import { AuthError } from '../errors.ts'
 import type { Backend, RequestSpec, StandardClaims } from '../types.ts'
 import { checkOptions, isGarbled, mayRefuse, secondsOf, textAt } from './answers.ts'
-import { readChallenge } from './challenge.ts'
+import { ERRORS, readChallenge } from './challenge.ts'
 
 /**
  * What a login sends to the token endpoint, beside the client's own parameters: an authorization code (RFC 6749 section
@@ -122,9 +122,12 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
         expiresIn: secondsOf(expires_in),
       }
     },
-    classify({ status, headers }) {
-      // A 401 without a challenge: the browser may have hidden it from another origin.
-      return readChallenge(headers) ?? (status === 401 ? 'unknown' : 'other')
+    classify({ status, headers, body }) {
+      const challenge = readChallenge(headers)
+      if (challenge && challenge.signal !== 'missing') return challenge
+      // A browser may have hidden the challenge from another origin: many servers say it in the body, too.
+      const told = status === 401 || status === 403 ? ERRORS.get(textAt(body, ['error'])) : undefined
+      return told ?? challenge ?? (status === 401 ? 'unknown' : 'other')
     },
     // RFC 6749 section 5.2. Every other error is about the client or the request, and the token may still be good.
     refused: (answer) =>

@@ -146,6 +146,8 @@ function mayEnd({ status, headers, text }: Wire, { backend }: Table): boolean {
     return status < 500 && ![404, 405, 408, 425, 429].includes(status) && says('invalid_grant')
   if (backend.name === 'Supabase Auth')
     return status < 500 && says('refresh_token', 'session_', 'user_banned', 'invalid_grant')
+  if (backend.name.startsWith('bearer, with'))
+    return status < 500 && /invalid.refresh.token/i.test(text as string)
   return false
 }
 

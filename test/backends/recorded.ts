@@ -274,6 +274,19 @@ const oauth2Answers: Table['answers'] = {
     means: 'missing',
   },
   'a 401 whose challenge the browser has hidden': { ...bare, body: { title: 'No' }, refuses: false },
+  'one that says it in the body, too': {
+    status: 401,
+    body: { error: 'invalid_token', error_description: 'expired' },
+    means: 'invalid',
+    refuses: false,
+  },
+  'a step-up that says it in the body, beside a bare challenge': {
+    status: 401,
+    headers: { 'www-authenticate': 'Bearer' },
+    body: { error: 'insufficient_user_authentication' },
+    means: 'step_up',
+    refuses: false,
+  },
   'a 403 without a challenge': { status: 403, body: { title: 'No' }, means: 'other' },
 }
 
@@ -625,6 +638,54 @@ export const tables: readonly Table[] = [
         refuses: false,
       },
       'a 403': { status: 403, body: { message: 'Forbidden' }, means: 'other', refuses: false },
+    },
+  },
+  {
+    backend: bearer({
+      name: 'bearer, with signals and refusals',
+      signals: { トークンの期限切れ: 'expired', AccountLocked: 'account', 'Please log in anew': 'revoked' },
+      refusals: ['invalid_refresh_token'],
+      refresh: { send: 'bearer', members: { device: 'd-1' } },
+      logout: { tokens: 'both', send: 'body', key: 'token' },
+    }),
+    credentials: email,
+    login: spec('login', email),
+    refresh: spec('refresh', { device: 'd-1' }, { authorization: 'Bearer refresh-1' }),
+    logout: {
+      access: spec('logout', { token: 'access-1' }),
+      refresh: spec('logout', { token: 'refresh-1' }),
+    },
+    answers: {
+      'a text of another script': {
+        status: 400,
+        body: { message: 'トークンの期限切れ' },
+        means: 'expired',
+        refuses: false,
+      },
+      'another text of that script': {
+        status: 400,
+        body: { message: '権限がありません' },
+        means: 'other',
+        refuses: false,
+      },
+      'a code in another case': {
+        status: 401,
+        body: { code: 'ACCOUNT_LOCKED' },
+        means: 'account',
+        refuses: true,
+      },
+      'a text as it is': {
+        status: 401,
+        body: { msg: 'Please log in anew' },
+        means: 'revoked',
+        refuses: true,
+      },
+      'a refusal with a 403, in words': {
+        status: 403,
+        body: { message: 'Invalid refresh token' },
+        means: 'other',
+        refuses: true,
+      },
     },
   },
   {
