@@ -296,8 +296,9 @@ export function createRefresher(
     const late: Result = { kind: 'failed', reason: 'timeout' }
     try {
       for (let tries = 0; ; tries++) {
-        // A page that was left gives its claim away, and may come back before the next try.
-        if (tries) await session.unread
+        // A page that was left gives its claim away, and may come back before the next try; so does a store that
+        // loses its data.
+        if (tries) await session.cell.peek()
         const lost = tries ? session.held?.record.claim?.by !== claim?.by : session.isEnded(id)
         if (lost) return { kind: 'ended' }
         if (elapsed() >= refreshTimeout) return late

@@ -204,25 +204,31 @@ describe('1: one exchange for both', () => {
   })
 })
 
-test('3: a claim that was given away between two tries of an exchange: the token is not sent again', async () => {
-  const { auth, other, backend, store, tokens, inHand } = await two(true, {
-    server: { refresh: 'rotating-reuse-detection' },
-  })
-  await pass(16 * minute)
-  const spent = inHand().refresh
-  backend.fault('refresh', { status: 503, headers: { 'retry-after': '2' } })
-  const waiting = auth.fetch('protected')
-  await pass(second)
-  // What a browser's store does where the page that made the claim has been left.
-  const { record } = (await store.read()) as { record: LiveRecord }
-  expect(record.claim).toBeDefined()
-  await store.commit?.({ ...record, claim: undefined, revision: 'given away' }, record.revision)
-  expect((await other.fetch('protected')).status).toBe(200)
-  await pass(2 * second)
-  expect((await waiting).status).toBe(200)
-  expect(tokens('refresh')).toEqual([spent, spent])
-  expect(backend.reuseDetected).toBe(0)
-})
+test.each([
+  ['a store that watches', true],
+  ['a store that tells nobody', false],
+])(
+  '3: a claim that was lost between two tries of an exchange, in %s: the token is not sent again',
+  async (_, watched) => {
+    const { auth, other, backend, store, tokens, inHand } = await two(watched, {
+      server: { refresh: 'rotating-reuse-detection' },
+    })
+    await pass(16 * minute)
+    const spent = inHand().refresh
+    backend.fault('refresh', { status: 503, headers: { 'retry-after': '2' } })
+    const waiting = auth.fetch('protected')
+    await pass(second)
+    // What a browser's store does where the page that made the claim has been left.
+    const { record } = (await store.read()) as { record: LiveRecord }
+    expect(record.claim).toBeDefined()
+    await store.commit?.({ ...record, claim: undefined, revision: 'given away' }, record.revision)
+    expect((await other.fetch('protected')).status).toBe(200)
+    await pass(2 * second)
+    expect((await waiting).status).toBe(200)
+    expect(tokens('refresh')).toEqual([spent, spent])
+    expect(backend.reuseDetected).toBe(0)
+  },
+)
 
 describe('5: what was ended in one context stays ended', () => {
   test('though the other was refreshing: its late tokens are revoked', async () => {
