@@ -1,6 +1,6 @@
 /** Two clients on one store: what a second tab or process is to the first. */
 import { describe, expect, test } from 'vitest'
-import type { LiveRecord } from '../../src/index.ts'
+import { type LiveRecord, memoryStore } from '../../src/index.ts'
 import {
   alice,
   bob,
@@ -210,7 +210,8 @@ test.each([
 ])(
   '3: a claim that was lost between two tries of an exchange, in %s: the token is not sent again',
   async (_, watched) => {
-    const { auth, other, backend, store, tokens, inHand } = await two(watched, {
+    const { auth, other, backend, store, tokens, inHand } = await two(true, {
+      client: { store: { ...memoryStore(), ...(!watched && { watch: undefined }) } },
       server: { refresh: 'rotating-reuse-detection' },
     })
     await pass(16 * minute)
