@@ -4,7 +4,10 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     browser: 'src/browser.ts',
+    encrypted: 'src/encrypted.ts',
     ky: 'src/ky.ts',
+    node: 'src/node.ts',
+    redis: 'src/redis.ts',
     testing: 'src/testing/index.ts',
     'testing-msw': 'src/testing/msw.ts',
   },
@@ -12,7 +15,9 @@ export default defineConfig({
   target: 'es2022',
   platform: 'neutral',
   tsconfig: 'src/tsconfig.json',
-  dts: true,
+  // One build, so that the entries share their chunks. Only `stayfresh/node` knows Node's own modules.
+  external: [/^node:/],
+  dts: { compilerOptions: { types: ['node'] } },
   clean: true,
   treeshake: true,
 })

@@ -1,0 +1,389 @@
+/**
+ * The session in a directory: shared by the processes of one machine, and there after a restart. A commit is the
+ * creation of the next number's file by hard link, which fails if that name stands: no lock, so that nobody who was
+ * killed or frozen holds anybody up, and nobody has to judge whether a lock is stale. It knows nothing of the
+ * protocol but this: a record may hold a claim, and a claim whose process is gone is nobody's.
+ */
+import { randomUUID } from 'node:crypto'
+import { type FSWatcher, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, watch } from 'node:fs'
+import * as fs from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { AuthError } from '../errors.ts'
+import { report } from '../events.ts'
+import { describe } from '../token.ts'
+import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
+import { claimOf, FORMAT, isExpected, noticeOf, type Written } from './page.ts'
+
+/** The process that made a claim, as far as another one can find out whether it still lives. */
+interface Holder {
+  /** Of which claim. */
+  readonly by: string
+  readonly pid: number
+  /** When it began, in the system's own count: a process id is given out again. */
+  readonly since: string | undefined
+  /** Where that process id means something: a machine since its start, and in it a space of process ids. */
+  readonly space: string
+}
+
+interface WrittenHere extends Written {
+  readonly holder?: Holder | undefined
+}
+
+/** The file with the highest number, and what it says; `problem`: why it counts as empty. */
+interface Found {
+  readonly number: number
+  readonly written: WrittenHere | null
+  readonly problem?: Error | undefined
+}
+
+// A name stands, emptied, until so many newer ones do. Who has created a file and finds fewer newer ones than half
+// of that knows that nobody can have removed, and so freed, the name that he took.
+const NAMES = 64
+// What a process that was killed in the middle of a commit has left, in ms.
+const LEFT_BEHIND = 60_000
+
+/**
+ * A store in a directory of its own, for command-line tools and workers on one machine: one refresh for all
+ * processes, and a login or logout in one is one in each. The files can be read by their owner alone (mode 0600).
+ * The file system has to know hard links, as all but FAT do.
+ *
+ * @param path the directory; made if it is missing (mode 0700), watched while a client uses it. Relative to the
+ * working directory at the time of the call.
+ * @throws {TypeError} an `AuthError` of code `invalid_option` for a path that is none
+ * @example
+ * ```ts
+ * const auth = createAuth({ baseUrl, backend: flaskJwt(), store: fileStore(join(homedir(), '.local/state/my-tool')) })
+ * ```
+ */
+export function fileStore(path: string | URL): Store {
+  const directory = checkPath(path)
+  const name = 'fileStore'
+  const listeners = new Set<{ listener(notice?: Notice): void }>()
+  // The number that was told last, or stood there before anybody watched.
+  let told: number | undefined
+  let watcher: FSWatcher | undefined
+  let inode: number | undefined
+  let reported = 0
+
+  const fileOf = (number: number): string => join(directory, `${number}.json`)
+
+  // --- reading -------------------------------------------------------------------------------------------
+
+  async function numbers(): Promise<number[]> {
+    try {
+      return numbersIn(await fs.readdir(directory))
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return []
+      throw named(error)
+    }
+  }
+
+  async function find(): Promise<Found> {
+    for (;;) {
+      const number = highest(await numbers())
+      if (!number) return { number, written: null }
+      const text = await fs.readFile(fileOf(number), 'utf8').catch((error) => {
+        if (codeOf(error) !== 'ENOENT') throw named(error)
+      })
+      const written = parse(text)
+      if (written) return { number, written }
+      // Superseded while it was being read, most likely: what stood there before is emptied.
+      if (highest(await numbers()) !== number) continue
+      return { number, written, problem: await damaged(number) }
+    }
+  }
+
+  /** What is none of ours counts as empty, and is kept for a person to look at. */
+  async function damaged(number: number): Promise<Error> {
+    const kept = join(directory, `${number}.bad`)
+    const problem = new Error(
+      `${name}: ${fileOf(number)} holds no session; it is ignored, and kept as ${kept}`,
+    )
+    if (reported !== number) {
+      reported = number
+      await fs.copyFile(fileOf(number), kept).then(
+        () => fs.chmod(kept, 0o600),
+        () => {},
+      )
+      report(problem)
+    }
+    return problem
+  }
+
+  // --- writing -------------------------------------------------------------------------------------------
+
+  /** Creates a number's file, at once with all that it holds; `false` if it is there already. */
+  async function create(number: number, written: WrittenHere): Promise<boolean> {
+    const draft = join(directory, `${process.pid}-${randomUUID()}.draft`)
+    try {
+      await makeDirectory()
+      const file = await fs.open(draft, 'wx', 0o600)
+      try {
+        // Whatever the umask takes away.
+        await file.chmod(0o600)
+        await file.writeFile(JSON.stringify(written))
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await fs.link(draft, fileOf(number))
+    } catch (error) {
+      // Taken by another; or our draft was tidied up, for we slept for so long that much has happened since.
+      if (codeOf(error) === 'EEXIST' || codeOf(error) === 'ENOENT') return false
+      throw named(error)
+    } finally {
+      await fs.unlink(draft).catch(() => {})
+    }
+    await syncDirectory()
+    const top = highest(await numbers())
+    // Far behind: we slept before the link, and the name had been freed. What we wrote is not what stands.
+    if (top - number > NAMES / 2) return false
+    if (top === number) await tidy(number, 'ended' in written.record)
+    return true
+  }
+
+  /** Nothing of the past is left to be read; names are left for a while, so that nobody takes them again. */
+  async function tidy(top: number, all: boolean): Promise<void> {
+    const gone = async (file: string): Promise<void> => fs.unlink(join(directory, file)).catch(() => {})
+    try {
+      const files = await fs.readdir(directory)
+      const old = numbersIn(files).filter((number) => number < top)
+      const recent = all ? old : old.filter((number) => number > top - 8)
+      await Promise.all(recent.map((number) => fs.truncate(fileOf(number)).catch(() => {})))
+      // From the oldest on, for a name that stands says that all after it do.
+      for (const number of old.sort((a, b) => a - b)) if (number <= top - NAMES) await gone(`${number}.json`)
+      for (const draft of files.filter((file) => file.endsWith('.draft'))) {
+        const { mtimeMs } = await fs.stat(join(directory, draft))
+        if (Date.now() - mtimeMs > LEFT_BEHIND) await gone(draft)
+      }
+    } catch {
+      // The next commit tidies up.
+    }
+  }
+
+  async function makeDirectory(): Promise<void> {
+    await fs.mkdir(directory, { recursive: true, mode: 0o700 })
+    if (listeners.size) hear()
+  }
+
+  /** After a power cut a refresh token that was spent must not be back. */
+  async function syncDirectory(): Promise<void> {
+    try {
+      const handle = await fs.open(directory, 'r')
+      await handle.sync().finally(() => handle.close())
+    } catch {
+      // Not every system lets a directory be opened.
+    }
+  }
+
+  // --- the cell ------------------------------------------------------------------------------------------
+
+  const cell = ({ written, problem }: Found): Cell => ({
+    record: written?.record ?? null,
+    now: Date.now(),
+    problem,
+  })
+
+  async function read(): Promise<Cell> {
+    const before = told
+    const found = await find()
+    const { written } = found
+    // Older than what stood there when the watching began: nobody has told us of what came between.
+    if (told === before && found.number < (told ?? 0)) {
+      told = found.number
+      void look()
+    }
+    if (!written || !isGone(written)) return cell(found)
+    // Ends the claim of one who is gone, so that nobody waits it out.
+    const next = { ...written.record, claim: undefined, revision: randomUUID() }
+    return commit(next, written.record.revision).catch(() => cell(found))
+  }
+
+  async function commit(next: StoreRecord, expected: string | null): Promise<Cell> {
+    const found = await find()
+    const stands = found.written?.record
+    if (!isExpected(stands, expected)) return cell(found)
+    const by = claimOf(next)
+    // A claim that stood there before keeps what was known of it.
+    const holder = by === claimOf(stands) ? found.written?.holder : by === undefined ? undefined : me(by)
+    const written = { format: FORMAT, record: next, holder }
+    const number = found.number + 1
+    if (!(await create(number, written))) return cell(await find())
+    tell(found)
+    tell({ number, written })
+    return cell({ number, written })
+  }
+
+  // --- being told ----------------------------------------------------------------------------------------
+
+  function tell({ number, written }: Found): void {
+    if (number <= (told ?? 0)) return
+    const missed = told === undefined ? 0 : number - told - 1
+    told = number
+    for (const { listener } of [...listeners]) {
+      for (let count = 0; count < missed; count++) listener()
+      if (written) listener(noticeOf(written.record))
+      else listener()
+    }
+  }
+
+  let looking = false
+  let again = false
+
+  /** Tells what stands there now, once however many changes there were. */
+  async function look(): Promise<void> {
+    again = true
+    if (looking) return
+    looking = true
+    while (again && listeners.size) {
+      again = false
+      const before = told
+      try {
+        const found = await find()
+        // Numbers begin anew where all files were removed.
+        if (told === before && found.number < (told ?? 0)) told = found.number - 1
+        tell(found)
+      } catch {
+        // It is learned when somebody has to read.
+      }
+    }
+    looking = false
+  }
+
+  /** Watches the directory that stands there now: one that was removed is heard of no more. */
+  function hear(): void {
+    try {
+      const { ino } = statSync(directory)
+      if (watcher && ino === inode) return
+      watcher?.close()
+      inode = ino
+      watcher = watch(directory, { persistent: false }, () => {
+        if (statSync(directory, { throwIfNoEntry: false })?.ino !== inode) rewatch()
+        void look()
+      })
+      watcher.on('error', rewatch)
+    } catch (error) {
+      report(named(error))
+    }
+  }
+
+  function rewatch(): void {
+    watcher?.close()
+    watcher = undefined
+    if (!listeners.size) return
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 })
+    } catch {
+      // It is made by the next commit.
+      return
+    }
+    hear()
+    void look()
+  }
+
+  return {
+    name,
+    read,
+    commit,
+    watch(listener) {
+      const entry = { listener }
+      if (!listeners.size) {
+        try {
+          mkdirSync(directory, { recursive: true, mode: 0o700 })
+          told = highest(numbersIn(readdirSync(directory)))
+          hear()
+        } catch {
+          // A read says what is wrong.
+        }
+      }
+      listeners.add(entry)
+      return () => {
+        listeners.delete(entry)
+        if (listeners.size) return
+        watcher?.close()
+        watcher = undefined
+      }
+    },
+  }
+
+  /** What is wrong, by the path that was given. */
+  function named(error: unknown): unknown {
+    const code = codeOf(error)
+    if (code === 'ENOTDIR' || code === 'EEXIST') {
+      const message = `fileStore takes a directory, or where one can be made; ${directory} is none`
+      return new AuthError('invalid_option', message, { option: 'path' }, error)
+    }
+    if (code === 'EPERM' || code === 'ENOTSUP' || code === 'ENOSYS') {
+      return new Error(`${name}: ${directory} is on a file system without hard links, or denies them`, {
+        cause: error,
+      })
+    }
+    return error
+  }
+}
+
+const codeOf = (error: unknown): unknown => (error as NodeJS.ErrnoException | null)?.code
+
+const highest = (numbers: readonly number[]): number => numbers.reduce((a, b) => Math.max(a, b), 0)
+
+function numbersIn(files: readonly string[]): number[] {
+  return files.map((file) => Number(/^([1-9]\d{0,14})\.json$/.exec(file)?.[1])).filter((number) => number > 0)
+}
+
+function parse(text: string | undefined): WrittenHere | null {
+  try {
+    const value = JSON.parse(text || 'null') as WrittenHere | null
+    return value?.format === FORMAT && typeof value.record?.revision === 'string' ? value : null
+  } catch {
+    return null
+  }
+}
+
+function checkPath(path: unknown): string {
+  if (typeof path === 'string' && path && !path.includes('\0')) return resolve(path)
+  if (path instanceof URL && path.protocol === 'file:') return fileURLToPath(path)
+  const given = path instanceof URL ? `a URL of ${path.protocol}` : describe(path)
+  const message = `fileStore takes the path of a directory, a string or a file: URL, got ${given}`
+  throw new AuthError('invalid_option', message, { option: 'path' })
+}
+
+// --- who lives -------------------------------------------------------------------------------------------------
+
+const me = (by: string): Holder => ({ by, pid: process.pid, since: stat('self')?.since, space: space() })
+
+/** Whether the process that made a claim is gone, as far as can be told from here. */
+function isGone({ record, holder }: WrittenHere): boolean {
+  if (!holder || holder.by !== claimOf(record) || holder.space !== space()) return false
+  const { pid, since } = holder
+  const seen = stat(pid)
+  // Another process by now, or one that has ended and that nobody has asked for its exit code.
+  if (seen) return seen.since !== since || seen.state === 'Z' || seen.state === 'X'
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return codeOf(error) === 'ESRCH'
+  }
+}
+
+/** What Linux says of a process; `undefined` elsewhere, and of one that is gone. */
+function stat(pid: number | 'self'): { state: string | undefined; since: string | undefined } | undefined {
+  try {
+    // After the name, which may hold anything, in brackets: the state is the 3rd field, the start the 22nd.
+    const [state, ...rest] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+    return { state, since: rest[18] }
+  } catch {
+    return undefined
+  }
+}
+
+/** Containers may share a directory, and each counts its processes for itself. */
+function space(): string {
+  try {
+    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/pid')}`
+  } catch {
+    return hostname()
+  }
+}

@@ -1,0 +1,320 @@
+/**
+ * The session in Redis: shared by many machines. One key, changed by a compare-and-set script; who watches is told by
+ * a message. It knows nothing of the protocol, and opens no connection but one to listen.
+ */
+import { AuthError } from '../errors.ts'
+import { report } from '../events.ts'
+import { platform, stopwatch, within } from '../platform.ts'
+import { describe, isTime } from '../token.ts'
+import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
+import { lifeOf } from './life.ts'
+import { checkKey, FORMAT, isExpected, noticeOf } from './page.ts'
+import { type RedisClient, wireOf } from './redis-client.ts'
+
+export type { RedisClient } from './redis-client.ts'
+
+/** Options of {@link redisStore}. */
+export interface RedisStoreOptions {
+  /** The key of this session in Redis, such as `session:4711`: as it is, so that it is safe in a cluster. */
+  key: string
+  /** Bound on one command, in ms; waiting for the client's connection included. Default 2,000. */
+  timeout?: number
+  /**
+   * How long Redis keeps a session whose refresh token does not tell its own end (`exp`), in ms from the last
+   * commit. Default 90 days.
+   */
+  ttl?: number
+  /**
+   * How often to look where Redis denies publish and subscribe, in ms. `false`: not at all, so that a change is
+   * learned when the session is next read. Default 1,000.
+   */
+  poll?: number | false
+  /**
+   * What a refresh does while Redis is out of reach. `false`: it fails as `refresh_unavailable`, because another
+   * process may have spent the refresh token. `true`: it goes on with what this process knows, and writes it back
+   * later: for a process that is alone, or a server without reuse detection. Default `false`.
+   */
+  alone?: boolean
+}
+
+const DAY = 86_400_000
+
+// The key is a hash: `revision` is what is compared, `record` what was written, `life` tells whose end the key waits
+// for. Answers begin with the server's time in ms and the type of what stands there.
+const LOOK = `
+local t = redis.call('TIME')
+local answer = { string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000)), redis.call('TYPE', KEYS[1])['ok'] }
+if answer[2] == 'hash' then
+  local stands = redis.call('HMGET', KEYS[1], 'format', 'revision', 'record')
+  for i = 1, 3 do answer[i + 2] = stands[i] or '' end
+end`
+const READ = `${LOOK}
+return answer`
+// ARGV: the revision expected; format, revision, record; life and what it comes to in ms; channel and message.
+const COMMIT = `${LOOK}
+if (answer[4] or '') ~= ARGV[1] then return answer end
+if answer[2] ~= 'hash' then redis.call('DEL', KEYS[1]) end
+local anew = ARGV[5] ~= '' and redis.call('HGET', KEYS[1], 'life') ~= ARGV[5]
+redis.call('HSET', KEYS[1], 'format', ARGV[2], 'revision', ARGV[3], 'record', ARGV[4])
+if anew then redis.call('HSET', KEYS[1], 'life', ARGV[5]) end
+if anew or redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end
+redis.pcall('PUBLISH', ARGV[7], ARGV[8])
+return { answer[1], 'hash', ARGV[2], ARGV[3], ARGV[4] }`
+
+/** What stands in Redis. */
+interface Found {
+  readonly record: StoreRecord | null
+  /** What is compared, also of what is none of ours. */
+  readonly revision: string
+  readonly now: number
+  readonly problem?: Error | undefined
+}
+
+/**
+ * A store in Redis, for many processes on many machines: one refresh for all of them, and a login or logout in one
+ * is one in each. The client is yours: connected by you, closed by you, with an `error` listener of yours.
+ *
+ * @throws {TypeError} an `AuthError` of code `invalid_option` for a bad option
+ * @example
+ * ```ts
+ * const client = await createClient({ url }).on('error', log).connect()
+ * const auth = createAuth({ baseUrl, backend: flaskJwt(), store: redisStore(client, { key: `session:${id}` }) })
+ * ```
+ */
+export function redisStore(client: RedisClient, options: RedisStoreOptions): Store {
+  const { key, timeout = 2000, ttl = 90 * DAY, poll = 1000, alone = false } = checkOptions(options)
+  const wire = wireOf(client)
+  const name = 'redisStore'
+  const channel = `stayfresh:${key}`
+  const listeners = new Set<{ listener(notice?: Notice): void }>()
+  // What this process heard last, and, while Redis is out of reach and it goes on alone, what it has made of it.
+  let heard: { record: StoreRecord | null; now(): number } | undefined
+  let adrift: { record: StoreRecord | null } | undefined
+  let told: string | undefined
+  let reported: string | undefined
+  // Commands that were given up and have not been answered.
+  let stuck = 0
+  // Whether messages come; and what ends that.
+  let hearing = false
+  let leave: (() => void) | undefined
+
+  // --- asking --------------------------------------------------------------------------------------------
+
+  /** One command, within bounds. Not sent as long as the client would only queue it: it might run much later. */
+  async function ask(script: string, ...args: string[]): Promise<Found> {
+    const elapsed = stopwatch(platform)
+    const late = (): Error => new Error(`${name}: no answer from Redis in ${timeout} ms`)
+    if (stuck && adrift) throw late()
+    if (!wire.isReady()) {
+      let stop = (): void => {}
+      const ready = new Promise<void>((resolve) => {
+        stop = wire.whenReady(resolve)
+      })
+      const away = (): Error => new Error(`${name}: the client is not connected to Redis`)
+      await within(platform, ready, timeout, away).finally(stop)
+    }
+    const sent = wire.run(script, key, args)
+    let given = false
+    sent.then(back, back)
+    function back(): void {
+      if (!given) return
+      stuck -= 1
+      look()
+    }
+    const answer = await within(platform, sent, Math.max(timeout - elapsed(), 1), () => {
+      given = true
+      stuck += 1
+      return late()
+    })
+    const found = decode(answer)
+    const since = stopwatch(platform)
+    heard = { record: found.record, now: () => found.now + since() }
+    adrift = undefined
+    return found
+  }
+
+  function decode(answer: unknown): Found {
+    const [now, kind, format, revision = '', text] = (answer as unknown[]).map(String)
+    let record: StoreRecord | null = null
+    if (kind === 'hash' && format === String(FORMAT)) {
+      try {
+        record = JSON.parse(text ?? '') as StoreRecord
+      } catch {
+        // Not written by us.
+      }
+      if (typeof record?.revision !== 'string' || record.revision !== revision) record = null
+    }
+    const found = { record, revision, now: Number(now) }
+    if (record || kind === 'none') {
+      reported = undefined
+      return found
+    }
+    const problem = new Error(`${name}: what stands under the key ${key} is no session; it is ignored`)
+    if (reported !== revision) report(problem)
+    reported = revision
+    return { ...found, problem }
+  }
+
+  async function read(): Promise<Cell> {
+    try {
+      return await ask(READ)
+    } catch (problem) {
+      return here(problem)
+    }
+  }
+
+  async function commit(next: StoreRecord, expected: string | null): Promise<Cell> {
+    const notice = noticeOf(next)
+    const text = JSON.stringify(next)
+    const write = (over: string): Promise<Found> =>
+      ask(
+        COMMIT,
+        over,
+        String(FORMAT),
+        next.revision,
+        text,
+        ...lasting(next),
+        channel,
+        JSON.stringify(notice),
+      )
+    try {
+      let found = await write(expected ?? '')
+      // What is none of ours counts as empty.
+      if (expected === null && !found.record && found.revision) found = await write(found.revision)
+      if (!hearing && found.revision === next.revision) tell(notice)
+      return found
+    } catch (problem) {
+      const cell = here(problem)
+      if (!isExpected(cell.record, expected)) return cell
+      adrift = { record: next }
+      tell(notice)
+      return { ...cell, record: next }
+    }
+  }
+
+  /** What this process goes on with, alone; throws where it must not. */
+  function here(problem: unknown): Cell {
+    if (!alone || !heard) throw problem
+    adrift ??= heard
+    return { record: adrift.record, now: heard.now(), problem }
+  }
+
+  /**
+   * What the key's time to live is counted for, and from now on in ms. It is counted from the first commit of a
+   * refresh token, not to its `exp`: that is by a clock which may be hours off from that of Redis.
+   */
+  function lasting(record: StoreRecord): [string, string] {
+    // An ended session keeps what it had: until then somebody may hold it who has not heard.
+    if ('ended' in record) return ['', String(ttl)]
+    const { iat, exp } = lifeOf(record) ?? {}
+    if (exp === undefined) return [record.revision, String(ttl)]
+    const now = heard?.now() ?? Date.now()
+    const ms = iat === undefined ? Math.max(exp * 1000 - now, DAY) : Math.max((exp - iat) * 1000, 1000)
+    return [`${iat} ${exp}`, String(Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER))]
+  }
+
+  // --- being told ----------------------------------------------------------------------------------------
+
+  function tell(notice?: Notice): void {
+    if (notice && notice.revision === told) return
+    told = notice?.revision
+    for (const { listener } of [...listeners]) listener(notice)
+  }
+
+  // What is told is told in order.
+  let telling: Promise<unknown> = Promise.resolve()
+
+  function hear(message: string): void {
+    const notice = asNotice(message)
+    telling = telling.then(async () => {
+      // Channels know neither databases nor prefixes: an end that was another session's must not be taken for ours.
+      if (notice?.ended) {
+        const found = await ask(READ).catch(() => undefined)
+        if (found?.revision !== notice.revision) return tell()
+      }
+      tell(notice)
+    })
+  }
+
+  /** Looks whether something was missed. */
+  function look(): void {
+    if (!listeners.size) return
+    const before = heard && (heard.record?.revision ?? null)
+    ask(READ).then(
+      ({ record }) => {
+        const now = record?.revision ?? null
+        if (now !== before && (now !== null || before !== undefined))
+          tell(record ? noticeOf(record) : undefined)
+      },
+      () => {},
+    )
+  }
+
+  /** Listens, or looks now and then where that is denied. Gives back what ends it. */
+  function attend(): () => void {
+    let over = false
+    let stop = (): void => {}
+    wire.subscribe(channel, hear, look).then(
+      (unsubscribe) => {
+        if (over) return unsubscribe()
+        hearing = true
+        stop = unsubscribe
+        look()
+      },
+      () => {
+        if (over || poll === false) return
+        const timer = setInterval(look, poll)
+        ;(timer as { unref?(): void }).unref?.()
+        stop = () => clearInterval(timer)
+      },
+    )
+    return () => {
+      over = true
+      hearing = false
+      stop()
+    }
+  }
+
+  return {
+    name,
+    read,
+    commit,
+    watch(listener) {
+      const entry = { listener }
+      listeners.add(entry)
+      leave ??= attend()
+      return () => {
+        listeners.delete(entry)
+        if (listeners.size) return
+        leave?.()
+        leave = undefined
+      }
+    },
+  }
+}
+
+function asNotice(message: string): Notice | undefined {
+  try {
+    const notice = JSON.parse(message) as Notice | null
+    return typeof notice?.revision === 'string' && typeof notice.id === 'string' ? notice : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function checkOptions(options: RedisStoreOptions): RedisStoreOptions {
+  const given: Partial<RedisStoreOptions> = { ...options }
+  checkKey(given.key)
+  const positive = (value: unknown): boolean => isTime(value) && value > 0
+  const wrong = (option: keyof RedisStoreOptions, takes: string): never => {
+    const value = given[option]
+    const message = `${option} takes ${takes}, got ${typeof value === 'number' ? value : describe(value)}`
+    throw new AuthError('invalid_option', message, { option })
+  }
+  const { timeout = 1, ttl = 1, poll = 1, alone = false } = given
+  if (!positive(timeout)) wrong('timeout', 'milliseconds, more than 0')
+  if (!positive(ttl)) wrong('ttl', 'milliseconds, more than 0')
+  if (poll !== false && !positive(poll)) wrong('poll', 'milliseconds, more than 0, or false')
+  if (typeof alone !== 'boolean') wrong('alone', 'true or false')
+  return options
+}

@@ -1,0 +1,212 @@
+/** The file store: processes of one machine over one directory. */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { fileStore } from '../../src/node.ts'
+import type { Notice } from '../../src/types.ts'
+import { contract, live, tombstone } from './contract.ts'
+import { type Agent, contextIn, startAgent } from './processes.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'stayfresh-files-'))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+let agents: Agent[] = []
+beforeAll(async () => {
+  agents = await Promise.all([startAgent(), startAgent(), startAgent()])
+})
+
+let count = 0
+const somewhere = (): string => join(root, `deep/${count++}`)
+
+/** The newest file of a session. */
+function newest(directory: string): string {
+  const numbers = readdirSync(directory).flatMap((file) => /^(\d+)\.json$/.exec(file)?.[1] ?? [])
+  return join(directory, `${Math.max(...numbers.map(Number))}.json`)
+}
+
+for (const seal of [undefined, { keys: [{ id: 'one', key: 'AAECAwQFBgcICQoLDA0ODw==' }] }]) {
+  contract(`fileStore${seal ? ', encrypted,' : ''} among processes`, async () => {
+    const directory = somewhere()
+    let next = 0
+    let last: Agent | undefined
+    return {
+      async open(key = '') {
+        last = agents[next++ % agents.length] as Agent
+        return contextIn(last, { kind: 'file', path: `${directory}${key}`, seal })
+      },
+      plant: {
+        foreign: async () => writeFileSync(newest(directory), '{"name":"left-pad"}'),
+        damaged: async () =>
+          writeFileSync(newest(directory), readFileSync(newest(directory)).subarray(0, 40)),
+        older: async () => writeFileSync(newest(directory), JSON.stringify({ format: 0, record: live('1') })),
+      },
+      reported: () => (last as Agent).call('reported'),
+    }
+  }, ['plant'])
+}
+
+describe('fileStore', () => {
+  test('makes its directory for its owner alone, and files that only the owner can read, whatever the umask', async () => {
+    const path = somewhere()
+    const before = process.umask(0)
+    try {
+      const store = fileStore(path)
+      await store.commit?.(live('1'), null)
+      expect(statSync(path).mode & 0o777).toBe(0o700)
+      expect(statSync(newest(path)).mode & 0o777).toBe(0o600)
+      process.umask(0o777)
+      await store.commit?.(live('2'), '1')
+      expect(statSync(newest(path)).mode & 0o777).toBe(0o600)
+    } finally {
+      process.umask(before)
+    }
+    expect((await fileStore(pathToFileURL(path)).read()).record?.revision).toBe('2')
+  })
+
+  test('leaves no token of the past to be read, and nothing that a killed process has left', async () => {
+    const path = somewhere()
+    const store = fileStore(path)
+    let expected: string | null = null
+    for (let round = 0; round < 100; round++) {
+      const revision = `r${round}`
+      await store.commit?.(live(revision), expected)
+      expected = revision
+    }
+    const holding = (): string[] => readdirSync(path).filter((file) => statSync(join(path, file)).size > 0)
+    expect(holding()).toEqual(['100.json'])
+    expect(readdirSync(path).length).toBeLessThanOrEqual(64)
+    await store.commit?.(tombstone('end'), expected)
+    expect(holding()).toEqual(['101.json'])
+    expect(readFileSync(join(path, '101.json'), 'utf8')).not.toContain('signature')
+  })
+
+  test('a process that slept through many commits, before its own, has not committed', async () => {
+    // What such a process does last is the link of a name that was free again when it woke.
+    const path = somewhere()
+    const store = fileStore(path)
+    let expected: string | null = null
+    for (let round = 0; round < 80; round++) {
+      await store.commit?.(live(`r${round}`), expected)
+      expected = `r${round}`
+    }
+    expect(readdirSync(path)).not.toContain('2.json')
+    writeFileSync(join(path, '2.json'), JSON.stringify({ format: 1, record: live('old') }))
+    expect((await store.read()).record?.revision).toBe('r79')
+    await store.commit?.(live('next'), 'r79')
+    expect((await store.read()).record?.revision).toBe('next')
+  })
+
+  test('a damaged file is kept beside, and who uses the store is told', async () => {
+    const path = somewhere()
+    const store = fileStore(path)
+    await store.commit?.(live('1'), null)
+    writeFileSync(newest(path), 'not json')
+    const errors: unknown[] = []
+    const { error } = console
+    console.error = (given) => void errors.push(given)
+    onTestFinished(() => {
+      console.error = error
+    })
+    const cell = await store.read()
+    expect(cell.record).toBeNull()
+    expect(String(cell.problem)).toContain('holds no session')
+    expect(errors.map(String)).toEqual([expect.stringContaining('1.bad')])
+    expect(readFileSync(join(path, '1.bad'), 'utf8')).toBe('not json')
+    expect(statSync(join(path, '1.bad')).mode & 0o777).toBe(0o600)
+    expect((await store.commit?.(live('2'), null))?.record?.revision).toBe('2')
+    expect((await store.read()).problem).toBeUndefined()
+    expect(readFileSync(join(path, '1.bad'), 'utf8')).toBe('not json')
+  })
+
+  test('a directory that is removed, and made again, is still watched', async () => {
+    const path = somewhere()
+    const [one, other] = [fileStore(path), fileStore(path)]
+    const told: (Notice | undefined)[] = []
+    const waiting: (() => void)[] = []
+    const stop = one.watch?.((notice) => {
+      told.push(notice)
+      for (const wake of waiting.splice(0)) wake()
+    })
+    onTestFinished(() => stop?.())
+    const until = async (revision: string): Promise<void> => {
+      while (told.at(-1)?.revision !== revision)
+        await new Promise<void>((resolve) => void waiting.push(resolve))
+    }
+    await other.commit?.(live('1'), null)
+    await until('1')
+    rmSync(path, { recursive: true })
+    await other.commit?.(live('2'), null)
+    await until('2')
+    await other.commit?.(live('3'), '2')
+    await until('3')
+  })
+
+  test('the claim of a process that has died is nobody’s, and that of one that lives is its own', async () => {
+    const path = somewhere()
+    const doomed = await startAgent()
+    const context = await contextIn(doomed, { kind: 'file', path })
+    const claim = { by: 'me', until: Date.now() + 60_000, span: 60_000 }
+    await context.commit(live('1', { claim }), null)
+    const store = fileStore(path)
+    expect((await store.read()).record).toMatchObject({ revision: '1', claim })
+    // Something else of the record is changed by somebody else: the claim stays its holder's.
+    await store.commit?.(live('2', { claim, version: 2 }), '1')
+    const ended = new Promise((resolve) => void doomed.child.once('exit', resolve))
+    doomed.child.kill('SIGKILL')
+    await ended
+    const { record } = await store.read()
+    expect(record).toMatchObject({ version: 2, refreshToken: 'r' })
+    expect(record).not.toHaveProperty('claim.by')
+  })
+
+  test('a process id that was given to another process is not the holder', async () => {
+    const path = somewhere()
+    const store = fileStore(path)
+    const claim = { by: 'me', until: Date.now() + 60_000, span: 60_000 }
+    await store.commit?.(live('1', { claim }), null)
+    const written = JSON.parse(readFileSync(newest(path), 'utf8'))
+    expect((await store.read()).record).toHaveProperty('claim')
+    written.holder.since = '1'
+    writeFileSync(newest(path), JSON.stringify(written))
+    expect((await store.read()).record).not.toHaveProperty('claim.by')
+  })
+
+  test('the claim of another machine, or of a space of process ids that is not ours, is waited for', async () => {
+    const path = somewhere()
+    const store = fileStore(path)
+    const claim = { by: 'me', until: Date.now() + 60_000, span: 60_000 }
+    await store.commit?.(live('1', { claim }), null)
+    const written = JSON.parse(readFileSync(newest(path), 'utf8'))
+    Object.assign(written.holder, { space: 'elsewhere', pid: 2 ** 22, since: '1' })
+    writeFileSync(newest(path), JSON.stringify(written))
+    expect((await store.read()).record).toMatchObject({ claim })
+  })
+
+  test('keeps no process alive', async () => {
+    const agent = await startAgent()
+    const path = somewhere()
+    const index = await agent.call<number>('open', { kind: 'file', path })
+    await agent.call('watch', index)
+    const ended = new Promise((resolve) => void agent.child.once('exit', resolve))
+    expect(await agent.call('resources')).not.toContain('Timeout')
+    agent.child.disconnect()
+    await ended
+  })
+
+  test('a path that is none is said at once, one that can’t be used when it is used', async () => {
+    for (const path of ['', 7, null, undefined, 'a\0b', new URL('https://example.test/')]) {
+      expect(() => fileStore(path as string)).toThrow(/fileStore takes the path of a directory/)
+    }
+    const file = join(root, 'a-file')
+    writeFileSync(file, 'mine')
+    for (const path of [file, join(file, 'below')]) {
+      await expect(fileStore(path).read()).rejects.toMatchObject({ code: 'invalid_option', option: 'path' })
+      await expect(fileStore(path).commit?.(live('1'), null)).rejects.toThrow(file)
+    }
+    expect(readFileSync(file, 'utf8')).toBe('mine')
+    mkdirSync(join(root, 'empty'))
+    expect((await fileStore(join(root, 'empty')).read()).record).toBeNull()
+  })
+})
