@@ -56,8 +56,8 @@ export interface Redis {
   stop(): Promise<void>
 }
 
-/** Starts a redis-server that keeps all it is told through a restart. */
-export async function startRedis(): Promise<Redis> {
+/** Starts a redis-server that keeps all it is told through a restart. `more`: further options of its own. */
+export async function startRedis(...more: string[]): Promise<Redis> {
   const server = findRedis()
   const port = await freePort()
   const directory = await mkdtemp(join(tmpdir(), 'stayfresh-redis-'))
@@ -72,6 +72,7 @@ export async function startRedis(): Promise<Redis> {
     '--loglevel',
     'warning',
   )
+  args.push(...more)
   let child: ChildProcess | undefined
 
   const command = (...words: string[]): Promise<string> =>

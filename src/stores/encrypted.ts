@@ -137,6 +137,8 @@ export function encrypted(store: Store, options: EncryptedOptions): Store {
     ...(commit && {
       async commit(next: StoreRecord, expected: string | null): Promise<Cell> {
         const sealed = await seal(next)
+        // What counts as empty has no revision to be expected.
+        if (expected !== null && expected === ignored) return opened(await store.read())
         let cell = await commit.call(store, sealed, expected)
         const stands = cell.record
         if (expected === null && stands && stands.revision === ignored && !isSealed(stands)) {

@@ -85,7 +85,8 @@ export function fileStore(path: string | URL): Store {
       const number = highest(await numbers())
       if (!number) return { number, written: null }
       const text = await fs.readFile(fileOf(number), 'utf8').catch((error) => {
-        if (codeOf(error) !== 'ENOENT') throw named(error)
+        if (codeOf(error) === 'ENOENT') return ''
+        throw named(error)
       })
       const written = parse(text)
       if (written) return { number, written }
@@ -332,7 +333,7 @@ function numbersIn(files: readonly string[]): number[] {
   return files.map((file) => Number(/^([1-9]\d{0,14})\.json$/.exec(file)?.[1])).filter((number) => number > 0)
 }
 
-function parse(text: string | undefined): WrittenHere | null {
+function parse(text: string): WrittenHere | null {
   try {
     const value = JSON.parse(text || 'null') as WrittenHere | null
     return value?.format === FORMAT && typeof value.record?.revision === 'string' ? value : null

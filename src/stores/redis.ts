@@ -50,9 +50,11 @@ if answer[2] == 'hash' then
 end`
 const READ = `${LOOK}
 return answer`
-// ARGV: the revision expected; format, revision, record; life and what it comes to in ms; channel and message.
+// What is none of ours counts as empty. ARGV: the revision expected; format, revision, record; life and what it comes to in ms; channel and message.
 const COMMIT = `${LOOK}
-if (answer[4] or '') ~= ARGV[1] then return answer end
+local sound, record = pcall(cjson.decode, answer[5] or '')
+local ours = answer[3] == ARGV[2] and sound and type(record) == 'table' and record.revision == answer[4]
+if (ours and answer[4] or '') ~= ARGV[1] then return answer end
 if answer[2] ~= 'hash' then redis.call('DEL', KEYS[1]) end
 local anew = ARGV[5] ~= '' and redis.call('HGET', KEYS[1], 'life') ~= ARGV[5]
 redis.call('HSET', KEYS[1], 'format', ARGV[2], 'revision', ARGV[3], 'record', ARGV[4])
@@ -64,7 +66,7 @@ return { answer[1], 'hash', ARGV[2], ARGV[3], ARGV[4] }`
 /** What stands in Redis. */
 interface Found {
   readonly record: StoreRecord | null
-  /** What is compared, also of what is none of ours. */
+  /** As it stands there, also of what is none of ours. */
   readonly revision: string
   readonly now: number
   readonly problem?: Error | undefined
@@ -165,22 +167,17 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
 
   async function commit(next: StoreRecord, expected: string | null): Promise<Cell> {
     const notice = noticeOf(next)
-    const text = JSON.stringify(next)
-    const write = (over: string): Promise<Found> =>
-      ask(
+    try {
+      const found = await ask(
         COMMIT,
-        over,
+        expected ?? '',
         String(FORMAT),
         next.revision,
-        text,
+        JSON.stringify(next),
         ...lasting(next),
         channel,
         JSON.stringify(notice),
       )
-    try {
-      let found = await write(expected ?? '')
-      // What is none of ours counts as empty.
-      if (expected === null && !found.record && found.revision) found = await write(found.revision)
       if (!hearing && found.revision === next.revision) tell(notice)
       return found
     } catch (problem) {

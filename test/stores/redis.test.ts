@@ -1,0 +1,267 @@
+/** The Redis store over a real Redis, with both clients: processes that share one key. */
+
+import { Cluster, Redis as IoRedis } from 'ioredis'
+import { createClient, createCluster } from 'redis'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { createAuth, flaskJwt, type Store } from '../../src/index.ts'
+import { redisStore } from '../../src/redis.ts'
+import { createBackend } from '../../src/testing/index.ts'
+import type { Cell, Notice } from '../../src/types.ts'
+import { type Redis, startRedis } from '../redis.ts'
+import { contract, live, tombstone } from './contract.ts'
+import { type Agent, contextIn, startAgent } from './processes.ts'
+import { openRedis } from './redis-clients.ts'
+
+let redis: Redis
+let agents: Agent[] = []
+beforeAll(async () => {
+  redis = await startRedis()
+  agents = await Promise.all([startAgent(), startAgent(), startAgent()])
+}, 300_000)
+afterAll(() => redis.stop())
+
+let count = 0
+const someKey = (): string => `session:${count++}`
+
+/** Resolves once `listeners` more hear a channel than did: until then a message reaches nobody. */
+async function hears(key: string, listeners: number): Promise<void> {
+  while (!(await redis.command('PUBSUB', 'NUMSUB', `stayfresh:${key}`)).endsWith(`:${listeners}`))
+    await turn()
+}
+const turn = (ms = 5): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
+
+const seals = [undefined, { keys: [{ id: 'one', key: 'AAECAwQFBgcICQoLDA0ODw==' }] }]
+const kinds = [
+  ['redis', undefined],
+  ['ioredis', undefined],
+  ['ioredis', seals[1]],
+] as const
+
+for (const [kind, seal] of kinds) {
+  contract(`redisStore over ${kind}${seal ? ', encrypted,' : ''} among processes`, async () => {
+    const name = someKey()
+    let next = 0
+    let watching = 0
+    let last: Agent | undefined
+    return {
+      async open(more = '') {
+        last = agents[next++ % agents.length] as Agent
+        const key = name + more
+        return contextIn(last, { kind, url: redis.url, key, seal }, () => hears(key, more ? 1 : ++watching))
+      },
+      plant: {
+        foreign: async () => void (await redis.command('SET', name, 'left-pad')),
+        damaged: async () => void (await redis.command('HSET', name, 'record', '{"revision":"1"')),
+        older: async () => void (await redis.command('HSET', name, 'format', '0')),
+      },
+      reported: () => (last as Agent).call('reported'),
+    }
+  }, ['plant'])
+}
+
+/** A store over a client of this process. */
+async function open(
+  kind: 'redis' | 'ioredis',
+  options: Partial<Parameters<typeof redisStore>[1]> = {},
+): Promise<Required<Store>> {
+  return (await openRedis({ kind, url: redis.url, key: someKey(), ...options })) as Required<Store>
+}
+
+const token = (claims: object): string =>
+  `${btoa('{"alg":"none"}')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.signature`
+const ttl = async (key: string): Promise<number> => Number((await redis.command('PTTL', key)).slice(1))
+
+describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
+  test('the key lives as long as the refresh token, whatever the clocks say, and an ended session no longer', async () => {
+    const key = someKey()
+    const store = await open(kind, { key })
+    // By a clock that is years off.
+    const refreshToken = token({ iat: 1_000_000, exp: 1_003_600 })
+    await store.commit(live('1', { refreshToken }), null)
+    expect(await ttl(key)).toBeGreaterThan(3_590_000)
+    expect(await ttl(key)).toBeLessThanOrEqual(3_600_000)
+    // A claim is no reason to live longer.
+    await redis.command('PEXPIRE', key, '1000000')
+    await store.commit(live('2', { refreshToken, claim: { by: 'me', until: 1, span: 1 } }), '1')
+    expect(await ttl(key)).toBeLessThanOrEqual(1_000_000)
+    await store.commit(live('3', { refreshToken: token({ iat: 1_000_900, exp: 1_008_100 }) }), '2')
+    expect(await ttl(key)).toBeGreaterThan(7_190_000)
+    await store.commit(tombstone('4'), '3')
+    expect(await ttl(key)).toBeGreaterThan(7_190_000)
+    expect(await redis.command('HGET', key, 'record')).not.toContain('signature')
+    // Nobody tells of an end: `ttl`, from the last commit.
+    const opaque = await open(kind, { key, ttl: 50_000 })
+    await opaque.commit(live('5', { id: 'b', refreshToken: 'opaque' }), '4')
+    await redis.command('PEXPIRE', key, '1000')
+    await opaque.commit(live('6', { id: 'b', refreshToken: 'opaque' }), '5')
+    expect(await ttl(key)).toBeGreaterThan(49_000)
+  })
+
+  test('time is that of Redis', async () => {
+    const store = await open(kind)
+    const [seconds = 0] = (await redis.command('TIME')).split('\r\n').slice(2, 3).map(Number)
+    const { now } = await store.read()
+    expect(Math.abs(now - seconds * 1000)).toBeLessThan(2000)
+  })
+
+  test('where publish and subscribe are denied it looks now and then', async () => {
+    await redis.command('ACL', 'SETUSER', 'quiet', 'on', 'nopass', '~*', '&none', '+@all')
+    const url = redis.url.replace('//', '//quiet:x@')
+    const key = someKey()
+    const [one, other] = [await open(kind, { url, key, poll: 20 } as object), await open(kind, { key })]
+    await other.commit(live('1'), null)
+    await one.read()
+    const told: (Notice | undefined)[] = []
+    onTestFinished(one.watch((notice) => void told.push(notice)))
+    await other.commit(live('2', { version: 2 }), '1')
+    while (told.length < 1) await turn()
+    await one.commit(tombstone('3'), '2')
+    expect(told).toEqual([
+      { revision: '2', id: 'a', version: 2, ended: undefined },
+      { revision: '3', id: 'a', version: 1, ended: 'logout' },
+    ])
+  })
+
+  test('an end in another database, under the same key, ends nothing here', async () => {
+    const key = someKey()
+    const here = await open(kind, { key })
+    const there = await open(kind, { key, url: `${redis.url}/3` } as object)
+    await here.commit(live('1'), null)
+    await there.commit(live('2'), null)
+    const told: (Notice | undefined)[] = []
+    onTestFinished(here.watch((notice) => void told.push(notice)))
+    await hears(key, 1)
+    await there.commit(tombstone('3'), '2')
+    while (told.length < 1) await turn()
+    expect(told).toEqual([undefined])
+    expect((await here.read()).record?.revision).toBe('1')
+  })
+
+  test('what was missed while the connection was away is told when it is back', async () => {
+    const key = someKey()
+    const [one, other] = [await open(kind, { key }), await open('ioredis', { key })]
+    await one.commit(live('1'), null)
+    const told: (Notice | undefined)[] = []
+    onTestFinished(one.watch((notice) => void told.push(notice)))
+    await hears(key, 1)
+    await redis.down()
+    await redis.up()
+    await other.commit(live('2', { version: 2 }), '1')
+    while (!told.some((notice) => notice?.revision === '2')) await turn()
+    await hears(key, 1)
+    await other.commit(live('3', { version: 3 }), '2')
+    while (!told.some((notice) => notice?.revision === '3')) await turn()
+  })
+
+  test('Redis away: nothing waits beyond the bound, and nothing is sent later that was given up', async () => {
+    const key = someKey()
+    const store = await open(kind, { key, timeout: 200 })
+    await store.commit(live('1'), null)
+    await redis.down()
+    const begin = performance.now()
+    await expect(store.read()).rejects.toThrow(/redisStore/)
+    await expect(store.commit(live('2'), '1')).rejects.toThrow(/redisStore/)
+    expect(performance.now() - begin).toBeLessThan(2000)
+    await redis.up()
+    const ask = async (): Promise<Cell | undefined> => store.read()
+    let cell = await ask().catch(() => undefined)
+    while (!cell) cell = await ask().catch(() => undefined)
+    expect(cell.record?.revision).toBe('1')
+  })
+
+  test('alone: it goes on with what it knows, and says so, until Redis is back', async () => {
+    const key = someKey()
+    const store = await open(kind, { key, timeout: 200, alone: true })
+    await store.commit(live('1'), null)
+    await redis.down()
+    const cell = await store.read()
+    expect(cell.record?.revision).toBe('1')
+    expect(cell.problem).toBeDefined()
+    expect((await store.commit(live('no'), '0')).record?.revision).toBe('1')
+    expect((await store.commit(live('2', { version: 2 }), '1')).record?.revision).toBe('2')
+    expect((await store.read()).record?.revision).toBe('2')
+    await redis.up()
+    let back = await store.read()
+    while (back.problem) back = await store.read()
+    expect(back.record?.revision).toBe('1')
+  })
+})
+
+test('alone: a store that was never read goes on with nothing', async () => {
+  const client = new IoRedis(1, { retryStrategy: () => null }).on('error', () => {})
+  const store = redisStore(client, { key: 'x', timeout: 50, alone: true })
+  await expect(store.read()).rejects.toThrow(/redisStore/)
+})
+
+test('thousands of sessions over one client listen through one connection, set no timer, and leave nothing', async () => {
+  const client = await createClient({ url: redis.url, name: 'bff' })
+    .on('error', () => {})
+    .connect()
+  onTestFinished(() => client.destroy())
+  const connections = async (): Promise<number> =>
+    (await redis.command('CLIENT', 'LIST')).split('\n').filter((line) => line.includes(' name=bff ')).length
+  const backend = createBackend()
+  const timers = (): number => process.getActiveResourcesInfo().filter((one) => one === 'Timeout').length
+  const auths = []
+  for (let user = 0; user < 2000; user++) {
+    const store = redisStore(client, { key: `bff:${user}` })
+    const initial = user % 100 ? undefined : await backend.signIn('alice')
+    auths.push(
+      createAuth({
+        baseUrl: 'https://api.test/',
+        backend: flaskJwt(),
+        store,
+        initial,
+        fetch: backend.fetch as typeof fetch,
+      }),
+    )
+  }
+  await Promise.all(auths.map((auth) => auth.ready))
+  await hears('bff:1999', 1)
+  expect(await connections()).toBe(2)
+  expect(auths.map((auth) => auth.session?.subject).filter((subject) => subject === 'alice')).toHaveLength(20)
+  await turn(20)
+  expect(timers()).toBeLessThan(5)
+  for (const auth of auths) auth.dispose()
+  while ((await connections()) > 1) await turn()
+})
+
+test('in a cluster one session is one slot, and who watches is told, with both clients', async () => {
+  const node = await startRedis('--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1')
+  onTestFinished(() => node.stop())
+  await node.command('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  while (!(await node.command('CLUSTER', 'INFO')).includes('cluster_state:ok')) await turn()
+  const cluster = createCluster({ rootNodes: [{ url: node.url }] }).on('error', () => {})
+  await cluster.connect()
+  onTestFinished(() => cluster.destroy())
+  const io = new Cluster([{ host: '127.0.0.1', port: node.port }]).on('error', () => {})
+  onTestFinished(() => io.disconnect())
+  const stores = [cluster, io].map((client) => redisStore(client, { key: 'session:1' }) as Required<Store>)
+  const told: string[] = []
+  for (const store of stores)
+    onTestFinished(store.watch((notice) => void told.push(String(notice?.revision))))
+  while (!(await node.command('PUBSUB', 'NUMSUB', 'stayfresh:session:1')).endsWith(':2')) await turn()
+  await stores[0]?.commit(live('1'), null)
+  await stores[1]?.commit(live('2', { version: 2 }), '1')
+  while (told.length < 4) await turn()
+  expect(told.sort()).toEqual(['1', '1', '2', '2'])
+  expect((await stores[0]?.read())?.record?.revision).toBe('2')
+}, 20_000)
+
+test('clients of clusters are taken as they are, and what is no client is said to be none', () => {
+  const cluster = createCluster({ rootNodes: [{ url: redis.url }] })
+  const io = new Cluster([{ host: '127.0.0.1', port: redis.port }], { lazyConnect: true })
+  for (const client of [cluster, io, createClient(), new IoRedis({ lazyConnect: true })]) {
+    expect(redisStore(client, { key: 'x' }).name).toBe('redisStore')
+  }
+  for (const client of [undefined, null, 'redis://', {}, { eval: () => {} }]) {
+    expect(() => redisStore(client as never, { key: 'x' })).toThrow(
+      /a client of redis \(node-redis\) or ioredis/,
+    )
+  }
+  const wrong = { timeout: 0, ttl: -1, poll: true, alone: 'yes', key: '' }
+  for (const [option, value] of Object.entries(wrong)) {
+    const make = () => redisStore(cluster, { key: 'x', [option]: value } as never)
+    expect(make).toThrow(expect.objectContaining({ code: 'invalid_option', option }))
+  }
+})
