@@ -55,6 +55,8 @@ export function createCell(
   let heard: { now: number; asked: Stopwatch; answered: Stopwatch } | undefined
   let standing: StoreRecord | null | undefined
   let available = true
+  // Called when the store is there again: what it has not taken is brought to it before others go on without it.
+  let back = (): void => {}
   let answers = 0
   // Changes that the store has not taken yet, oldest first.
   const unsaved: Change[] = []
@@ -74,8 +76,11 @@ export function createCell(
     const asked = stopwatch(on)
     const before = answers
     const answered = ({ record, now, problem }: Cell): Heard => {
-      if (problem === undefined) available = true
-      else tell(problem)
+      if (problem !== undefined) tell(problem)
+      else if (!available) {
+        available = true
+        back()
+      }
       const overtaken = answers++ !== before
       heard = { now, asked, answered: stopwatch(on) }
       return { record, overtaken }
@@ -184,7 +189,13 @@ export function createCell(
     if (unsaved.length > 1) return
     for (let wait = 100; unsaved.length; wait = Math.min(wait * 2, 30_000)) {
       // The first tries hold a process up that is about to end: what it got last would be lost with it.
-      await new Promise<void>((resolve) => void on.timer(resolve, wait, wait > 2_000))
+      await new Promise<void>((resolve) => {
+        const stop = on.timer(resolve, wait, wait > 2_000)
+        back = () => {
+          stop()
+          resolve()
+        }
+      })
       await save().catch(() => {})
     }
   }
