@@ -19,8 +19,6 @@ export interface Wire {
   run(script: string, key: string, args: readonly string[]): Promise<unknown>
   /** Whether a command would be sent at once, not put into a queue. */
   isReady(): boolean
-  /** Calls back once it is ready, the next time. Gives back what takes that back. */
-  whenReady(listener: () => void): () => void
   /**
    * Has `listener` told of every message of a channel, and `missed` called whenever some may have been missed.
    * Resolves once it hears; rejects where it is denied. Gives back what ends it.
@@ -96,7 +94,6 @@ function nodeRedis(client: NodeRedis): Wire {
   return {
     run: (script, key, args) => client.eval(script, { keys: [key], arguments: [...args] }),
     isReady: () => client.isReady,
-    whenReady: (listener) => once(client, 'ready', listener),
     subscribe: subscriber(client, async (missed) => {
       const ear = apart ? client.duplicate() : client
       if (apart) {
@@ -122,12 +119,8 @@ function ioRedis(client: IoRedis): Wire {
   const apart = client.isCluster !== true
   return {
     run: (script, key, args) => client.eval(script, 1, key, ...args),
-    isReady: () => client.status === 'ready',
-    whenReady(listener) {
-      // `lazyConnect`: it connects at the first command.
-      if (client.status === 'wait') listener()
-      return once(client, 'ready', listener)
-    },
+    // `wait`: it connects at the first command (`lazyConnect`).
+    isReady: () => client.status === 'ready' || client.status === 'wait',
     subscribe: subscriber(client, async (missed) => {
       // However long Redis is away, the subscription waits for it.
       const ear = apart
@@ -141,10 +134,12 @@ function ioRedis(client: IoRedis): Wire {
         ear.on('connect', unref)
       }
       ear.on('message', tell)
+      let before = false
       // Back: it hears again only once it has subscribed again.
       const back: Listener = () => {
-        if (tellers.size)
-          void Promise.allSettled([...tellers.keys()].map((one) => ear.subscribe(one))).then(missed)
+        const channels = before ? [...tellers.keys()] : []
+        before = true
+        if (channels.length) void Promise.allSettled(channels.map((one) => ear.subscribe(one))).then(missed)
       }
       ear.on('ready', back)
       return {
@@ -164,16 +159,6 @@ function ioRedis(client: IoRedis): Wire {
       }
     }),
   }
-}
-
-function once(client: Emitter, event: string, listener: () => void): () => void {
-  const heard = (): void => {
-    stop()
-    listener()
-  }
-  const stop = (): void => void client.off(event, heard)
-  client.on(event, heard)
-  return stop
 }
 
 /** Shares one ear among all who listen through a client, and closes it when nobody does, or the client is closed. */

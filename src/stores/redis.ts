@@ -4,7 +4,7 @@
  */
 import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
-import { platform, stopwatch, within } from '../platform.ts'
+import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.ts'
 import { describe, isTime } from '../token.ts'
 import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
 import { lifeOf } from './life.ts'
@@ -38,6 +38,11 @@ export interface RedisStoreOptions {
 }
 
 const DAY = 86_400_000
+// An answer that took longer, in ms, says that Redis was out of reach.
+const SLOW = 500
+// How long the claims that stood then are heeded once it is back, in ms: clients come back within two seconds or so, and
+// whoever has exchanged the refresh token meanwhile is to be heard before it is spent again.
+const SETTLING = 3000
 
 // The key is a hash: `revision` is what is compared, `record` what was written, `life` tells whose end the key waits
 // for. Answers begin with the server's time in ms and the type of what stands there.
@@ -96,6 +101,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   let reported: string | undefined
   // Commands that were given up and have not been answered.
   let stuck = 0
+  // When Redis was last found to be back.
+  let back: Stopwatch | undefined
   // Whether messages come; and what ends that.
   let hearing = false
   let leave: (() => void) | undefined
@@ -108,21 +115,20 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     const late = (): Error => new Error(`${name}: no answer from Redis in ${timeout} ms`)
     if (stuck && adrift) throw late()
     if (!wire.isReady()) {
-      let stop = (): void => {}
-      const ready = new Promise<void>((resolve) => {
-        stop = wire.whenReady(resolve)
-      })
-      const away = (): Error => new Error(`${name}: the client is not connected to Redis`)
-      await within(platform, ready, timeout, away).finally(stop)
+      for (; !wire.isReady(); await sleep(platform, 25)) {
+        if (elapsed() >= timeout) throw new Error(`${name}: the client is not connected to Redis`)
+      }
+      if (heard) back = stopwatch(platform)
     }
-    const sent = wire.run(script, key, args)
     let given = false
-    sent.then(back, back)
-    function back(): void {
+    const answered = (): void => {
+      if (elapsed() > SLOW) back = stopwatch(platform)
       if (!given) return
       stuck -= 1
-      look()
+      look(true)
     }
+    const sent = wire.run(script, key, args)
+    sent.then(answered, answered)
     const answer = await within(platform, sent, Math.max(timeout - elapsed(), 1), () => {
       given = true
       stuck += 1
@@ -133,6 +139,16 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     heard = { record: found.record, now: () => found.now + since() }
     adrift = undefined
     return found
+  }
+
+  /** While Redis was away a claim could not be answered for: it ends a while after that, in what this process sees. */
+  function heeding(found: Found): Found {
+    const { record } = found
+    const rest = back ? SETTLING - back() : 0
+    if (rest <= 0 || !record || 'ended' in record || !record.claim) return found
+    const until = Math.max(record.claim.until, found.now + rest)
+    const span = Math.max(record.claim.span, SETTLING)
+    return { ...found, record: { ...record, claim: { ...record.claim, until, span } } }
   }
 
   function decode(answer: unknown): Found {
@@ -159,7 +175,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
 
   async function read(): Promise<Cell> {
     try {
-      return await ask(READ)
+      return heeding(await ask(READ))
     } catch (problem) {
       return here(problem)
     }
@@ -178,7 +194,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
         channel,
         JSON.stringify(notice),
       )
-      if (!hearing && found.revision === next.revision) tell(notice)
+      if (found.revision !== next.revision) return heeding(found)
+      if (!hearing) tell(notice)
       return found
     } catch (problem) {
       const cell = here(problem)
@@ -233,25 +250,32 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     })
   }
 
-  /** Looks whether something was missed. */
-  function look(): void {
+  /** Looks whether something was missed. `anyway`: all are to read, for Redis was away. */
+  function look(anyway?: boolean): void {
     if (!listeners.size) return
     const before = heard && (heard.record?.revision ?? null)
     ask(READ).then(
       ({ record }) => {
         const now = record?.revision ?? null
-        if (now !== before && (now !== null || before !== undefined))
+        if (anyway) tell()
+        else if (now !== before && (now !== null || before !== undefined)) {
           tell(record ? noticeOf(record) : undefined)
+        }
       },
       () => {},
     )
+  }
+
+  function missed(): void {
+    back = stopwatch(platform)
+    look(true)
   }
 
   /** Listens, or looks now and then where that is denied. Gives back what ends it. */
   function attend(): () => void {
     let over = false
     let stop = (): void => {}
-    wire.subscribe(channel, hear, look).then(
+    wire.subscribe(channel, hear, missed).then(
       (unsubscribe) => {
         if (over) return unsubscribe()
         hearing = true
@@ -260,7 +284,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
       },
       () => {
         if (over || poll === false) return
-        const timer = setInterval(look, poll)
+        const timer = setInterval(() => look(), poll)
         ;(timer as { unref?(): void }).unref?.()
         stop = () => clearInterval(timer)
       },
