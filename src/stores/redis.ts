@@ -101,7 +101,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   let reported: string | undefined
   // Commands that were given up and have not been answered.
   let stuck = 0
-  // When Redis was last found to be back.
+  // Since when Redis is known to be there.
   let back: Stopwatch | undefined
   // Whether messages come; and what ends that.
   let hearing = false
@@ -122,7 +122,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     }
     let given = false
     const answered = (): void => {
-      if (elapsed() > SLOW) back = stopwatch(platform)
+      // Who has just begun can't know what has been.
+      if (!heard || elapsed() > SLOW) back = stopwatch(platform)
       if (!given) return
       stuck -= 1
       look(true)

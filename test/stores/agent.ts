@@ -1,7 +1,15 @@
 /** A process that opens stores for a test, and does with them what it is told to. */
 
 import { encrypted } from '../../src/encrypted.ts'
-import { type Auth, createAuth, flaskJwt, type LiveRecord, type Notice, type Store } from '../../src/index.ts'
+import {
+  type Auth,
+  type Cell,
+  createAuth,
+  flaskJwt,
+  type LiveRecord,
+  type Notice,
+  type Store,
+} from '../../src/index.ts'
 import { fileStore } from '../../src/node.ts'
 import type { StoreSpec } from './processes.ts'
 import { openRedis } from './redis-clients.ts'
@@ -41,6 +49,21 @@ const plain = <T extends { problem?: unknown }>(cell: T) => ({
   problem: cell.problem === undefined ? undefined : String(cell.problem),
 })
 
+function freezing(store: Store): Store {
+  let frozen = false
+  return {
+    ...store,
+    async commit(next, expected) {
+      const cell = await store.commit?.(next, expected)
+      if (!frozen && 'claim' in next && next.claim && cell?.record?.revision === next.revision) {
+        frozen = true
+        process.kill(process.pid, 'SIGSTOP')
+      }
+      return cell as Cell
+    },
+  }
+}
+
 const methods = {
   open: async (spec: StoreSpec) => opened.push({ store: await open(spec), told: [], reported: 0 }) - 1,
   read: async (index: number) => plain(await at(index).store.read()),
@@ -66,10 +89,28 @@ const methods = {
     }
     return refused
   },
-  /** A client over a store, which answers with the status of each call. */
-  async auth(spec: StoreSpec, baseUrl: string) {
-    return auths.push(createAuth({ baseUrl, backend: flaskJwt(), store: await open(spec) }) as Auth) - 1
+  /** A client over a store. `freeze`: this process stops itself as soon as its first claim is in the store. */
+  async auth(spec: StoreSpec, options: { baseUrl: string }, freeze = false) {
+    const store = await open(spec)
+    return (
+      auths.push(
+        createAuth({ ...options, backend: flaskJwt(), store: freeze ? freezing(store) : store }) as Auth,
+      ) - 1
+    )
   },
+  /** Calls that begin at once; what each was answered with. */
+  burst: (index: number, path: string, calls: number) =>
+    Promise.all(
+      Array.from({ length: calls }, () =>
+        (auths[index] as Auth).fetch(path).then(
+          async (response) => {
+            await response.arrayBuffer()
+            return response.status
+          },
+          ({ code }) => code ?? 'error',
+        ),
+      ),
+    ),
   async fetch(index: number, path: string, init?: RequestInit) {
     const response = await (auths[index] as Auth).fetch(path, init)
     return { status: response.status, text: await response.text() }
