@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type DemoServer, startDemoServer } from '../../demo-server/server.ts'
 import { type Redis, startRedis } from '../redis.ts'
-import { type Agent, type StoreSpec, startAgent } from '../stores/processes.ts'
+import { type Agent, type StoreSpec, startAgent, stopAgents } from '../stores/processes.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'stayfresh-fleet-'))
 let redis: Redis
@@ -15,6 +15,7 @@ beforeAll(async () => {
   agents = await Promise.all(Array.from({ length: 8 }, () => startAgent()))
 }, 300_000)
 afterAll(async () => {
+  stopAgents()
   await redis.stop()
   rmSync(root, { recursive: true, force: true })
 })

@@ -194,6 +194,7 @@ export async function makeTrouble({
     login = new Promise((resolve) => {
       loggedIn = resolve
     })
+    log(`${Math.round(performance.now())}: signs in, by ${worker.child.pid}`)
     worker.child.send('login')
     worker.child.once('exit', () => loggedIn())
     void login.then(() => {
@@ -204,7 +205,8 @@ export async function makeTrouble({
   function hear(worker: Worker, told: Told): void {
     if (told.type === 'ready') worker.ready = true
     if (told.type === 'login') {
-      if (!told.failed) {
+      if (told.failed) log(`could not sign in: ${told.failed}`)
+      else {
         tally.sessions++
         current = backend.families().at(-1)?.id
       }

@@ -7,6 +7,7 @@ import {
   createAuth,
   flaskJwt,
   type LiveRecord,
+  memoryStore,
   type Notice,
   type Store,
 } from '../../src/index.ts'
@@ -30,7 +31,8 @@ console.error = (...given) => {
   if (process.env.DEBUG_AGENT) error(...given)
 }
 
-async function open(spec: StoreSpec): Promise<Store> {
+async function open(spec: StoreSpec | null): Promise<Store> {
+  if (!spec) return memoryStore()
   let store: Store
   if (spec.kind === 'file') store = fileStore(spec.path)
   else store = await openRedis(spec)
@@ -90,7 +92,7 @@ const methods = {
     return refused
   },
   /** A client over a store. `freeze`: this process stops itself as soon as its first claim is in the store. */
-  async auth(spec: StoreSpec, options: { baseUrl: string }, freeze = false) {
+  async auth(spec: StoreSpec | null, options: { baseUrl: string }, freeze = false) {
     const store = await open(spec)
     return (
       auths.push(

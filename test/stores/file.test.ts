@@ -7,10 +7,13 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { fileStore } from '../../src/node.ts'
 import type { Notice } from '../../src/types.ts'
 import { contract, live, tombstone } from './contract.ts'
-import { type Agent, contextIn, startAgent } from './processes.ts'
+import { type Agent, contextIn, startAgent, stopAgents } from './processes.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'stayfresh-files-'))
-afterAll(() => rmSync(root, { recursive: true, force: true }))
+afterAll(() => {
+  stopAgents()
+  rmSync(root, { recursive: true, force: true })
+})
 
 let agents: Agent[] = []
 beforeAll(async () => {

@@ -1,7 +1,6 @@
 /** Stores in real processes: started once for a test file, told what to do by messages. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { afterAll } from 'vitest'
 import type { EncryptedOptions } from '../../src/encrypted.ts'
 import type { Context } from './contract.ts'
 import type { RedisSpec } from './redis-clients.ts'
@@ -15,9 +14,11 @@ export interface Agent {
 }
 
 const agents: Agent[] = []
-afterAll(() => {
-  for (const { child } of agents) child.kill('SIGKILL')
-})
+
+/** Ends all that were started. */
+export function stopAgents(): void {
+  for (const { child } of agents.splice(0)) child.kill('SIGKILL')
+}
 
 /** A process of its own, up and listening. */
 export async function startAgent(env: NodeJS.ProcessEnv = {}): Promise<Agent> {

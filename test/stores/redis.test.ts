@@ -9,7 +9,7 @@ import { createBackend } from '../../src/testing/index.ts'
 import type { Cell, Notice } from '../../src/types.ts'
 import { type Redis, startRedis } from '../redis.ts'
 import { contract, live, tombstone } from './contract.ts'
-import { type Agent, contextIn, startAgent } from './processes.ts'
+import { type Agent, contextIn, startAgent, stopAgents } from './processes.ts'
 import { openRedis } from './redis-clients.ts'
 
 let redis: Redis
@@ -18,7 +18,10 @@ beforeAll(async () => {
   redis = await startRedis()
   agents = await Promise.all([startAgent(), startAgent(), startAgent()])
 }, 300_000)
-afterAll(() => redis.stop())
+afterAll(() => {
+  stopAgents()
+  return redis.stop()
+})
 
 let count = 0
 const someKey = (): string => `session:${count++}`
