@@ -28,7 +28,7 @@ const stores: [string, () => StoreSpec][] = [
 ]
 
 async function server(): Promise<DemoServer> {
-  const started = await startDemoServer({ port: 0, backend: { accessLifetime: 900_000 } })
+  const started = await startDemoServer({ port: 0, backend: { accessLifetime: 900_000, signer: 'fast' } })
   onTestFinished(() => started.close())
   return started
 }
@@ -63,7 +63,7 @@ describe.each(stores)('a fleet over %s', (_, specOf) => {
     await auths[3]?.agent.call('logout', auths[3].index)
     for (const { agent, index } of auths) while (await agent.call('session', index)) await turn()
     for (const { agent, index } of auths) await agent.call('dispose', index)
-  }, 60_000)
+  }, 120_000)
 
   test('invariant 3: a process frozen with the claim in hand, and woken when it ran out, sends nothing old and overwrites nothing new', async () => {
     const { backend, api: baseUrl } = await server()
@@ -98,7 +98,7 @@ describe.each(stores)('a fleet over %s', (_, specOf) => {
     expect(backend.reuseDetected).toBe(0)
     expect(backend.issued.length).toBe(before + 2)
     await waking.call('dispose', other)
-  }, 60_000)
+  }, 120_000)
 
   test('a holder that is killed before it has sent leaves the session to the others, within the claim’s bound', async () => {
     const { backend, api: baseUrl } = await server()
@@ -125,7 +125,7 @@ describe.each(stores)('a fleet over %s', (_, specOf) => {
     expect(backend.count('refresh')).toBe(1)
     expect(backend.reuseDetected).toBe(0)
     await survivor.call('dispose', other)
-  }, 60_000)
+  }, 120_000)
 })
 
 const turn = (ms = 5): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
