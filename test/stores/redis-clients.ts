@@ -1,6 +1,4 @@
 /** Redis stores over a real client of either kind. */
-import { Redis } from 'ioredis'
-import { createClient } from 'redis'
 import type { Store } from '../../src/index.ts'
 import { type RedisStoreOptions, redisStore } from '../../src/redis.ts'
 
@@ -20,7 +18,12 @@ export async function openRedis({ kind, url, ...options }: RedisSpec): Promise<S
 }
 
 async function connect(kind: RedisSpec['kind'], url: string): Promise<Parameters<typeof redisStore>[0]> {
-  if (kind === 'ioredis') return new Redis(url, { retryStrategy: () => 50 }).on('error', () => {})
+  // A process is up sooner without the one that it does not use.
+  if (kind === 'ioredis') {
+    const { Redis } = await import('ioredis')
+    return new Redis(url, { retryStrategy: () => 50 }).on('error', () => {})
+  }
+  const { createClient } = await import('redis')
   const client = createClient({ url, socket: { reconnectStrategy: () => 50 } }).on('error', () => {})
   await client.connect()
   return client
