@@ -2,7 +2,15 @@
 import { expect, test } from 'vitest'
 import { faults, makeTrouble, type TroubleOptions } from './trouble.ts'
 
-const few: TroubleOptions = { kind: 'redis', processes: 6, seconds: 8, grace: true, outage: 800, quiet: 1200 }
+const few: TroubleOptions = {
+  kind: 'redis',
+  processes: 6,
+  seconds: 8,
+  grace: true,
+  outage: 800,
+  quiet: 1200,
+  refreshTimeout: 1500,
+}
 
 test('invariants 1, 3: processes killed at random moments, over a Redis that goes and comes: no session is lost', async () => {
   const tally = await makeTrouble(few)

@@ -276,9 +276,11 @@ export async function makeTrouble({
     }
     await killing
     // All that are left go on: after the last trouble there is a session, and everybody has it.
+    log(`${Math.round(performance.now())}: over`)
     const calm = performance.now()
     const silent = (): Worker[] => [...workers.values()].filter(({ answeredAt = 0 }) => answeredAt < calm)
     while (silent().length && performance.now() - calm < boundOf(refreshTimeout) * 2) await pause(50)
+    log(`waited ${Math.round(performance.now() - calm)} for all`)
     tally.silent = silent().length
   } finally {
     over = true
