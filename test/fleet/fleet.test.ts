@@ -128,4 +128,53 @@ describe.each(stores)('a fleet over %s', (_, specOf) => {
   }, 120_000)
 })
 
+describe.each(['redis', 'ioredis'] as const)('a fleet over %s that goes away', (kind) => {
+  test.each([false, true])(
+    'invariant 3: what was exchanged meanwhile is written before anybody spends the old token again (data lost: %s)',
+    async (lose) => {
+      const away = await startRedis()
+      onTestFinished(() => away.stop())
+      const { backend, api: baseUrl } = await server()
+      const spec: StoreSpec = { kind, url: away.url, key: 'fleet' }
+      const more = { baseUrl, ...options, refreshTimeout: 1500 }
+      const [holder, witness] = agents as [Agent, Agent]
+      const newcomer = await startAgent()
+      const mine = await holder.call<number>('auth', spec, more)
+      await holder.call('login', mine)
+      const other = await witness.call<number>('auth', spec, more)
+      while (!(await witness.call('session', other))) await turn()
+
+      backend.expireAccessTokens()
+      backend.settings.latency = { refresh: { before: 300 } }
+      const calls = holder.call<(number | string)[]>('burst', mine, 'protected', 5)
+      while (!backend.count('refresh')) await turn()
+      const claimed = performance.now()
+      await away.down()
+      // The exchange comes to its end, and what came is in the hand of one process alone, which can go on with it.
+      expect(await calls).toEqual([200, 200, 200, 200, 200])
+      // A request with a token that is valid does not ask Redis; one that needs a refresh says that it can't be had.
+      const [answer] = await witness.call<(number | string)[]>('burst', other, 'protected', 1)
+      expect(answer).toBe('refresh_unavailable')
+      // The claim has run out.
+      while (performance.now() - claimed < 2500) await turn()
+      await away.up({ lose })
+
+      const late = await newcomer.call<number>('auth', spec, more)
+      for (const [agent, index] of [
+        [witness, other],
+        [newcomer, late],
+      ] as const) {
+        let status: number | string | undefined
+        while (status !== 200)
+          [status] = await agent.call<(number | string)[]>('burst', index, 'protected', 1)
+      }
+      expect(backend.count('refresh')).toBe(1)
+      expect(backend.reuseDetected).toBe(0)
+      await holder.call('dispose', mine)
+      await witness.call('dispose', other)
+    },
+    120_000,
+  )
+})
+
 const turn = (ms = 5): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
