@@ -168,7 +168,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
       reported = undefined
       return found
     }
-    const problem = new Error(`${name}: what stands under the key ${key} is no session; it is ignored`)
+    const problem = new Error(`${name}: what stands under its key is no session; it is ignored`)
     if (reported !== revision) report(problem)
     reported = revision
     return { ...found, problem }
@@ -241,14 +241,15 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
 
   function hear(message: string): void {
     const notice = asNotice(message)
-    telling = telling.then(async () => {
+    const next = async (): Promise<void> => {
       // Channels know neither databases nor prefixes: an end that was another session's must not be taken for ours.
       if (notice?.ended) {
         const found = await ask(READ).catch(() => undefined)
         if (found?.revision !== notice.revision) return tell()
       }
       tell(notice)
-    })
+    }
+    telling = telling.then(next).catch(report)
   }
 
   /** Looks whether something was missed. `anyway`: all are to read, for Redis was away. */

@@ -157,7 +157,10 @@ describe.each(['redis', 'ioredis'] as const)('a fleet over %s that goes away', (
       expect(answer).toBe('refresh_unavailable')
       // The claim has run out.
       while (performance.now() - claimed < 2500) await turn()
+      // Its holder is the last one to come back.
+      holder.child.kill('SIGSTOP')
       await away.up({ lose })
+      setTimeout(() => holder.child.kill('SIGCONT'), 700)
 
       const late = await newcomer.call<number>('auth', spec, more)
       for (const [agent, index] of [
