@@ -59,7 +59,7 @@ export interface Tally {
   explained: number
   /** Refresh tokens that were spent twice though the first one's outcome was known. */
   spentTwice: number
-  /** Callers that got a 401 while the server honoured a refresh token of the fleet. */
+  /** Processes that were signed out while the server honoured the refresh token of the others. */
   wrongly: number
   /** The longest that a process went without an answer, in ms: at all, and when nothing else was wrong. */
   longest: number
@@ -144,7 +144,7 @@ export async function makeTrouble({
   const server = await startDemoServer({
     port: 0,
     backend: {
-      accessLifetime: 3000,
+      accessLifetime: 4000,
       fresh: false,
       reuseGrace: grace ? 60_000 : 0,
       latency: { refresh: { before: 20, after: 60 } },
@@ -188,6 +188,8 @@ export async function makeTrouble({
   let login: Promise<void> | undefined
   let loggedIn = (): void => {}
   let lastLogin = 0
+  // When somebody was last seen to have the session.
+  let lastHeld = 0
 
   // The newest session, as far as somebody has it.
   let current: string | undefined
@@ -226,14 +228,17 @@ export async function makeTrouble({
       tally.calls++
       tally.answers[told.status] = (tally.answers[told.status] ?? 0) + 1
     }
-    const settled = lastLogin > 0 && performance.now() - lastLogin > 5000
-    if (told.status === 401 && worker.signedIn && alive() && settled) {
+    const now = performance.now()
+    const settled = lastLogin > 0 && now - lastLogin > 5000 && now - lastHeld < 1000
+    if (told.status === 401 && worker.signedIn && !told.signedIn && alive() && settled) {
       tally.wrongly++
-      log('a 401 to a caller, though the server honours the refresh token')
+      log('signed out, though the server honours the refresh token')
     }
     worker.signedIn ||= told.signedIn
     // A process that has just begun, or has lost its session, has nobody signed in: it is told, or tells us.
-    if (!told.signedIn && lastLogin && !alive()) signIn()
+    if (told.signedIn) lastHeld = now
+    // Nobody has it, or what they have is worth nothing: one who has signed in may have been killed with it.
+    else if (lastLogin && (!alive() || now - Math.max(lastHeld, lastLogin) > 3000)) signIn()
     tally.longest = Math.max(tally.longest, told.without)
     if (performance.now() - told.without > troubled) {
       tally.longestInPeace = Math.max(tally.longestInPeace, told.without)
@@ -350,7 +355,7 @@ export function faults(
     spentTwice && `${spentTwice} refresh tokens were spent twice with a known outcome`,
     grace && lost && `${lost} sessions were lost though the server has a grace`,
     lost > explained && `${lost - explained} sessions were lost by something else than a kill`,
-    wrongly && `${wrongly} callers got a 401 while the server honoured the refresh token`,
+    wrongly && `${wrongly} processes were signed out while the server honoured the refresh token`,
     longestInPeace > bound && `a process went without an answer for ${longestInPeace} ms`,
     longest > outage + bound && `a process went without an answer for ${longest} ms in trouble`,
     silent && `${silent} processes did not go on`,
