@@ -208,7 +208,8 @@ export function createRefresher(
         fresh: stillFresh(standing),
         refreshToken: rotated ?? (backend.singleUse ? undefined : standing.refreshToken),
         subject: standing.subject ?? subjectOf(backend, access),
-        due: draw(access, standing.due),
+        // After an outage all come at once: their next times are drawn anew, or they would for ever.
+        due: draw(access, standing.failures ? undefined : standing.due),
         claim: undefined,
         failures: undefined,
         retryAt: undefined,

@@ -253,6 +253,34 @@ describe('16: no herd', () => {
   })
 })
 
+describe('16: no herd, after an outage', () => {
+  test('clients that came back together draw their next refresh anew', async () => {
+    const random = vi.spyOn(Math, 'random').mockReturnValue(0.999)
+    const { auth, backend, signInStale } = room()
+    await signInStale()
+    await pass(15 * minute)
+    backend.fault('refresh', { status: 500 })
+    await failure(auth.fetch('protected'))
+    random.mockReturnValue(0.25)
+    await auth.fetch('protected')
+    expect(backend.count('refresh')).toBe(2)
+    // A quarter of the 14 minutes (less a second) that lie before refreshAhead.
+    await pass(3.4 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(2)
+    await pass(0.2 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(3)
+    // From then on they keep their distance.
+    await pass(13.8 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(3)
+  })
+})
+
 describe('13: no refresh loop', () => {
   const always = { times: Number.POSITIVE_INFINITY }
   const turnedDown = { status: 401, body: { msg: 'Token has expired' } }
