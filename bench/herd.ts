@@ -14,7 +14,7 @@ const MINUTE = 60 * SECOND
 const DAY = 24 * 60 * MINUTE
 
 // What the core does (src/refresh.ts): refreshed at the latest so long before the end, drawn over the life before that
-// the first time; a cool-down from the second failure in a row.
+// the first time, and after a failure; a cool-down from the second failure in a row.
 const AHEAD = 60 * SECOND
 
 interface Scenario {
@@ -84,12 +84,12 @@ function model({ clients, life, pace, spread, outage, until }: Scenario): Arriva
         arrivals.failed[minute] = (arrivals.failed[minute] as number) + 1
         const failed = Math.min((failures[client] as number) + 1, 20)
         failures[client] = failed
-        const pause = outage.retryAfter ?? (failed > 1 ? coolDown(failed, chance) : SECOND)
+        const pause = outage.retryAfter ?? (failed > 1 ? coolDown(failed) : SECOND)
         visit(client, now + pause)
         continue
       }
+      const due = spread && (!drawn[client] || failures[client]) ? latest * chance() : latest
       failures[client] = 0
-      const due = spread && !drawn[client] ? latest * chance() : latest
       drawn[client] = 1
       visit(client, now + due)
     }
@@ -97,7 +97,7 @@ function model({ clients, life, pace, spread, outage, until }: Scenario): Arriva
   return arrivals
 }
 
-function coolDown(failed: number, _chance: () => number): number {
+function coolDown(failed: number): number {
   return Math.min(SECOND * 2 ** (failed - 2), 30 * SECOND)
 }
 
@@ -171,8 +171,8 @@ interface Figures {
   calm: number
   /** Of the highest minute after the outage. */
   after: number | undefined
-  /** Minutes until the arrivals are below one and a half of the mean again. */
-  calmAgain: number | undefined
+  /** Of the highest minute from a life after the outage on: what came together comes together again. */
+  echo: number | undefined
 }
 
 function figures({ life, pace, outage, until }: Scenario, { all }: Arrivals): Figures {
@@ -183,12 +183,12 @@ function figures({ life, pace, outage, until }: Scenario, { all }: Arrivals): Fi
   const calm = minutes.slice(from, to)
   const mean = calm.reduce((sum, count) => sum + count, 0) / calm.length
   const later = outage ? minutes.slice(outage.to / MINUTE, outage.to / MINUTE + 120) : undefined
-  const calmAgain = later?.findLastIndex((count) => count > mean * 1.5)
+  const echo = outage && minutes.slice((outage.to + life) / MINUTE, (outage.to + 8 * life) / MINUTE)
   return {
     mean,
     calm: Math.max(...calm) / mean,
     after: later && Math.max(...later) / mean,
-    calmAgain: calmAgain === undefined ? undefined : calmAgain + 1,
+    echo: echo && Math.max(...echo) / mean,
   }
 }
 
@@ -196,10 +196,11 @@ const clients = 100_000
 const base = { clients, life: 15 * MINUTE, pace: 5 * MINUTE, spread: true, until: DAY }
 const outage = { from: 6 * 60 * MINUTE, to: 6 * 60 * MINUTE + 10 * MINUTE }
 const scenarios: Scenario[] = [
-  { ...base, title: 'signed in together, no spread', spread: false },
   { ...base, title: 'signed in together' },
   { ...base, title: 'an outage of ten minutes', outage },
   { ...base, title: 'an outage with Retry-After: 600', outage: { ...outage, retryAfter: 600 * SECOND } },
+  { ...base, title: 'a request each ten seconds, no spread', pace: 10 * SECOND, spread: false },
+  { ...base, title: 'a request each ten seconds', pace: 10 * SECOND },
   { ...base, title: 'an outage, a request each minute', outage, pace: MINUTE },
   {
     ...base,
@@ -212,19 +213,17 @@ const scenarios: Scenario[] = [
 
 const show = (value: number | undefined): string => (value === undefined ? '' : value.toFixed(2)).padStart(10)
 const drawn: { scenario: Scenario; arrivals: Arrivals; figures: Figures }[] = []
-console.log(
-  `${'100,000 clients, tokens of 15 minutes'.padEnd(44)}mean/min      calm     after  calm again (min)`,
-)
+console.log(`${'100,000 clients, tokens of 15 minutes'.padEnd(44)}mean/min      calm     after      echo`)
 for (const scenario of scenarios) {
   const arrivals = model(scenario)
   const found = figures(scenario, arrivals)
   drawn.push({ scenario, arrivals, figures: found })
-  const { mean, calm, after, calmAgain } = found
-  console.log(`${scenario.title.padEnd(42)}${show(mean)}${show(calm)}${show(after)}${show(calmAgain)}`)
+  const { mean, calm, after, echo } = found
+  console.log(`${scenario.title.padEnd(42)}${show(mean)}${show(calm)}${show(after)}${show(echo)}`)
 }
 
 console.log('\nreal clients, 2,000 of them for eight hours, and the model of the same:')
-for (const scenario of [scenarios[1], scenarios[2], scenarios[3]] as Scenario[]) {
+for (const scenario of scenarios.slice(0, 3)) {
   const small = { ...scenario, clients: 2000, until: 8 * 60 * MINUTE }
   const [told, modelled] = [figures(small, await real(small)), figures(small, model(small))]
   for (const [what, { mean, calm, after }] of Object.entries({ real: told, model: modelled })) {
@@ -272,6 +271,7 @@ mkdirSync(results, { recursive: true })
 writeFileSync(
   new URL('herd.svg', results),
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width + left + 30} ${tall}" font-family="sans-serif">
+<title>When 100,000 clients refresh</title>
 <style>.title{font-size:14px;fill:#222}.axis{font-size:11px;fill:#666}.all{fill:none;stroke:#1f6feb;stroke-width:1.2}.failed{fill:none;stroke:#d1242f;stroke-width:1.2}.mean{stroke:#999;stroke-dasharray:4 4}</style>
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="${left}" y="16" class="axis">Arrivals at the refresh endpoint by the minute; red: turned away; dashed: the mean</text>
