@@ -43,6 +43,8 @@ const SLOW = 500
 // How long the claims that stood then are heeded once it is back, in ms: clients come back within two seconds or so, and
 // whoever has exchanged the refresh token meanwhile is to be heard before it is spent again.
 const SETTLING = 3000
+// Marks the revision of what is shown so.
+const HEEDED = '+heeded until '
 
 // The key is a hash: `revision` is what is compared, `record` what was written, `life` tells whose end the key waits
 // for. Answers begin with the server's time in ms and the type of what stands there.
@@ -101,7 +103,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   let reported: string | undefined
   // Commands that were given up and have not been answered.
   let stuck = 0
-  // Since when Redis is known to be there.
+  // Whether it was out of reach when last asked, or nobody has asked; and since when it is known to be there.
+  let away = true
   let back: Stopwatch | undefined
   // Whether messages come; and what ends that.
   let hearing = false
@@ -116,20 +119,24 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     if (stuck && adrift) throw late()
     if (!wire.isReady()) {
       for (; !wire.isReady(); await sleep(platform, 25)) {
+        away = true
         if (elapsed() >= timeout) throw new Error(`${name}: the client is not connected to Redis`)
       }
-      if (heard) back = stopwatch(platform)
     }
     let given = false
     const answered = (): void => {
-      // Who has just begun can't know what has been.
-      if (!heard || elapsed() > SLOW) back = stopwatch(platform)
+      // Who has just begun can't know what has been, either.
+      if (away || elapsed() > SLOW) back = stopwatch(platform)
+      away = false
       if (!given) return
       stuck -= 1
       look(true)
     }
     const sent = wire.run(script, key, args)
-    sent.then(answered, answered)
+    sent.then(answered, () => {
+      answered()
+      away = true
+    })
     const answer = await within(platform, sent, Math.max(timeout - elapsed(), 1), () => {
       given = true
       stuck += 1
@@ -148,8 +155,11 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     const rest = back ? SETTLING - back() : 0
     if (rest <= 0 || !record || 'ended' in record || !record.claim) return found
     const until = Math.max(record.claim.until, found.now + rest)
+    if (until <= record.claim.until) return found
     const span = Math.max(record.claim.span, SETTLING)
-    return { ...found, record: { ...record, claim: { ...record.claim, until, span } } }
+    // By a revision of its own, for who knows the record already would not look at it again.
+    const revision = `${record.revision}${HEEDED}${Math.round(until)}`
+    return { ...found, record: { ...record, revision, claim: { ...record.claim, until, span } } }
   }
 
   function decode(answer: unknown): Found {
@@ -184,10 +194,11 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
 
   async function commit(next: StoreRecord, expected: string | null): Promise<Cell> {
     const notice = noticeOf(next)
+    const stands = expected && (expected.split(HEEDED)[0] as string)
     try {
       const found = await ask(
         COMMIT,
-        expected ?? '',
+        stands ?? '',
         String(FORMAT),
         next.revision,
         JSON.stringify(next),
@@ -200,7 +211,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
       return found
     } catch (problem) {
       const cell = here(problem)
-      if (!isExpected(cell.record, expected)) return cell
+      if (!isExpected(cell.record, stands)) return cell
       adrift = { record: next }
       tell(notice)
       return { ...cell, record: next }

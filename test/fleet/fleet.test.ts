@@ -161,16 +161,13 @@ describe.each(['redis', 'ioredis'] as const)('a fleet over %s that goes away', (
       holder.child.kill('SIGSTOP')
       await away.up({ lose })
       setTimeout(() => holder.child.kill('SIGCONT'), 700)
-
-      const late = await newcomer.call<number>('auth', spec, more)
-      for (const [agent, index] of [
-        [witness, other],
-        [newcomer, late],
-      ] as const) {
+      const answered = async (agent: Agent, index: number): Promise<void> => {
         let status: number | string | undefined
         while (status !== 200)
           [status] = await agent.call<(number | string)[]>('burst', index, 'protected', 1)
       }
+      const late = newcomer.call<number>('auth', spec, more).then((index) => answered(newcomer, index))
+      await Promise.all([answered(witness, other), late])
       expect(backend.count('refresh')).toBe(1)
       expect(backend.reuseDetected).toBe(0)
       await holder.call('dispose', mine)
