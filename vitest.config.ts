@@ -6,6 +6,8 @@ export default defineConfig({
   test: {
     restoreMocks: true,
     unstubGlobals: true,
+    // Much of it waits: for lives to end, for processes, for pages.
+    maxWorkers: 3,
     coverage: { include: ['src/**/*.ts'], exclude: ['src/testing/**'], reporter: ['text'] },
     reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
     projects: [
@@ -19,11 +21,8 @@ export default defineConfig({
           name: 'chromium',
           include: ['test/browser/**/*.test.ts'],
           globalSetup: ['test/browser/setup.ts'],
-          maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // After the others: what is timed here wants the machine for itself.
-          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -1,5 +1,5 @@
 /**
- * `npm run test:sabotage [-- --programs 12000 --seed 1 --only claim]`: puts each bug of the list into a copy of the
+ * `npm run test:sabotage [-- --programs 10000 --seed 1 --only claim]`: puts each bug of the list into a copy of the
  * tree and sees the model find it, within as many programs as `npm test` runs. The tree as it is runs first: the
  * model must find nothing there.
  */
@@ -12,7 +12,7 @@ import { BUGS, type Bug } from './bugs.ts'
 import type { Found } from './hunt.ts'
 
 // As many as `npm test` runs: see test/races.test.ts.
-const PROGRAMS = 12_000
+const PROGRAMS = 10_000
 // A bug that makes a program run for ever must not make this script do so.
 const TIMEOUT = 300_000
 
