@@ -47,6 +47,7 @@ const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency'> = {
   queryStringPrefix: '',
   csrfProtect: true,
   csrfInCookies: true,
+  csrfInBody: false,
   csrfCheckForm: false,
   csrfMethods: ['POST', 'PUT', 'PATCH', 'DELETE'],
   csrfHeader: 'X-CSRF-TOKEN',

@@ -2,7 +2,7 @@
 
 import { Hono } from 'hono'
 import { encodeBase64 } from 'hono/utils/encode'
-import { clearingCookies, tokenCookies } from './cookies.ts'
+import { clearingCookies, readCookie, tokenCookies } from './cookies.ts'
 import { checksum, decodeText, isRecord, parseJson } from './encoding.ts'
 import { findToken, isJson } from './find.ts'
 import { admit, present, verify } from './guard.ts'
@@ -112,12 +112,40 @@ async function refresh(call: Call): Promise<Response> {
 /** `DELETE /logout`: revokes the one token it was called with. */
 async function revokeToken(call: Call): Promise<Response> {
   const { server, settings } = call
+  if (inCookies(settings)) return endInCookies(call)
   const accessOnly = settings.logout === 'access'
   const claims = admit(call, await present(call, 'access'), accessOnly ? { type: 'access' } : {})
   server.ledger.revoke(String(claims.jti))
   if (accessOnly) return json(200, { msg: 'Access token revoked' })
   const name = isRefresh(claims) ? 'Refresh' : 'Access'
   return json(200, { msg: `${name} token successfully revoked` })
+}
+
+/** The same where tokens are in cookies: whatever came is revoked, and the cookies are cleared whatever it was worth. */
+async function endInCookies(call: Call): Promise<Response> {
+  const { request, server, settings } = call
+  const wrong: Refusal[] = []
+  let answer = 'No token to revoke'
+  for (const kind of ['access', 'refresh'] as const) {
+    try {
+      const { jti } = admit(call, await present(call, kind), {})
+      server.ledger.revoke(String(jti))
+      answer = 'Tokens revoked'
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      wrong.push(error)
+    }
+  }
+  // One CSRF value proves the request: that of either, looked at before all else.
+  const reasons = wrong.map(({ reason }) => reason)
+  const proved = reasons.length < 2 || reasons.some((reason) => reason !== 'csrf' && reason !== 'missing')
+  if (!proved && reasons.includes('csrf')) throw wrong.find(({ reason }) => reason === 'csrf') as Refusal
+  for (const kind of ['access', 'refresh'] as const) {
+    const token = readCookie(request, settings.cookies[`${kind}Name`])
+    const jti = token && server.ledger.find(token)?.jti
+    if (jti) server.ledger.revoke(jti)
+  }
+  return json(200, { msg: answer }, clearingCookies(settings))
 }
 
 /** `POST /logout`: the tutorial's, which revokes the access token, or that of the cookie examples, which asks for nothing. */
@@ -150,7 +178,16 @@ async function upload(call: Call): Promise<Response> {
 
 async function whoami(call: Call): Promise<Response> {
   const claims = admit(call, await present(call, 'access'), { type: 'access' })
-  return json(200, { sub: claims.sub, fresh: claims.fresh ?? false, exp: claims.exp ?? null })
+  const { request, server, settings } = call
+  const { sub, fresh = false, exp = null, iat = null } = claims
+  const told = settings.csrfInBody
+    ? {
+        csrf_access_token: claims.csrf,
+        csrf_refresh_token: server.ledger.find(readCookie(request, settings.cookies.refreshName) ?? '')
+          ?.claims.csrf,
+      }
+    : {}
+  return json(200, { sub, fresh, exp, iat, ...told })
 }
 
 /** A 422 of the application's own: not a word about the token, and more than the one member. */
@@ -249,11 +286,16 @@ function badCredentials(call: Call): Response {
 }
 
 function giveOut(call: Call, tokens: readonly IssuedToken[], message: string): Response {
-  const how = delivery(call.settings)
-  const cookies =
-    how === 'body' ? [] : tokens.flatMap((token) => tokenCookies(token, call.settings, call.server.now()))
-  const members = Object.fromEntries(tokens.map((token) => [`${token.kind}_token`, token.token]))
-  return json(200, how === 'cookies' ? { msg: message } : members, cookies)
+  const { settings, server } = call
+  const how = delivery(settings)
+  const inCookie = tokens.filter(({ kind }) => how !== 'body' && (how !== 'split' || kind === 'refresh'))
+  const inBody = tokens.filter(({ kind }) => how !== 'cookies' && (how !== 'split' || kind === 'access'))
+  const cookies = inCookie.flatMap((token) => tokenCookies(token, settings, server.now()))
+  const members = Object.fromEntries(inBody.map((token) => [`${token.kind}_token`, token.token]))
+  const csrf = settings.csrfInBody
+    ? Object.fromEntries(inCookie.map(({ kind, claims }) => [`csrf_${kind}_token`, claims.csrf]))
+    : {}
+  return json(200, { ...(how === 'cookies' ? { msg: message } : members), ...csrf }, cookies)
 }
 
 /** The response hook of section 10: once a token was let in, any answer may bring a new access cookie. */
@@ -269,7 +311,7 @@ async function refreshImplicitly(call: Call, response: Response): Promise<void> 
   for (const cookie of tokenCookies(access, settings, now)) response.headers.append('Set-Cookie', cookie)
 }
 
-function delivery({ deliver, locations }: BackendSettings): 'body' | 'cookies' | 'both' {
+function delivery({ deliver, locations }: BackendSettings): NonNullable<BackendSettings['deliver']> {
   if (deliver) return deliver
   if (!locations.includes('cookies')) return 'body'
   return locations.includes('headers') ? 'both' : 'cookies'

@@ -141,10 +141,10 @@ export interface BackendSettings {
   /** Where tokens are looked for, in this order. Default `['headers']`. */
   locations: readonly TokenLocation[]
   /**
-   * How tokens are given out. Default: `both` if `locations` has headers and cookies, `cookies` if it has
-   * cookies but not headers, else `body`.
+   * How tokens are given out. `split`: the access token in the body, the refresh token in a cookie. Default: `both` if
+   * `locations` has headers and cookies, `cookies` if it has cookies but not headers, else `body`.
    */
-  deliver: 'body' | 'cookies' | 'both' | undefined
+  deliver: 'body' | 'cookies' | 'both' | 'split' | undefined
   /** Life of an access token in milliseconds, `null` for no `exp`. Default 900 000 (15 minutes). */
   accessLifetime: number | null
   /** Life of a refresh token in milliseconds, `null` for no `exp`. Default 2 592 000 000 (30 days). */
@@ -172,6 +172,11 @@ export interface BackendSettings {
   csrfProtect: boolean
   /** Whether the CSRF values are given out as cookies. Default `true`. */
   csrfInCookies: boolean
+  /**
+   * Whether the answers of login and refresh, and `/whoami`, tell the CSRF values as `csrf_access_token` and
+   * `csrf_refresh_token`, for a page at another origin. Default `false`.
+   */
+  csrfInBody: boolean
   /** Whether a `csrf_token` field of a urlencoded form will do instead of the header. Default `false`. */
   csrfCheckForm: boolean
   /** Methods that need the double submit. Default POST, PUT, PATCH, DELETE. */
@@ -188,7 +193,10 @@ export interface BackendSettings {
   nbf: boolean
   /** Whether `sub` has to be a string (JWT_VERIFY_SUB). Default `true`. */
   verifySub: boolean
-  /** What `DELETE /logout` takes: either token, or only an access token. Default `either`. */
+  /**
+   * What `DELETE /logout` takes: either token, or only an access token. Default `either`. Where tokens are given out in
+   * cookies it clears them, and takes those that no longer work, too: a cookie may outlive its token.
+   */
   logout: 'either' | 'access'
   /** The application's own check of the claims; `false` → 400. Default: none. */
   verifyClaims: ((claims: Claims) => boolean) | undefined

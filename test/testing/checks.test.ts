@@ -411,7 +411,7 @@ describe('time (sections 4 and 8)', () => {
     backend.advance(1e12)
     expect(await ask('/whoami', { token })).toEqual({
       status: 200,
-      body: { sub: 'alice', fresh: false, exp: null },
+      body: { sub: 'alice', fresh: false, exp: null, iat: null },
     })
     expect((await ask('/fresh', { token })).body).toEqual({ msg: 'Fresh token required' })
   })

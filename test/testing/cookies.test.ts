@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { bench, claimsOf, cookiesOf, payload, start, startSeconds } from './support.ts'
+import type { BackendOptions } from '../../src/testing/index.ts'
+import { type Bench, bench, claimsOf, cookiesOf, payload, start, startSeconds } from './support.ts'
 
 const credentials = { username: 'alice', password: 'wonderland' }
 const uuid = /^[0-9a-f-]{36}$/
@@ -50,6 +51,58 @@ describe('giving out cookies (section 6)', () => {
     expect(set.csrf_refresh_token?.attributes).toBe(
       `Domain=api.test; ${expires}; Secure; Path=/; SameSite=Lax`,
     )
+  })
+
+  /** Signed in: the cookies, as they go out again. */
+  async function signedIn(options: BackendOptions = {}): Promise<Bench & { cookie: string; csrf: string[] }> {
+    const one = bench({ locations: ['cookies'], ...options })
+    const set = cookiesOf(await one.send('/login', { json: credentials }))
+    const cookie = Object.entries(set).map(([name, { value }]) => `${name}=${value}`)
+    const csrf = [set.csrf_access_token, set.csrf_refresh_token].map((given) => given?.value ?? '')
+    return { ...one, cookie: cookie.join('; '), csrf }
+  }
+
+  test.each([
+    ['both', 0, 0],
+    ['an expired access token', 0, 900_000],
+    ['both by the refresh token’s value', 1, 900_000],
+  ])('DELETE /logout revokes and clears: %s', async (_, proof, passed) => {
+    const { backend, send, cookie, csrf } = await signedIn()
+    backend.advance(passed)
+    const response = await send('/logout', { method: 'DELETE', cookie, csrf: csrf[proof] as string })
+    expect(response.status).toBe(200)
+    expect(Object.values(cookiesOf(response)).map(({ value }) => value)).toEqual(['', '', '', ''])
+    expect(backend.issued.filter(({ token }) => backend.isHonoured(token))).toEqual([])
+  })
+
+  test('DELETE /logout does nothing without a CSRF value, or under another', async () => {
+    const { backend, send, cookie } = await signedIn()
+    for (const csrf of [undefined, 'wrong']) {
+      const response = await send('/logout', { method: 'DELETE', cookie, csrf })
+      expect([response.status, response.headers.getSetCookie()]).toEqual([401, []])
+    }
+    expect(backend.issued.every(({ token }) => backend.isHonoured(token))).toBe(true)
+  })
+
+  test('split: the access token in the body, the refresh token in a cookie', async () => {
+    const { send } = bench({ locations: ['headers', 'cookies'], deliver: 'split' })
+    const response = await send('/login', { json: credentials })
+    expect(Object.keys((await response.json()) as object)).toEqual(['access_token'])
+    expect(Object.keys(cookiesOf(response))).toEqual(['refresh_token_cookie', 'csrf_refresh_token'])
+  })
+
+  test('csrfInBody: login, refresh and /whoami tell the CSRF values of the cookies', async () => {
+    const { ask, cookie, csrf } = await signedIn({ csrfInBody: true, csrfInCookies: false })
+    expect(csrf).toEqual(['', ''])
+    const told = (await ask('/whoami', { cookie })).body as Record<string, string>
+    const refreshed = await ask('/refresh', {
+      method: 'POST',
+      cookie,
+      csrf: told.csrf_refresh_token as string,
+    })
+    expect(refreshed.body).toEqual({ msg: 'refresh successful', csrf_access_token: expect.any(String) })
+    const post = { method: 'POST', cookie, csrf: told.csrf_access_token as string }
+    expect((await ask('/protected', post)).status).toBe(200)
   })
 
   test('POST /logout asks for nothing and clears all four', async () => {

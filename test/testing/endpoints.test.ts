@@ -252,8 +252,8 @@ describe('what an application adds', () => {
   test('/whoami tells what the token tells', async () => {
     const { ask, login } = bench({ fresh: 1_500 })
     const { access_token: token } = await login()
-    const { sub, fresh, exp } = claimsOf(token)
-    expect((await ask('/whoami', { token })).body).toEqual({ sub, fresh, exp })
+    const { sub, fresh, exp, iat } = claimsOf(token)
+    expect((await ask('/whoami', { token })).body).toEqual({ sub, fresh, exp, iat })
   })
 })
 
