@@ -37,13 +37,14 @@ export function createFlow(
   backend: Backend<never, never>,
   on: Platform,
   bodyTimeout: number,
+  restore: (() => Promise<unknown>) | undefined,
 ): Flow {
   // Where a 401 that tells nothing came back after a refresh: method and path, until another answer comes.
   const vain = new Set<string>()
 
   async function run(call: Call): Promise<Response> {
     let held = session.held
-    if (held === undefined || (held && session.unread)) held = await present(call)
+    if (held === undefined || (held ? session.unread : restore)) held = await present(call)
     if (!held) {
       const response = await call.send()
       // Without watching it is learned only by asking that somebody has signed in elsewhere.
@@ -129,13 +130,15 @@ export function createFlow(
   /** Who makes the call, once the store has been asked. */
   async function present(call: Call): Promise<Held | null> {
     const before = session.held
-    if (before === null || (before && !session.unread)) return before
-    await free(call, session.unread ?? session.reread())
+    if (before && !session.unread) return before
+    if (before === null && !restore) return null
+    if (before !== null) await free(call, session.unread ?? session.reread())
     if (before) return owned(before.record)
+    const unknown = restore && session.held === null ? await free(call, restore()) : undefined
     const { held } = session
-    if (held !== undefined || call.auth === 'optional') return held ?? null
+    if (held || (held === null && !unknown) || call.auth === 'optional') return held ?? null
     const message = 'The store can not be read, so that nobody knows who is signed in'
-    throw new AuthError('refresh_unavailable', message, { retryAt: on.now() })
+    throw new AuthError('refresh_unavailable', message, { retryAt: on.now() }, unknown as Error)
   }
 
   // --- classify ------------------------------------------------------------------------------------------
@@ -191,7 +194,9 @@ export function createFlow(
         : signal === 'revoked' && backend.revoked !== 'refresh'
           ? 'token_revoked'
           : undefined
-    const curable = reason || signal === 'expired' || signal === 'invalid' || signal === 'revoked'
+    // A cookie that has gone, or was replaced under the request that was on its way.
+    const cookie = backend.cookies === 'both' && (signal === 'csrf' || signal === 'missing')
+    const curable = reason || cookie || signal === 'expired' || signal === 'invalid' || signal === 'revoked'
     if (!curable && signal !== 'unknown') return undefined
     const hopeless = signal === 'unknown' && (spent.renewed || vain.has(call.route))
     if (hopeless) {
@@ -225,6 +230,12 @@ export function createFlow(
     }
 
     spent.renewed = true
+    if (cookie && !late) {
+      await free(call, refresher.reread(held))
+      const now = session.held
+      const read = now && session.owns(user, now) ? another(now, token) : undefined
+      if (read || signal === 'csrf') return replay ? read : undefined
+    }
     if (signal === 'unknown') spent.suspect = token
     else if (!late) token.rejected = true
     // A fresh token leaves the refreshed one beside it; but a server that ended the one early may have ended both.
@@ -292,11 +303,16 @@ export function createFlow(
     const lasting = (now: Held): HeldToken | undefined =>
       inHand(now).find((one) => session.usable(one) && (one.lasts ?? Infinity) - one.age() >= minValidity)
     const ready = lasting(held)
-    if (ready) return ready.token
+    if (ready) return shown(ready)
     await renewed(call, held, minValidity > 0 ? 'requested' : rejected ? 'rejected' : 'expired')
     if (!session.held) return null
     const now = owned(user)
-    return (lasting(now) ?? session.token(now))?.token ?? null
+    return shown(lasting(now) ?? session.token(now))
+  }
+
+  /** A handle in place of a token is of use to nobody. */
+  function shown(token: HeldToken | undefined): string | null {
+    return backend.cookies === 'both' ? null : (token?.token ?? null)
   }
 
   async function refresh(call: Call): Promise<void> {

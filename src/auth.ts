@@ -103,8 +103,9 @@ export function createAuthOn<Claims, Credentials>(
     refreshTimeout,
     refreshLimit,
   })
-  const flow = createFlow(session, refresher, asker, backend, on, refreshTimeout)
   const signIn = createSignIn(session, refresher, backend, wire, on)
+  const restore = backend.restore && signIn.restore
+  const flow = createFlow(session, refresher, asker, backend, on, refreshTimeout, restore)
   if (initial) signIn.initial(checkTokens(initial, 'initial'))
   else session.start(undefined)
 

@@ -98,7 +98,8 @@ export function takeCall(
   const headers = new Headers(rest.headers ?? request?.headers)
   const method = (rest.method ?? request?.method ?? 'GET').toUpperCase()
   const signal = rest.signal === undefined ? request?.signal : rest.signal
-  const bare = auth === false || headers.has('authorization') || !wire.allowed(url)
+  const foreign = headers.has('authorization') || !wire.allowed(url)
+  const bare = auth === false || foreign
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.
   // Where `Request.body` is not implemented (Firefox) it is undefined, whatever the body.
   const bodied = request !== undefined && request.body !== null && !/^(GET|HEAD)$/.test(request.method)
@@ -107,9 +108,18 @@ export function takeCall(
 
   function send(token?: string): Promise<Response> {
     const options: RequestInit = { ...rest }
+    if (!foreign) {
+      // A Request doesn't tell its default from a choice.
+      const chosen = request?.credentials === 'same-origin' ? undefined : request?.credentials
+      const { credentials = chosen, redirect = request?.redirect } = rest
+      const own = new Headers(headers)
+      const { headers: added, ...more } =
+        wire.attach(token, { url, method, headers: own, credentials, redirect }) ?? {}
+      for (const name in added) own.set(name, added[name] as string)
+      if (added || !bare) options.headers = own
+      Object.assign(options, more)
+    }
     if (!bare) {
-      options.headers = new Headers(headers)
-      if (token !== undefined) options.headers.set('authorization', `Bearer ${token}`)
       // A Request that is given further members forgets where it came from (Fetch, the Request constructor).
       if (request) {
         if (request.referrer !== 'about:client') options.referrer ??= request.referrer

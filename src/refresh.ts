@@ -42,8 +42,15 @@ export interface Refresher {
    * its life, later ones keep their distance: clients that signed in together don't refresh together.
    */
   draw(access: StoredToken | undefined, before?: number): number | undefined
-  /** Takes tokens that must not live on back to the server. Never rejects. */
-  revoke(tokens: Tokens): Promise<void>
+  /** Takes tokens that must not live on back to the server. `ended`: the user signed out. Never rejects. */
+  revoke(tokens: Tokens, ended?: boolean): Promise<void>
+  /** Who is signed in by cookies; `access`: what is held. Rejects where that can't be found out. */
+  look(access?: StoredToken): Promise<Tokens | undefined>
+  /**
+   * Looks whether the server has replaced the cookies by itself, and takes them up for the session that the store still
+   * has. Never rejects.
+   */
+  reread(held: Held): Promise<void>
 }
 
 export interface RefreshOptions {
@@ -72,6 +79,7 @@ export function createRefresher(
   { refreshAhead, refreshTimeout, refreshLimit }: RefreshOptions,
 ): Refresher {
   let flight: { id: string; version: number; outcome: Promise<Outcome> } | undefined
+  let reading: { of: StoredToken | undefined; done: Promise<void> } | undefined
   // No ahead-of-time attempt before this: one that failed is not repeated with every request.
   let quietUntil = 0
 
@@ -231,7 +239,8 @@ export function createRefresher(
   /** Another user's token is no token of this session. */
   function checkSubject(result: Result, claimed: LiveRecord): Result {
     if (result.kind !== 'tokens' || !isAnother(claimed, storedToken(result.tokens))) return result
-    void revoke(result.tokens)
+    // Another user's cookies are those of who signed in elsewhere.
+    if (!backend.cookies) void revoke(result.tokens)
     return { kind: 'failed', reason: 'bad_answer', cause: new Error('The refresh brought another subject') }
   }
 
@@ -253,7 +262,8 @@ export function createRefresher(
       if (result.kind !== 'tokens' || returned) return
       const record = stands && !('ended' in stands) && stands.id === id ? stands : undefined
       const { accessToken, refreshToken } = result.tokens
-      if (record?.access?.token === accessToken) return
+      // What came in a cookie has taken the place of what was there.
+      if (record && (backend.cookies || record.access?.token === accessToken)) return
       returned = true
       const kept = refreshToken === spent || refreshToken === record?.refreshToken
       void revoke({ accessToken, refreshToken: kept ? undefined : refreshToken })
@@ -290,7 +300,7 @@ export function createRefresher(
   }
 
   /** The exchange itself: one answer, or again where the server has plainly not processed it. */
-  async function exchange({ id, claim }: LiveRecord, refreshToken: string): Promise<Result> {
+  async function exchange({ id, claim, access }: LiveRecord, refreshToken: string): Promise<Result> {
     const elapsed = stopwatch(on)
     const controller = new AbortController()
     const stop = on.timer(() => controller.abort(), refreshTimeout)
@@ -307,7 +317,7 @@ export function createRefresher(
         // Raced, for a fetch that doesn't heed its signal.
         const result = await within(
           on,
-          once(refreshToken, signal),
+          once(refreshToken, access, signal),
           refreshTimeout - elapsed(),
           () => undefined,
         ).catch(
@@ -332,14 +342,18 @@ export function createRefresher(
     }
   }
 
-  async function once(refreshToken: string, signal: AbortSignal): Promise<Result> {
-    const response = await wire.call(consult(backend, 'refresh', refreshToken), { signal })
+  async function once(
+    refreshToken: string,
+    access: StoredToken | undefined,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    const response = await wire.call(consult(backend, 'refresh', refreshToken, access), { signal })
     const answer = await readAnswer(response, signal, true)
     signal.throwIfAborted()
     const { status } = answer
     if (response.ok) {
       try {
-        const tokens = checkTokens(consult(backend, 'tokens', answer), 'the refresh answer')
+        const tokens = checkTokens(consult(backend, 'tokens', answer, access), 'the refresh answer')
         if (tokens.accessToken) return { kind: 'tokens', tokens }
       } catch (error) {
         return { kind: 'failed', reason: 'bad_answer', status, cause: safeCause(error, refreshToken) }
@@ -365,9 +379,9 @@ export function createRefresher(
     return wait >= 0 ? Math.min(wait, RETRY_AFTER_AT_MOST) : undefined
   }
 
-  async function revoke({ refreshToken, accessToken }: Tokens): Promise<void> {
+  async function revoke({ refreshToken, accessToken }: Tokens, ended?: boolean): Promise<void> {
     const one = async (token: string, kind: 'access' | 'refresh'): Promise<void> => {
-      const spec = backend.logout && consult(backend, 'logout', token, kind)
+      const spec = backend.logout && consult(backend, 'logout', token, kind, ended)
       if (!spec) return
       const controller = new AbortController()
       const stop = on.timer(() => controller.abort(), refreshTimeout)
@@ -378,9 +392,54 @@ export function createRefresher(
         .finally(stop)
     }
     await Promise.allSettled([
-      refreshToken && one(refreshToken, 'refresh'),
+      // One request takes both cookies back.
+      refreshToken && !(backend.cookies && accessToken) && one(refreshToken, 'refresh'),
       accessToken && one(accessToken, 'access'),
     ])
+  }
+
+  // --- cookies -------------------------------------------------------------------------------------------
+
+  async function look(access?: StoredToken): Promise<Tokens | undefined> {
+    const asked = consult(backend, 'restore', wire.base(), access)
+    if (!asked || !('path' in asked)) return asked && checkTokens(asked, 'what is known of the cookies')
+    const controller = new AbortController()
+    const { signal } = controller
+    const asking = wire.call(asked, { signal }).then((response) => readAnswer(response, signal, true))
+    const answer = await within(on, asking, refreshTimeout, () => new Error('No answer')).finally(() =>
+      controller.abort(),
+    )
+    const { status } = answer
+    if (status > 299 && status !== 401 && status !== 422) throw new Error(`It was answered with ${status}`)
+    const tokens = consult(backend, 'tokens', answer, access)
+    return tokens && checkTokens(tokens, 'what is known of the cookies')
+  }
+
+  async function reread({ record: { id, access } }: Held): Promise<void> {
+    if (reading?.of !== access) reading = { of: access, done: adopt(id, access).catch(() => {}) }
+    const mine = reading
+    await mine?.done
+    if (reading === mine) reading = undefined
+  }
+
+  async function adopt(id: string, before: StoredToken | undefined): Promise<void> {
+    await session.cell.peek()
+    const same = (record: StoreRecord | null | undefined): record is LiveRecord =>
+      record?.id === id && !('ended' in record) && record.access?.token === before?.token
+    const { held } = session
+    if (!same(held?.record)) return
+    const tokens = await look(before)
+    const access = tokens && storedToken(tokens)
+    await session.cell.change((standing) =>
+      access && same(standing) && !isAnother(standing, access)
+        ? {
+            ...standing,
+            access,
+            refreshToken: tokens.refreshToken ?? standing.refreshToken,
+            subject: standing.subject ?? subjectOf(backend, access),
+          }
+        : undefined,
+    )
   }
 
   // --- when ----------------------------------------------------------------------------------------------
@@ -388,6 +447,8 @@ export function createRefresher(
   function due(held: Held): boolean {
     const { access, record } = held
     if (refreshAhead === false || backend.singleUse || !record.refreshToken || !access) return false
+    // A cookie is replaced: a fresh one is kept to its end.
+    if (backend.cookies === 'both' && session.isFresh(access)) return false
     if (
       access.lasts === undefined ||
       !session.writable ||
@@ -410,7 +471,7 @@ export function createRefresher(
   function stillFresh(standing: LiveRecord): StoredToken | undefined {
     const { held } = session
     const current = held?.record.id === standing.id ? session.token(held) : undefined
-    if (!current || !session.usable(current) || !session.isFresh(current)) return undefined
+    if (backend.cookies === 'both' || !current || !session.isFresh(current)) return undefined
     return [standing.fresh, standing.access].find((stored) => stored?.token === current.token)
   }
 
@@ -436,12 +497,15 @@ export function createRefresher(
       : 0
   }
 
-  return { join, due, draw, revoke }
+  return { join, due, draw, revoke, look, reread }
 }
 
 /** What came, as a store keeps it. `at`: the store's time when the request that brought it began. */
-export function storedToken({ accessToken, expiresIn }: Tokens, at?: number): StoredToken | undefined {
-  return accessToken ? { token: accessToken, at, life: expiresIn && expiresIn * 1000 } : undefined
+export function storedToken(
+  { accessToken, expiresIn, claims }: Tokens,
+  at?: number,
+): StoredToken | undefined {
+  return accessToken ? { token: accessToken, at, life: expiresIn && expiresIn * 1000, claims } : undefined
 }
 
 /** Whose token it is. */

@@ -129,7 +129,7 @@ export function createSession(
     if (stored.at !== undefined) age = cell.latest() - stored.at
     else if (lasts !== undefined && typeof iat === 'number') age = serverNow - iat * 1000
     if (lasts === undefined && iat === undefined && typeof exp === 'number') {
-      lasts = exp * 1000 - serverNow
+      lasts = exp * 1000 - serverNow + Math.max(age, 0)
     }
     const since = stopwatch(on)
     const initial = Math.max(age, 0)

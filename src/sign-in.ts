@@ -44,6 +44,11 @@ export interface SignIn {
   reauthenticate(credentials: unknown): Promise<void>
   setTokens(tokens: Tokens): Promise<void>
   logout(revoke: boolean): Promise<void>
+  /**
+   * Finds out, once, who is signed in by cookies, and makes that a session if the store is empty. Gives what went
+   * wrong, if that can't be found out. Never rejects.
+   */
+  restore(): Promise<unknown>
   /** Starts with tokens that become a session if the store is empty. */
   initial(tokens: Tokens): void
   dispose(): void
@@ -59,6 +64,7 @@ export function createSignIn(
   wire: Wire,
   on: Platform,
 ): SignIn {
+  let restoring: Promise<unknown> | undefined
   // In the order of their calls.
   const attempts = new Set<Attempt>()
   // The sessions begun here, in the order of their calls: inside one context no clock is asked who came last.
@@ -218,7 +224,7 @@ export function createSignIn(
       for (const tokens of [{ refreshToken, accessToken: access?.token }, { accessToken: fresh?.token }]) {
         const left = Object.fromEntries(Object.entries(tokens).filter(([, token]) => !revoked.has(token)))
         for (const token of Object.values(left)) revoked.add(token)
-        if (revoke) revoking.push(refresher.revoke(left))
+        if (revoke) revoking.push(refresher.revoke(left, true))
       }
     }
     if (mine) {
@@ -313,9 +319,34 @@ export function createSignIn(
   }
 
   function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    return typeof input === 'object' && 'url' in input
-      ? wire.fetch(input, init)
-      : wire.fetch(wire.resolve(input).href, init)
+    const request = typeof input === 'object' && 'url' in input ? input : undefined
+    const url = request ? new URL(request.url) : wire.resolve(input as string | URL)
+    const added = backend.attach && wire.allowed(url) && wire.attach(undefined, { url, flow: true })
+    return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
+  }
+
+  async function findWho(): Promise<void> {
+    await session.ready
+    // A tombstone is final, and a login that is under way says who it is.
+    if (session.held !== null || session.cell.standing || attempts.size) return
+    const attempt: Attempt = {
+      id: on.id(),
+      calledAt: () => 0,
+      seen: look(),
+      controller: new AbortController(),
+    }
+    attempts.add(attempt)
+    try {
+      const tokens = await refresher.look()
+      if (!tokens) return
+      // Called before all else, so that no login is ever taken for an earlier one.
+      const first = record('initial', { tokens, at: undefined }, attempt)
+      await session.cell.change((standing) =>
+        standing || attempt.controller.signal.aborted ? undefined : first,
+      )
+    } finally {
+      attempts.delete(attempt)
+    }
   }
 
   /** What `brought` comes to, unless a logout or a later login is faster: then its tokens are revoked. */
@@ -343,6 +374,13 @@ export function createSignIn(
     setTokens: (given) =>
       start('set_tokens', async () => ({ tokens: checkTokens(given, 'setTokens'), at: undefined })),
     logout,
+    restore() {
+      restoring ??= findWho().catch((error) => {
+        restoring = undefined
+        return safeCause(error)
+      })
+      return restoring
+    },
     initial(tokens) {
       const controller = new AbortController()
       const attempt: Attempt = { id: on.id(), calledAt: session.cell.moment(), seen: look(), controller }

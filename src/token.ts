@@ -21,7 +21,7 @@ export function isToken(value: unknown): value is string {
 
 /** Checks tokens at an entrance: the application, a server's answer, a store. */
 export function checkTokens(tokens: unknown, where: string): Tokens {
-  const { accessToken, refreshToken, expiresIn } = Object(tokens) as Record<string, unknown>
+  const { accessToken, refreshToken, expiresIn, claims } = Object(tokens) as Record<string, unknown>
   const wrong = (field: string, given: unknown, takes: string): AuthError =>
     new AuthError('invalid_token', `${where}.${field} takes ${takes}, got ${describe(given)}`, {
       field: `${where}.${field}`,
@@ -32,7 +32,8 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
   if (expiresIn !== undefined && !isTime(expiresIn))
     throw wrong('expiresIn', expiresIn, 'seconds, not negative')
-  return { accessToken, refreshToken, expiresIn }
+  if (claims !== undefined && Object(claims) !== claims) throw wrong('claims', claims, 'an object')
+  return { accessToken, refreshToken, expiresIn, claims: claims as Tokens['claims'] }
 }
 
 /** What was given, never what it holds. */
@@ -54,7 +55,7 @@ export function isTime(value: unknown): value is number {
 export function readToken(stored: StoredToken): ReadToken {
   let claims: ReadToken['claims'] = {}
   try {
-    claims = { ...jwtDecode<object>(stored.token) }
+    claims = { ...(stored.claims ?? jwtDecode<object>(stored.token)) }
   } catch {
     // Opaque, and the parser's error would quote it.
   }

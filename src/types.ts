@@ -12,6 +12,8 @@ export interface Tokens {
   refreshToken?: string | null | undefined
   /** Life of the access token in **seconds** (RFC 6749 section 5.1), for tokens that don't tell it themselves. */
   expiresIn?: number | undefined
+  /** What the access token says, where it doesn't tell it itself: an opaque one, or one in a cookie. Plain JSON. */
+  claims?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** The registered claims (RFC 7519 section 4.1) and those of Flask-JWT-Extended. */
@@ -157,6 +159,26 @@ export interface RequestSpec {
   method?: string
   headers?: Record<string, string>
   body?: string
+  /** Whether cookies go along and are taken (Fetch, 2.2.5). Default `same-origin`. */
+  credentials?: RequestCredentials
+}
+
+/** A call that is about to be sent. */
+export interface Outgoing {
+  readonly url: URL
+  readonly method?: string
+  /** The caller's own. */
+  readonly headers?: Headers
+  /** The caller's own, where he chose one. */
+  readonly credentials?: RequestCredentials | undefined
+  readonly redirect?: RequestRedirect | undefined
+  /** A step of a login flow: it brings cookies, and may need some. */
+  readonly flow?: boolean
+}
+
+/** What a backend adds to a call. */
+export interface Attachment extends Pick<RequestInit, 'credentials' | 'redirect'> {
+  headers?: Record<string, string>
 }
 
 /** A server's answer as a backend reads it: body parsed where it is JSON, else `undefined`. */
@@ -205,12 +227,15 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   login(credentials: Credentials): RequestSpec
   /** The request that proves the password again. Default: `login`. */
   reauth?(credentials: Credentials): RequestSpec
-  /** The request that spends a refresh token. */
-  refresh(refreshToken: string): RequestSpec
-  /** The request that revokes one token, or `undefined` if the server has none for that kind. */
-  logout?(token: string, kind: 'access' | 'refresh'): RequestSpec | undefined
-  /** The tokens of a login or refresh answer, or `undefined` if it brought none. */
-  tokens(answer: Answer): Tokens | undefined
+  /** The request that spends a refresh token. `access`: the access token that is to be replaced. */
+  refresh(refreshToken: string, access?: StoredToken): RequestSpec
+  /**
+   * The request that revokes one token, or `undefined` if the server has none for that kind. `ended`: the user signed
+   * out; else it is one that came too late.
+   */
+  logout?(token: string, kind: 'access' | 'refresh', ended?: boolean): RequestSpec | undefined
+  /** The tokens of a login or refresh answer, or `undefined` if it brought none. `access`: as for `refresh`. */
+  tokens(answer: Answer, access?: StoredToken): Tokens | undefined
   /** Which responses to look into. Default: the error statuses. */
   inspect?(response: Response): boolean
   /** What an answer says of the access token that was sent. */
@@ -225,6 +250,25 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   readonly singleUse?: boolean
   /** What a revoked access token means: the session's end (default), or a refresh. */
   readonly revoked?: 'end' | 'refresh'
+  /**
+   * Which tokens the server keeps in cookies. What is held in their place are handles: a string for each that changes
+   * with the token, such as its CSRF value.
+   */
+  readonly cookies?: 'both' | 'refresh'
+  /** What goes along with a call: `token` is `undefined` with nobody signed in. Default: `Authorization: Bearer`. */
+  attach?(token: string | undefined, call: Outgoing): Attachment
+  /**
+   * Who is signed in by the cookies for `base`: the request that asks, or what is known without one. `access`: what is held, if
+   * anything is; `undefined` then means that there is nothing newer.
+   */
+  restore?(base: string, access?: StoredToken): RequestSpec | Tokens | undefined
+  /** Comes between the client and the fetch beneath, for all that is sent. */
+  transport?(
+    send: (input: string | URL | Request, init?: RequestInit) => Promise<Response>,
+    input: string | URL | Request,
+    init: RequestInit | undefined,
+    base: string,
+  ): Promise<Response>
 }
 
 /** An access token as the store keeps it. */
@@ -234,6 +278,8 @@ export interface StoredToken {
   readonly at?: number
   /** Life in milliseconds, for a token that doesn't tell it itself. */
   readonly life?: number
+  /** What it says, for a token that doesn't tell it itself. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** A live session, or one that was. Plain JSON; a store looks at nothing but `revision`. */
@@ -365,7 +411,7 @@ export interface AuthRequestInit extends RequestInit {
 
 /** What a login flow is given. */
 export interface FlowContext {
-  /** A `fetch` on `baseUrl` that carries no token. */
+  /** A `fetch` on `baseUrl` that carries no token. Cookies it carries, and takes, where the backend keeps tokens there. */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
   /** Aborted by a logout, a later login, `dispose()`. */
   signal: AbortSignal

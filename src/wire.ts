@@ -2,8 +2,10 @@
  * The wire below the rooms: where URLs lead and whether a token may go there, requests to the backend's own
  * endpoints, and reading an answer without spending the caller's body. It knows no session.
  */
+
+import { consult } from './consult.ts'
 import { AuthError } from './errors.ts'
-import type { Answer, AuthOptions, RequestSpec } from './types.ts'
+import type { Answer, Attachment, AuthOptions, Backend, Outgoing, RequestSpec } from './types.ts'
 
 // What is worth reading of an answer that is looked into: an error of an API, never a download.
 const READ_AT_MOST = 65_536
@@ -17,6 +19,8 @@ export interface Wire {
   resolve(input: string | URL): URL
   /** Whether the access token may go there. */
   allowed(url: URL): boolean
+  /** What goes along with a call. */
+  attach(token: string | undefined, call: Outgoing): Attachment | undefined
   /** The fetch beneath, looked up at each call. */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
   /** Sends a request to an endpoint of the backend's. Redirects are errors: no token follows one. */
@@ -27,6 +31,8 @@ const LOOPBACK = /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
 
 export function createWire(options: AuthOptions<never, never>): Wire {
   const { allowInsecure } = options
+  const backend: Backend<never, never> = options.backend
+  const beneath: Wire['fetch'] = (input, init) => (options.fetch ?? globalThis.fetch)(input, init)
   const given = String(options.baseUrl)
   const secure = (url: URL): boolean =>
     url.protocol === 'https:' || allowInsecure === true || LOOPBACK.test(url.hostname)
@@ -95,11 +101,18 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       base()
       return origins.has(url.origin)
     },
-    fetch: (input, init) => (options.fetch ?? globalThis.fetch)(input, init),
-    call({ path, method = 'POST', headers, body }, init) {
+    attach: (token, call) =>
+      backend.attach
+        ? consult(backend, 'attach', token, call)
+        : token === undefined
+          ? undefined
+          : { headers: { authorization: `Bearer ${token}` } },
+    fetch: (input, init) =>
+      backend.transport ? backend.transport(beneath, input, init, base()) : beneath(input, init),
+    call({ path, method = 'POST', ...more }, init) {
       const url = wire.resolve(path)
       if (!secure(url)) throw new AuthError('invalid_input', `No token goes to ${url.origin} over http:`, {})
-      return wire.fetch(url.href, { method, headers, body, redirect: 'error', cache: 'no-store', ...init })
+      return wire.fetch(url.href, { method, ...more, redirect: 'error', cache: 'no-store', ...init })
     },
   }
   return wire
