@@ -10,12 +10,19 @@ export {
   flaskJwt,
   type UsernamePassword,
 } from './backends/flask-jwt.ts'
+export {
+  type CookieHook,
+  type CsrfOptions,
+  type FlaskJwtCookiesOptions,
+  flaskJwtCookies,
+} from './backends/flask-jwt-cookies.ts'
 export { type OAuth2Options, oauth2, type TokenRequest } from './backends/oauth2.ts'
 export { djRestAuth, type SimpleJwtOptions, simpleJwt } from './backends/simple-jwt.ts'
 export { AuthError, type AuthErrorCode, type AuthErrorDetails, isAuthError } from './errors.ts'
 export { memoryStore } from './stores/memory.ts'
 export type {
   Answer,
+  Attachment,
   Auth,
   AuthEvents,
   AuthEventType,
@@ -33,6 +40,7 @@ export type {
   MaybePromise,
   Notice,
   Origin,
+  Outgoing,
   ReauthReason,
   RefreshFailure,
   RequestSpec,

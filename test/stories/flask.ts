@@ -1,12 +1,14 @@
 /** The fake Flask backend as the stories' server, over a transport, in either dialect. */
 import { setupServer } from 'msw/node'
+import { CookieJar } from 'tough-cookie'
 import { startDemoServer } from '../../demo-server/server.ts'
-import { type FlaskJwtOptions, flaskJwt } from '../../src/index.ts'
+import { type FlaskJwtOptions, flaskJwt, flaskJwtCookies } from '../../src/index.ts'
 import {
   type Backend,
   type BackendOptions,
   createBackend,
   type Dialect,
+  type IssuedToken,
   type Latency,
   type LogEntry,
   type RouteName,
@@ -57,7 +59,7 @@ const routes: Record<Role, RouteName> = {
 const roleOf = (route: RouteName): Role | undefined =>
   (Object.keys(routes) as Role[]).find((role) => routes[role] === route)
 
-const bearerOf = (entry: LogEntry): string | undefined =>
+const bearerOf = (entry: Pick<LogEntry, 'headers'>): string | undefined =>
   /^Bearer (.+)$/.exec(entry.headers.authorization ?? '')?.[1]
 
 const refusals: Record<Dialect, Scene['refusals']> = {
@@ -73,6 +75,30 @@ const refusals: Record<Dialect, Scene['refusals']> = {
   },
 }
 
+const csrfOf = (token: IssuedToken | undefined): string | undefined =>
+  token?.claims.csrf as string | undefined
+
+/** How the server is set up for a mode. */
+function delivery(mode: Mode, accessLifetime: number): BackendOptions {
+  if (mode === 'headers') return {}
+  if (mode === 'hybrid') return { locations: ['headers', 'cookies'], deliver: 'split' }
+  return { locations: ['cookies'], ...(mode === 'implicit' && { implicitRefresh: accessLifetime / 2 }) }
+}
+
+/** How the client is set up for it, with a jar in place of a browser's. */
+function inCookies(mode: Mode, rotation: Rotation, jar: CookieJar): ReturnType<typeof flaskJwtCookies> {
+  return flaskJwtCookies({
+    cookies: {
+      read: (url) => jar.getCookieStringSync(url),
+      write: (url, setCookies) => {
+        for (const one of setCookies) jar.setCookieSync(one, url)
+      },
+    },
+    ...(mode === 'hybrid' ? { accessToken: 'memory' } : { whoami: { path: 'whoami' } }),
+    ...(rotation === 'single-use' && { refreshToken: 'single-use' }),
+  })
+}
+
 /** How the client is set up for a dialect. */
 function preset(dialect: Dialect, rotation: Rotation): FlaskJwtOptions {
   return {
@@ -81,26 +107,42 @@ function preset(dialect: Dialect, rotation: Rotation): FlaskJwtOptions {
   }
 }
 
-export function flask(transport: Transport, dialect: Dialect): Server {
+/**
+ * Where the tokens are. `implicit`: both in cookies, and the server replaces that of the access token on any answer in
+ * the second half of its life; `hybrid`: only the refresh token.
+ */
+export type Mode = 'headers' | 'cookies' | 'implicit' | 'hybrid'
+
+const modes: Record<Mode, string> = {
+  headers: '',
+  cookies: ', cookies',
+  implicit: ', cookies that are replaced on any answer',
+  hybrid: ', the refresh token in a cookie',
+}
+
+export function flask(transport: Transport, dialect: Dialect, mode: Mode = 'headers'): Server {
   return {
-    name: `Flask-JWT-Extended, ${dialect} dialect, over ${transport.name}`,
+    name: `Flask-JWT-Extended, ${dialect} dialect${modes[mode]}, over ${transport.name}`,
     abilities: {
       rotations: ['reusable', 'single-use', 'rotating', 'rotating-reuse-detection'],
       stepUp: 'claim',
-      revokes: dialect === 'tutorial' ? 'access' : 'both',
+      revokes: mode !== 'headers' ? 'together' : dialect === 'tutorial' ? 'access' : 'both',
+      serial: mode !== 'headers',
+      asksWho: mode === 'cookies' || mode === 'implicit',
       tellsRevoked: true,
       tellsSubject: true,
       clock: true,
       faults: true,
       grace: true,
     },
-    open: (options) => open(transport, dialect, options),
+    open: (options) => open(transport, dialect, mode, options),
   }
 }
 
 async function open(
   transport: Transport,
   dialect: Dialect,
+  mode: Mode,
   { accessLifetime = life, rotation = 'reusable', reuseGrace = 0 }: SceneOptions = {},
 ): Promise<Scene> {
   // Held by a latency of their own, so that each finds its hold.
@@ -110,16 +152,24 @@ async function open(
     accessLifetime,
     refresh: rotation,
     reuseGrace,
+    ...delivery(mode, accessLifetime),
     sleep: (id) => holds.get(id)?.() ?? Promise.resolve(),
   })
   const { backend } = server
   const other = await transport.listen({})
+  const jar = new CookieJar()
+  /** What the client holds in place of a token. */
+  const handle = ({ headers, tokens }: LogEntry): string | undefined => {
+    const [first] = tokens
+    if (first?.where !== 'cookie') return bearerOf({ headers })
+    return csrfOf(backend.issued.find(({ token }) => token === first.token))
+  }
   const refused = { status: 401, body: refusals[dialect].expired }
   other.backend.fault('*', refused, { times: Number.POSITIVE_INFINITY })
 
   return {
     baseUrl: `${server.origin}/`,
-    backend: flaskJwt(preset(dialect, rotation)),
+    backend: mode === 'headers' ? flaskJwt(preset(dialect, rotation)) : inCookies(mode, rotation, jar),
     paths: { plain: 'protected', fresh: 'fresh' },
     alice: { username: 'alice', password: 'wonderland' },
     bob: { username: 'bob', password: 'builder' },
@@ -130,7 +180,7 @@ async function open(
         .map((entry) => ({
           role: roleOf(entry.route),
           method: entry.method,
-          token: bearerOf(entry),
+          token: handle(entry),
           status: entry.status,
           time: entry.time,
         })),
@@ -139,7 +189,8 @@ async function open(
     pass: () => {},
     expireEarly: () => backend.expireAccessTokens(),
     revoke: (sub) => backend.revoke({ sub }),
-    honours: (token) => backend.isHonoured(token),
+    honours: (token) =>
+      backend.isHonoured(backend.issued.find((one) => csrfOf(one) === token)?.token ?? token),
     reuses: () => backend.reuseDetected,
     fault(role, fault, times) {
       const answer = fault === 'refuse' ? { status: 401, body: refusals[dialect].revoked } : fault
@@ -165,7 +216,7 @@ async function open(
     },
     elsewhere: {
       redirect: `redirect?to=${encodeURIComponent(`${other.origin}/protected`)}`,
-      tokens: () => other.backend.log.map((entry) => entry.headers.authorization),
+      tokens: () => other.backend.log.map(({ headers }) => headers.authorization ?? headers.cookie),
     },
     async close() {
       await server.close()

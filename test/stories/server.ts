@@ -34,7 +34,7 @@ export type Fault =
 export interface Seen {
   readonly role: Role | undefined
   readonly method: string
-  /** The bearer token that came with it. */
+  /** The token that came with it, or its handle where it is a cookie. */
   readonly token: string | undefined
   /** What the server answered, delivered or not; `undefined` until then. */
   readonly status: number | undefined
@@ -101,8 +101,12 @@ export interface Server {
      * `age`: the server knows how long ago the password was given, and the client doesn't.
      */
     readonly stepUp: false | 'claim' | 'age'
-    /** Which tokens a logout can revoke. */
-    readonly revokes: 'both' | 'access' | 'refresh'
+    /** Which tokens a logout can revoke. `together`: both, with one request. */
+    readonly revokes: 'both' | 'access' | 'refresh' | 'together'
+    /** Whether a login waits for the answers that would overwrite its cookies. */
+    readonly serial?: boolean
+    /** Whether it is asked who is signed in: after a login, and before the first call. */
+    readonly asksWho?: boolean
     /** Whether a server that is told `revoke` says of an access token that it was revoked, or just expired. */
     readonly tellsRevoked: boolean
     /** Whether a token says whose it is. */

@@ -1,0 +1,480 @@
+/**
+ * Flask-JWT-Extended 4 with tokens in httpOnly cookies, which no script sees. In their place a session holds handles:
+ * the CSRF values of its tokens, which change with them. A handle is the session's stamp on what it sends: the server
+ * turns it down where the cookies are another session's by then.
+ */
+import { AuthError } from '../errors.ts'
+import { readToken } from '../token.ts'
+import type {
+  Answer,
+  Attachment,
+  Backend,
+  RequestSpec,
+  StandardClaims,
+  StoredToken,
+  Tokens,
+} from '../types.ts'
+import { readAnswer } from '../wire.ts'
+import { checkOptions } from './answers.ts'
+import { type Endpoint, type FlaskJwtOptions, flaskJwt, type UsernamePassword } from './flask-jwt.ts'
+
+/**
+ * Cookies where no browser keeps them: a jar, or those of the request that a server is rendering for. Both answer at
+ * once.
+ *
+ * @example
+ * ```ts
+ * const jar = new CookieJar() // tough-cookie
+ * const cookies = {
+ *   read: (url) => jar.getCookieStringSync(url),
+ *   write: (url, setCookies) => setCookies.forEach((one) => jar.setCookieSync(one, url)),
+ * }
+ * ```
+ */
+export interface CookieHook {
+  /** The `Cookie` header for a request to `url` (RFC 6265 section 5.4); empty where there is none. */
+  read(url: string): string | undefined
+  /** Takes the `Set-Cookie` headers of an answer from `url`. */
+  write(url: string, setCookies: string[]): void
+}
+
+/** Double submit (`JWT_COOKIE_CSRF_PROTECT`). */
+export interface CsrfOptions {
+  /** `JWT_ACCESS_CSRF_HEADER_NAME` and `JWT_REFRESH_CSRF_HEADER_NAME`. Default `X-CSRF-TOKEN`. */
+  header?: string
+  /** `JWT_ACCESS_CSRF_COOKIE_NAME`. Default `csrf_access_token`. */
+  accessCookie?: string
+  /** `JWT_REFRESH_CSRF_COOKIE_NAME`. Default `csrf_refresh_token`. */
+  refreshCookie?: string
+  /** Where an answer's JSON has the access token's CSRF value. Default `csrf_access_token`. */
+  accessKey?: string
+  /** The same for the refresh token. Default `csrf_refresh_token`. */
+  refreshKey?: string
+  /** `JWT_CSRF_METHODS`. Default POST, PUT, PATCH, DELETE. */
+  methods?: readonly string[]
+}
+
+/** Options of {@link flaskJwtCookies}. */
+export interface FlaskJwtCookiesOptions<Claims = StandardClaims>
+  extends Pick<
+    FlaskJwtOptions<Claims>,
+    'login' | 'reauth' | 'messageKey' | 'accessTokenKey' | 'signals' | 'refreshToken' | 'revoked' | 'subject'
+  > {
+  /**
+   * Where the access token is. `memory`: in the answer's JSON, sent as `Bearer`; only the refresh token is a cookie.
+   * Default `cookie`.
+   */
+  accessToken?: 'cookie' | 'memory'
+  /** Default `POST refresh`; `false` where the server replaces the cookie on any answer, and has no such endpoint. */
+  refresh?: Endpoint | false
+  /**
+   * Default `DELETE logout`. It has to clear the cookies, whatever the token's state is; `{ method: 'POST' }` for the
+   * library's own example. `false` for none.
+   */
+  logout?: Endpoint | false
+  /**
+   * Tells who is signed in, as JSON: the claims, and the CSRF values where the page can't read them. `{}` for
+   * `GET whoami`. Default: none, so that nobody knows whose the cookies are.
+   */
+  whoami?: Endpoint
+  /** `false` where the server has it off. */
+  csrf?: CsrfOptions | false
+  /** The claims in an answer's JSON. Default: all of it, if it has a `sub`. */
+  claims?: (body: unknown) => object | undefined
+  /** Lets a call that carries a CSRF value follow redirects, and take it along. Default `false`: they are errors. */
+  followRedirects?: boolean
+  /** Needed where no browser keeps the cookies. */
+  cookies?: CookieHook
+}
+
+const TAKES = {
+  login: 'object',
+  reauth: 'object',
+  refresh: 'object|boolean',
+  logout: 'object|boolean',
+  whoami: 'object',
+  messageKey: 'string',
+  accessTokenKey: 'string',
+  signals: 'object',
+  refreshToken: 'string',
+  revoked: 'string',
+  subject: 'function',
+  accessToken: 'string',
+  csrf: 'object|boolean',
+  claims: 'function',
+  followRedirects: 'boolean',
+  cookies: 'object',
+}
+
+/** What something that goes out is for; rides along to `transport`, unseen by `fetch`. */
+const PURPOSE: unique symbol = Symbol('purpose')
+interface Purpose {
+  kind: 'call' | 'flow' | 'login' | 'refresh' | 'logout' | 'whoami'
+  /** The CSRF value that the session is stamped with. */
+  stamp?: string
+  /** Whether the value that is in the cookies counts, whatever the stamp says. */
+  anew?: boolean | undefined
+  /** Whether to ask who it is, where the answer doesn't tell. */
+  who?: boolean
+}
+interface Marked {
+  [PURPOSE]?: Purpose
+}
+
+/** The CSRF values in the cookies. */
+interface Values {
+  access: string | undefined
+  refresh: string | undefined
+}
+
+/** What was known when an answer arrived: by the time it is read the cookies may have been replaced again. */
+interface Arrival {
+  kind: Purpose['kind']
+  before: Values
+  now: Values
+  /** What `whoami` answered after it. */
+  who?: Record<string, unknown> | undefined
+}
+
+type Send = Parameters<NonNullable<Backend['transport']>>[0]
+type Init = RequestInit & Marked
+
+// A login waits for what would overwrite its cookies, but not for ever, ms.
+const PATIENCE = 10_000
+// What is asked after a login or a refresh must not cost it, ms.
+const WHOAMI_TIMEOUT = 3_000
+// Begins a handle that is no CSRF value.
+const NO_VALUE = '~'
+
+/**
+ * The backend for Flask-JWT-Extended with `JWT_TOKEN_LOCATION = ["cookies"]`.
+ *
+ * @throws {TypeError} an `AuthError` of code `invalid_option`, naming the option and what it takes
+ * @example
+ * ```ts
+ * flaskJwtCookies({ whoami: { path: 'whoami' } })    // POST login, POST refresh, DELETE logout, GET whoami
+ * flaskJwtCookies({ refresh: false })                // implicit refreshing: the server's after_request hook
+ * flaskJwtCookies({ accessToken: 'memory' })         // only the refresh token in a cookie
+ * flaskJwtCookies({ logout: { method: 'POST' } })    // the logout of the library's documentation
+ * ```
+ */
+export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernamePassword>(
+  options: FlaskJwtCookiesOptions<Claims> = {},
+): Backend<Claims, Credentials> {
+  checkOptions('flaskJwtCookies', options, TAKES)
+  const {
+    accessToken: place = 'cookie',
+    refresh = {},
+    logout = {},
+    whoami,
+    csrf = {},
+    claims: claimsIn = (body) => ((body as { sub?: unknown }).sub == null ? undefined : (body as object)),
+    followRedirects = false,
+    cookies: hook,
+    ...rest
+  } = options
+  const demand = (option: string, holds: boolean, takes: string): void => {
+    if (holds) return
+    throw new AuthError('invalid_option', `flaskJwtCookies: ${option} takes ${takes}`, { option })
+  }
+  demand('accessToken', place === 'cookie' || place === 'memory', "'cookie' or 'memory'")
+  for (const [option, value] of Object.entries({ refresh, logout, csrf })) {
+    demand(option, (value as unknown) !== true, 'an object, or false')
+  }
+  demand('refresh', refresh !== false || place === 'cookie', "an endpoint where accessToken is 'memory'")
+  const { read, write } = Object(hook) as Partial<CookieHook>
+  demand('cookies', !hook || (typeof read === 'function' && typeof write === 'function'), '{ read, write }')
+
+  const {
+    header = 'X-CSRF-TOKEN',
+    accessCookie = 'csrf_access_token',
+    refreshCookie = 'csrf_refresh_token',
+    accessKey = 'csrf_access_token',
+    refreshKey = 'csrf_refresh_token',
+    methods = ['POST', 'PUT', 'PATCH', 'DELETE'],
+  } = csrf || {}
+  const { accessTokenKey = 'access_token', messageKey = 'msg' } = rest
+  const inMemory = place === 'memory'
+  const plain = flaskJwt<Claims, Credentials>(rest)
+  // No claims, though they may stand beside them.
+  const noClaims = [accessKey, refreshKey, accessTokenKey, 'access_token', 'refresh_token', messageKey]
+
+  // --- cookies -------------------------------------------------------------------------------------------
+
+  const cookie = (name: string, url: string): string | undefined => {
+    const text = hook ? hook.read(url) : globalThis.document?.cookie
+    for (const pair of (text ?? '').split(';')) {
+      const at = pair.indexOf('=')
+      if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim() || undefined
+    }
+    return undefined
+  }
+  const valuesAt = (url: string): Values =>
+    csrf
+      ? { access: cookie(accessCookie, url), refresh: cookie(refreshCookie, url) }
+      : { access: undefined, refresh: undefined }
+  const newHandle = (): string => NO_VALUE + crypto.getRandomValues(new Uint32Array(4)).join('')
+  const csrfValue = (handle: string | undefined): string | undefined =>
+    handle?.startsWith(NO_VALUE) ? undefined : handle
+
+  // By their headers, which are what `tokens` and `refused` are given.
+  const arrivals = new WeakMap<Headers, Arrival>()
+
+  /** Sends with the cookies, and takes those that come. */
+  async function exchange(
+    send: Send,
+    input: string | URL | Request,
+    init: Init,
+    kind: Purpose['kind'],
+  ): Promise<Response> {
+    const request = typeof input === 'object' && 'url' in input ? input : undefined
+    const url = request?.url ?? String(input)
+    const before = valuesAt(url)
+    let given = init
+    const text = hook?.read(url)
+    if (text) {
+      const headers = new Headers(init.headers ?? request?.headers)
+      headers.set('cookie', text)
+      given = { ...init, headers }
+    }
+    const response = await send(input, given)
+    const setCookies = hook ? response.headers.getSetCookie() : []
+    if (setCookies.length) hook?.write(response.url || url, setCookies)
+    if (kind !== 'call') arrivals.set(response.headers, { kind, before, now: valuesAt(url) })
+    return response
+  }
+
+  // --- our own requests ------------------------------------------------------------------------------------
+
+  const running = new Set<Promise<unknown>>()
+  let signingIn: Promise<unknown> | undefined
+
+  async function transport(
+    send: Send,
+    input: string | URL | Request,
+    init: Init | undefined,
+    base: string,
+  ): Promise<Response> {
+    const purpose = init?.[PURPOSE]
+    if (!purpose) return send(input, init)
+    const { kind } = purpose
+    if (kind === 'call' || kind === 'flow') return exchange(send, input, init, kind)
+    // The cookies that come last are those that stay, whoever was called last: a login waits for all else, and all else
+    // for it.
+    if (kind === 'login')
+      await bounded(async () => {
+        while (running.size) await Promise.allSettled(running)
+      })
+    else if (signingIn) await bounded(() => signingIn)
+    const sent = own(send, String(input), init, purpose, base)
+    running.add(sent)
+    if (kind === 'login') signingIn = sent
+    try {
+      return await sent
+    } finally {
+      running.delete(sent)
+      if (signingIn === sent) signingIn = undefined
+    }
+  }
+
+  async function own(
+    send: Send,
+    url: string,
+    init: Init,
+    { kind, stamp, anew, who }: Purpose,
+    base: string,
+  ): Promise<Response> {
+    const which = kind === 'refresh' ? 'refresh' : 'access'
+    for (let tries = 0; ; tries++) {
+      const value = (anew && valuesAt(url)[which]) || csrfValue(stamp)
+      const headers = new Headers(init.headers)
+      if (value !== undefined) headers.set(header, value)
+      const response = await exchange(send, url, { ...init, headers }, kind)
+      const arrival = arrivals.get(response.headers) as Arrival
+      const now = arrival.now[which]
+      // Replaced between the reading and the sending: a mismatch that one more try cures.
+      if (anew && response.status === 401 && !tries && now !== undefined && now !== value) continue
+      // Under another value than the stamp's it may be another user by now.
+      const doubtful = kind === 'refresh' && value !== csrfValue(stamp)
+      if (whoami && !inMemory && response.ok && (who || doubtful)) {
+        arrival.who = await askWho(send, init, response, arrival, base)
+      }
+      return response
+    }
+  }
+
+  /** What `whoami` says, where an answer that brought a token doesn't tell. What goes wrong here costs no login. */
+  async function askWho(
+    send: Send,
+    { signal }: Init,
+    response: Response,
+    { before, now }: Arrival,
+    base: string,
+  ): Promise<Record<string, unknown> | undefined> {
+    if (now.access !== undefined && now.access === before.access) return undefined
+    try {
+      const { body } = await readAnswer(response, signal ?? undefined, true)
+      if (claimsOf(body)) return undefined
+      const late = AbortSignal.timeout(WHOAMI_TIMEOUT)
+      const { path, ...asked } = askedWho()
+      const answered = await exchange(
+        send,
+        new URL(path, base).href,
+        {
+          ...asked,
+          cache: 'no-store',
+          redirect: 'error',
+          signal: signal ? AbortSignal.any([signal, late]) : late,
+        },
+        'whoami',
+      )
+      const told = await readAnswer(answered, late, true)
+      // Replaced meanwhile: nobody knows which of the two it was about.
+      const same = arrivals.get(answered.headers)?.now.access === now.access
+      return answered.ok && same ? (Object(told.body) as Record<string, unknown>) : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  const askedWho = (): RequestSpec => marked({ path: 'whoami', method: 'GET', ...whoami }, { kind: 'whoami' })
+
+  const marked = (spec: RequestSpec, purpose: Purpose): RequestSpec & Marked => ({
+    ...spec,
+    credentials: 'include',
+    [PURPOSE]: purpose,
+  })
+
+  // --- what an answer says -------------------------------------------------------------------------------
+
+  function claimsOf(body: unknown): Record<string, unknown> | undefined {
+    const given = typeof body === 'object' && body !== null ? claimsIn(body) : undefined
+    if (typeof given !== 'object' || given === null) return undefined
+    const claims: Record<string, unknown> = { ...given }
+    for (const name of noClaims) delete claims[name]
+    // Prolonged by the server, with nobody told.
+    if (!refresh) delete claims.exp
+    return claims
+  }
+
+  /** What a new token says where nobody tells: the same as the one before it, but for its own times. */
+  function inherited(before: StoredToken | undefined): Pick<Tokens, 'claims' | 'expiresIn'> {
+    if (!before?.claims) return {}
+    const { lasts } = readToken(before)
+    const { exp: _, iat: _iat, nbf: _nbf, jti: _jti, fresh, ...claims } = before.claims
+    return {
+      claims: fresh === undefined ? claims : { ...claims, fresh: false },
+      expiresIn: lasts === undefined ? undefined : lasts / 1000,
+    }
+  }
+
+  function tokens({ status, headers, body }: Answer, before?: StoredToken): Tokens | undefined {
+    const none: Values = { access: undefined, refresh: undefined }
+    const arrival: Arrival = arrivals.get(headers) ?? { kind: 'flow', before: none, now: none }
+    const { kind, now, who } = arrival
+    const asking = kind === 'whoami'
+    const textIn = (from: unknown, key: string): string | undefined => {
+      const value = (Object(from) as Record<string, unknown>)[key]
+      return (typeof value === 'string' && value) || undefined
+    }
+    const told = (key: string): string | undefined => textIn(body, key) ?? textIn(who, key)
+    const replaced = (which: keyof Values): boolean => now[which] !== arrival.before[which]
+
+    let refreshToken: string | undefined
+    if (refresh) {
+      const spent = kind === 'refresh' && plain.singleUse && !replaced('refresh')
+      refreshToken =
+        told(refreshKey) ?? (spent ? undefined : (now.refresh ?? (csrf ? undefined : newHandle())))
+    }
+    // Nobody, or a refresh token is left to find out with.
+    if (status >= 400) {
+      return asking && !before && csrf && refreshToken && status === 401 ? { refreshToken } : undefined
+    }
+    if (inMemory) {
+      const accessToken = textIn(body, accessTokenKey)
+      return accessToken === undefined ? undefined : { accessToken, refreshToken }
+    }
+    // The value of the cookie that came with this answer; or, of an answer about the cookies, of that which it was about.
+    const value = told(accessKey) ?? (replaced('access') === asking ? undefined : now.access)
+    const claims = claimsOf(body) ?? claimsOf(who)
+    // Without a value it can still be read with: where there is none, or the page is not told.
+    const readable = !csrf || (now.access === undefined && (kind === 'refresh' || (!!claims && !before)))
+    const accessToken = value ?? (readable ? newHandle() : undefined)
+    if (accessToken === undefined) return undefined
+    return { accessToken, refreshToken, ...(claims ? { claims } : inherited(before)) }
+  }
+
+  function refused(answer: Answer): boolean {
+    if (plain.refused(answer)) return true
+    const { status, headers, body } = answer
+    const signal = plain.classify(answer)
+    if (status !== 401 || (signal !== 'missing' && signal !== 'csrf')) return false
+    // The cookie has gone. Or its value has, so that nothing can ever be proved by it; one that is there can be read anew.
+    const words = (Object(body) as Record<string, unknown>)[messageKey]
+    return /^Missing cookie /.test(String(words)) || arrivals.get(headers)?.now.refresh === undefined
+  }
+
+  // --- the backend -----------------------------------------------------------------------------------------
+
+  return {
+    ...plain,
+    name: 'flaskJwtCookies',
+    cookies: inMemory ? 'refresh' : 'both',
+    login: (credentials) => marked(plain.login(credentials), { kind: 'login', who: true }),
+    reauth: (credentials) => marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true }),
+    refresh: (stamp, access) =>
+      marked(
+        { path: 'refresh', ...(refresh || {}) },
+        { kind: 'refresh', stamp, anew: true, who: !access?.claims },
+      ),
+    logout(token, kind, ended) {
+      if (!logout) return undefined
+      const bearing = inMemory && kind === 'access'
+      const headers = bearing ? { authorization: `Bearer ${token}` } : undefined
+      const purpose: Purpose = { kind: 'logout', ...(!bearing && { stamp: token, anew: ended }) }
+      return marked({ path: 'logout', method: 'DELETE', ...logout, headers }, purpose)
+    },
+    tokens,
+    refused,
+    attach(token, { url, method = '', headers, credentials, redirect, flow }): Attachment & Marked {
+      const where = globalThis.location?.origin === url.origin ? 'same-origin' : 'include'
+      const along = { credentials: credentials ?? where }
+      if (flow) return { ...along, [PURPOSE]: { kind: 'flow' } }
+      if (inMemory) return token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }
+      // Nobody is signed in, whatever the cookies say.
+      if (token === undefined) return { credentials: credentials ?? 'omit' }
+      if (credentials === 'omit') return {}
+      const attached: Attachment & Marked = { ...along, [PURPOSE]: { kind: 'call' } }
+      const value =
+        headers?.has(header) || !methods.includes(method) ? undefined : csrfValue(csrf ? token : NO_VALUE)
+      if (value !== undefined) attached.headers = { [header]: value }
+      if ((value !== undefined || headers?.has(header)) && !followRedirects && redirect !== 'manual') {
+        attached.redirect = 'error'
+      }
+      return attached
+    },
+    restore(base, access) {
+      const { access: value, refresh: refreshToken } = valuesAt(base)
+      if (inMemory) return access || !refreshToken ? undefined : { refreshToken }
+      // Nothing has changed, or the cookies have gone.
+      if (access && value === access.token) return undefined
+      if (whoami) return askedWho()
+      if (value) return { accessToken: value, refreshToken, ...inherited(access) }
+      return access || !refreshToken || !refresh ? undefined : { refreshToken }
+    },
+    transport,
+  }
+}
+
+/** Waits for `what`, but not for ever. */
+function bounded(what: () => Promise<unknown> | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, PATIENCE)
+    void Promise.resolve(what())
+      .catch(() => {})
+      .then(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+  })
+}
