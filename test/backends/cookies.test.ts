@@ -1,0 +1,732 @@
+/** Tokens in httpOnly cookies: what goes out and as whom, over a jar in place of a browser's. */
+import { describe, expect, test } from 'vitest'
+import { type FlowContext, flaskJwtCookies, isAuthError, memoryStore, type Store } from '../../src/index.ts'
+import { door, later, next, recorder, rejection, thrown } from '../support.ts'
+import { alice, base, bob, cookieBench, line } from './cookies-support.ts'
+
+const post = { method: 'POST', body: 'a form' }
+const dialects = ['default', 'tutorial'] as const
+
+describe('what goes along', () => {
+  test('the cookies and, with a method that writes, the CSRF value; never a token', async () => {
+    const { auth, backend, cookies } = await cookieBench()
+    const { csrf_access_token: csrf } = cookies()
+    for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']) {
+      expect((await auth.fetch('protected', { method })).status).toBe(200)
+    }
+    expect(backend.log.map(({ headers }) => headers['x-csrf-token'])).toEqual([
+      undefined,
+      undefined,
+      csrf,
+      csrf,
+      csrf,
+      csrf,
+    ])
+    expect(backend.log.filter(({ headers }) => headers.authorization)).toEqual([])
+  })
+
+  test('a caller’s own CSRF header is left alone', async () => {
+    const { auth, came } = await cookieBench()
+    const response = await auth.fetch('protected', { ...post, headers: { 'X-CSRF-Token': 'mine' } })
+    expect([response.status, came()]).toEqual([401, ['POST protected 401']])
+  })
+
+  test('5: with nobody signed in no cookie, whatever the jar holds', async () => {
+    const { auth, backend, cookies } = await cookieBench()
+    backend.fault('logout', 'drop', { times: Infinity })
+    await auth.logout()
+    expect(Object.keys(cookies())).toHaveLength(4)
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect((await auth.fetch('optional', post)).status).toBe(200)
+    expect(backend.log.slice(-2).map(({ headers }) => [headers.cookie, headers['x-csrf-token']])).toEqual([
+      [undefined, undefined],
+      [undefined, undefined],
+    ])
+  })
+
+  test('auth: false takes no cookie along, and asks nobody who it is', async () => {
+    const { page, backend } = await cookieBench()
+    expect((await page().fetch('protected', { auth: false })).status).toBe(401)
+    expect(backend.log.map(({ route, headers }) => [route, headers.cookie])).toEqual([
+      ['protected', undefined],
+    ])
+  })
+
+  test('8: credentials and redirects, as fetch is told them', async () => {
+    const wire = recorder(async () => Response.json({ sub: 'alice', csrf_access_token: 'value' }))
+    const { page } = await cookieBench({
+      as: false,
+      beneath: () => wire.fetch,
+      preset: { cookies: undefined },
+    })
+    const auth = page({ origins: ['https://files.test'] })
+    await auth.fetch('items')
+    await auth.fetch('items', post)
+    await auth.fetch('items', { ...post, credentials: 'omit' })
+    await auth.fetch('items', { ...post, redirect: 'manual' })
+    await auth.fetch('https://files.test/file', post)
+    await auth.fetch('https://elsewhere.test/', post)
+    const told = wire.sent.map(({ input, init, headers }) => [
+      String(input),
+      init?.credentials,
+      init?.redirect,
+      headers.get('x-csrf-token'),
+    ])
+    expect(told).toEqual([
+      [`${base}whoami`, 'include', 'error', null],
+      [`${base}items`, 'include', undefined, null],
+      [`${base}items`, 'include', 'error', 'value'],
+      [`${base}items`, 'omit', undefined, null],
+      [`${base}items`, 'include', 'manual', 'value'],
+      ['https://files.test/file', 'include', 'error', 'value'],
+      ['https://elsewhere.test/', undefined, undefined, null],
+    ])
+  })
+
+  test('getAccessToken() makes the cookie good and gives null', async () => {
+    const { auth, backend, came } = await cookieBench()
+    expect(await auth.getAccessToken()).toBeNull()
+    expect(came()).toEqual([])
+    later()
+    expect(await auth.getAccessToken()).toBeNull()
+    expect(came()).toEqual(['POST refresh 200'])
+    expect(await auth.getAccessToken({ minValidity: 1_000 })).toBeNull()
+    expect(backend.count()).toBe(1)
+  })
+
+  test('there is nothing secret in the store, the session, or an event', async () => {
+    const { auth, backend, record } = await cookieBench({ as: false })
+    await auth.login(alice)
+    later()
+    await auth.fetch('protected', post)
+    const told = JSON.stringify([record(), auth.session, auth.history])
+    for (const { token } of backend.issued) {
+      for (const part of [token, ...token.split('.').slice(1)]) expect(told).not.toContain(part)
+    }
+    expect(JSON.stringify([auth.session, auth.history])).not.toContain(backend.issued.at(-1)?.claims.csrf)
+  })
+})
+
+describe('who it is', () => {
+  test('a login asks whoami, and the session has subject, claims, freshness and expiry', async () => {
+    const { auth, came } = await cookieBench({ as: false })
+    const session = await auth.login(alice)
+    expect(session).toMatchObject({ version: 1, subject: 'alice', fresh: true, claims: { sub: 'alice' } })
+    expect(session.expiresAt).toBeGreaterThan(Date.now() + 890_000)
+    expect(came()).toEqual(['POST login 200', 'GET whoami 200'])
+  })
+
+  test('a refresh asks nobody: the claims stay, but for freshness and the times', async () => {
+    const { auth, came } = await cookieBench()
+    later()
+    await auth.fetch('protected')
+    expect(auth.session).toMatchObject({
+      version: 2,
+      subject: 'alice',
+      fresh: false,
+      claims: { sub: 'alice' },
+    })
+    expect(auth.session?.expiresAt).toBeGreaterThan(Date.now() + 890_000)
+    expect(came()).toEqual(['POST refresh 200', 'GET protected 200'])
+  })
+
+  test('a login whose whoami fails is a login', async () => {
+    const { auth, backend } = await cookieBench({ as: false })
+    backend.fault('whoami', 'drop')
+    expect(await auth.login(alice)).toMatchObject({ version: 1, subject: undefined })
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+  })
+
+  test('11: a fresh cookie is not replaced ahead of its end', async () => {
+    const { auth, backend } = await cookieBench()
+    later(870_000)
+    expect((await auth.fetch('fresh')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(0)
+    later(60_000)
+    await auth.fetch('protected')
+    later(890_000)
+    await auth.fetch('protected')
+    expect(backend.count('refresh')).toBe(2)
+  })
+
+  test('a 2xx that sets no cookie is no login', async () => {
+    const { auth, backend } = await cookieBench()
+    backend.fault('login', { status: 200, body: { msg: 'Now the second factor' } })
+    expect(isAuthError(await rejection(auth.login(bob)), 'login_incomplete')).toBe(true)
+    expect(auth.session?.subject).toBe('alice')
+  })
+
+  test('a flow of several steps keeps its cookies, and the last one signs in', async () => {
+    const { auth, backend, came } = await cookieBench({ as: false })
+    backend.fault('validated', { status: 200, headers: { 'set-cookie': 'step=one; HttpOnly; Path=/' } })
+    const session = await auth.login(async ({ fetch }: FlowContext) => {
+      await fetch('validated', { method: 'POST' })
+      const headers = { 'content-type': 'application/json' }
+      return fetch('login', { method: 'POST', headers, body: JSON.stringify(alice) })
+    })
+    expect(session.version).toBe(1)
+    expect(backend.log[1]?.headers.cookie).toContain('step=one')
+    expect(came()).toEqual(['POST validated 200', 'POST login 200'])
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+  })
+})
+
+describe.each(dialects)('a CSRF mismatch, %s dialect', (dialect) => {
+  const implicit = { dialect, implicitRefresh: 450_000, refresh: 'reusable' } as const
+
+  test('is cured by one replay with the value read anew, and refreshes nothing', async () => {
+    const { auth, backend, came } = await cookieBench({ server: implicit })
+    later(500_000)
+    await auth.fetch('protected')
+    expect(backend.issued).toHaveLength(3)
+    backend.clearLog()
+    const response = await auth.fetch('protected', post)
+    expect(await response.json()).toMatchObject({ sub: 'alice', body: 'a form' })
+    expect(came()).toEqual(['POST protected 401', 'GET whoami 200', 'POST protected 200'])
+    expect(auth.session).toMatchObject({ version: 1, fresh: false })
+  })
+
+  test('of many at once: one look, and each its one replay', async () => {
+    const { auth, backend } = await cookieBench({ server: implicit })
+    later(500_000)
+    await auth.fetch('protected')
+    backend.clearLog()
+    const responses = await Promise.all(Array.from({ length: 10 }, () => auth.fetch('protected', post)))
+    expect(new Set(responses.map(({ status }) => status))).toEqual(new Set([200]))
+    expect([backend.count('protected'), backend.count('whoami'), backend.count('refresh')]).toEqual([
+      20, 1, 0,
+    ])
+  })
+
+  test('is cured without whoami, too', async () => {
+    const { auth, backend, came } = await cookieBench({ server: implicit, preset: { whoami: undefined } })
+    later(500_000)
+    await auth.fetch('protected')
+    backend.clearLog()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(came()).toEqual(['POST protected 401', 'POST protected 200'])
+  })
+
+  test('14: of a stream comes back, and the next call goes through', async () => {
+    const { auth, backend, came } = await cookieBench({ server: implicit })
+    later(500_000)
+    await auth.fetch('protected')
+    backend.clearLog()
+    const init = { method: 'POST', body: new Blob(['once']).stream(), duplex: 'half' }
+    expect((await auth.fetch('protected', init)).status).toBe(401)
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(came()).toEqual(['POST protected 401', 'GET whoami 200', 'POST protected 200'])
+  })
+
+  test('of the refresh is cured by one more try, and not by another refresh', async () => {
+    const { auth, page, backend, came } = await cookieBench({ server: { dialect, refresh: 'rotating' } })
+    const held = door('/refresh')
+    const slow = page({ beneath: held.beneath })
+    await slow.fetch('protected')
+    later()
+    // Its CSRF value is written down already when another page replaces the cookies.
+    const call = slow.fetch('protected', post)
+    await held.reached
+    expect((await auth.fetch('protected')).status).toBe(200)
+    backend.clearLog()
+    held.open()
+    expect((await call).status).toBe(200)
+    expect(came().filter((one) => one.includes('refresh'))).toEqual(['POST refresh 401', 'POST refresh 200'])
+    // And the first page’s value is not the last any more.
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(backend.count('refresh')).toBe(2)
+  })
+})
+
+describe('6: a form goes out as who made it, or not at all', () => {
+  const posts = (log: readonly { route: string; method: string }[]): number =>
+    log.filter(({ route, method }) => route === 'protected' && method === 'POST').length
+
+  test('somebody else’s cookies, of which the store knows nothing: the 401 comes back', async () => {
+    const { auth, page, backend, who } = await cookieBench()
+    await page().login(bob)
+    expect(await who()).toBe('bob')
+    backend.clearLog()
+    const response = await auth.fetch('protected', post)
+    expect([response.status, await response.json()]).toEqual([
+      401,
+      { msg: 'CSRF double submit tokens do not match' },
+    ])
+    expect(posts(backend.log)).toBe(1)
+    expect(await who()).toBe('bob')
+  })
+
+  test('a login in another page that shares the store: likewise, without asking anybody', async () => {
+    const { auth, page, backend, store } = await cookieBench({ preset: { whoami: undefined } })
+    const other = page({ store })
+    await other.ready
+    const held = door('/protected')
+    // A page that was not told yet: its store answers, but tells nobody.
+    const unwatched: Store = { ...store, watch: undefined }
+    const late = page({ store: unwatched, beneath: held.beneath })
+    await late.ready
+    const pending = late.fetch('protected', post)
+    await held.reached
+    await other.login(bob)
+    held.open()
+    expect((await pending).status).toBe(401)
+    expect(posts(backend.log)).toBe(1)
+    expect(late.session?.id).toBe(other.session?.id)
+    expect(auth.session?.id).toBe(other.session?.id)
+  })
+
+  test('the same user again, elsewhere: the form goes out', async () => {
+    const { auth, page } = await cookieBench()
+    await page().login(alice)
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+  })
+
+  test('a refresh that brings another user’s token is none, and signs nobody out', async () => {
+    const { auth, page, who } = await cookieBench()
+    await page().login(bob)
+    later()
+    const error = await rejection(auth.fetch('protected', post))
+    expect(isAuthError(error, 'refresh_unavailable')).toBe(true)
+    expect(auth.session?.subject).toBe('alice')
+    expect(await who()).toBe('bob')
+  })
+
+  test('another user’s password at a step-up: the cookies are his, and are taken back', async () => {
+    const { auth, backend, cookies } = await cookieBench()
+    expect(await rejection(auth.reauthenticate(bob))).toMatchObject({ code: 'subject_mismatch' })
+    await expect.poll(cookies).toEqual({})
+    expect(backend.sessionAlive('bob')).toBe(false)
+    expect((await auth.fetch('protected', post)).status).toBe(401)
+  })
+})
+
+describe('signing out', () => {
+  test.each(dialects)('takes back both tokens and the cookies, %s dialect', async (dialect) => {
+    const { auth, backend, cookies, came } = await cookieBench({ server: { dialect } })
+    await auth.logout()
+    expect([came(), cookies()]).toEqual([['DELETE logout 200'], {}])
+    expect(backend.issued.some(({ token }) => backend.isHonoured(token))).toBe(false)
+  })
+
+  test('with a token that has run out, too', async () => {
+    const { auth, cookies } = await cookieBench()
+    later()
+    await auth.logout()
+    expect(cookies()).toEqual({})
+  })
+
+  test('with cookies that the server has replaced meanwhile, too', async () => {
+    const { auth, cookies } = await cookieBench({ server: { implicitRefresh: 450_000 } })
+    later(500_000)
+    await auth.fetch('protected')
+    await auth.logout()
+    expect(cookies()).toEqual({})
+  })
+
+  test('as the library’s documentation has it: POST, with nothing asked', async () => {
+    const { auth, cookies, came } = await cookieBench({ preset: { logout: { method: 'POST' } } })
+    await auth.logout()
+    expect([came(), cookies()]).toEqual([['POST logout 200'], {}])
+  })
+
+  test('5: a login that was under way is taken back when it comes, cookies and all', async () => {
+    const held = door('/login')
+    const { auth, cookies, backend } = await cookieBench({ as: false, beneath: held.beneath })
+    const login = rejection(auth.login(alice))
+    await held.reached
+    await auth.logout()
+    held.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    await expect.poll(() => [cookies(), backend.sessionAlive('alice')]).toEqual([{}, false])
+    expect((await auth.fetch('protected')).status).toBe(401)
+  })
+
+  test('5: a refresh that was under way likewise', async () => {
+    const held = door('/refresh')
+    const { auth, cookies, backend } = await cookieBench({ beneath: held.beneath })
+    later()
+    const call = rejection(auth.fetch('protected'))
+    await held.reached
+    await auth.logout()
+    held.open()
+    expect(await call).toMatchObject({ code: 'session_changed' })
+    await expect.poll(() => [cookies(), backend.sessionAlive('alice')]).toEqual([{}, false])
+  })
+
+  test('5: and a new page is nobody’s', async () => {
+    const { auth, page } = await cookieBench()
+    await auth.logout()
+    const other = page()
+    expect((await other.fetch('protected')).status).toBe(401)
+    expect(other.session).toBeNull()
+  })
+})
+
+describe('the cookies that come last are those that stay', () => {
+  test('5: of two logins the last called has session and cookies, however slow the first was', async () => {
+    const held = door('/login')
+    const { auth, who, backend } = await cookieBench({ as: false, beneath: held.beneath })
+    const first = auth.login(alice)
+    await held.reached
+    const second = auth.login(bob)
+    held.open()
+    await first
+    expect((await second).subject).toBe('bob')
+    expect([auth.session?.subject, await who()]).toEqual(['bob', 'bob'])
+    expect(backend.log.map(line).filter((one) => one.includes('login'))).toHaveLength(2)
+  })
+
+  test('a login waits for a refresh, which is finished as who began it', async () => {
+    const held = door('/refresh')
+    const { auth, who, came } = await cookieBench({ beneath: held.beneath })
+    later()
+    const call = auth.fetch('protected')
+    await held.reached
+    const login = auth.login(bob)
+    held.open()
+    expect(await (await call).json()).toMatchObject({ sub: 'alice' })
+    expect((await login).subject).toBe('bob')
+    expect(await who()).toBe('bob')
+    expect(came().filter((one) => /login|refresh/.test(one))).toEqual(['POST refresh 200', 'POST login 200'])
+  })
+
+  test('a call to make the session fresh waits for a refresh, too, and stays fresh', async () => {
+    const held = door('/refresh')
+    const { auth } = await cookieBench({ beneath: held.beneath })
+    later()
+    const call = auth.fetch('protected')
+    await held.reached
+    const again = auth.reauthenticate(alice)
+    held.open()
+    await call
+    expect((await again).fresh).toBe(true)
+    expect((await auth.fetch('fresh')).status).toBe(200)
+  })
+})
+
+describe('a cold start', () => {
+  test('whoami says who it is, once for however many calls', async () => {
+    const { page, came } = await cookieBench()
+    const auth = page()
+    const told = next(auth, 'loggedIn')
+    const calls = Array.from({ length: 5 }, () => auth.fetch('protected', post))
+    expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([200]))
+    expect(await told).toMatchObject({
+      reason: 'initial',
+      session: { subject: 'alice', version: 1, fresh: true },
+    })
+    expect(came()).toEqual(['GET whoami 200', ...Array.from({ length: 5 }, () => 'POST protected 200')])
+  })
+
+  test.each([401, 422])('a %i means nobody: asked once, nothing told', async (status) => {
+    const { auth, backend, came } = await cookieBench({ as: false })
+    backend.fault('whoami', { status, body: { msg: 'Not you' } })
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(came()).toEqual([`GET whoami ${status}`, 'GET protected 401', 'GET protected 401'])
+    expect([auth.session, auth.history]).toEqual([null, []])
+  })
+
+  test.each(dialects)(
+    'an access token that has run out: the refresh token finds out who it is, %s',
+    async (dialect) => {
+      const { page, came } = await cookieBench({ server: { dialect, refresh: 'rotating-reuse-detection' } })
+      later()
+      const auth = page()
+      expect((await auth.fetch('protected', post)).status).toBe(200)
+      expect(auth.session).toMatchObject({ subject: 'alice', version: 2 })
+      expect(came()).toEqual(['GET whoami 401', 'POST refresh 200', 'GET whoami 200', 'POST protected 200'])
+    },
+  )
+
+  test('nobody can say: the call is not sent as nobody, and the next one asks again', async () => {
+    const { page, backend } = await cookieBench()
+    const auth = page()
+    for (const fault of ['drop', { status: 503 }, { status: 404 }] as const) {
+      backend.fault('whoami', fault)
+      const error = await rejection(auth.fetch('protected'))
+      expect(isAuthError(error, 'refresh_unavailable')).toBe(true)
+    }
+    expect(backend.count('protected')).toBe(0)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    backend.fault('whoami', 'drop')
+    expect((await page().fetch('optional', { auth: 'optional' })).status).toBe(200)
+  })
+
+  test('without whoami the CSRF cookies say that somebody is there', async () => {
+    const { page, came } = await cookieBench({ preset: { whoami: undefined } })
+    const auth = page()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(auth.session).toMatchObject({ version: 1, subject: undefined })
+    expect(came()).toEqual(['POST protected 200'])
+  })
+
+  test('a store that holds a record needs no whoami, and a tombstone is final', async () => {
+    const { auth, page, backend, store, came } = await cookieBench()
+    expect((await page({ store }).fetch('protected', post)).status).toBe(200)
+    expect(came()).toEqual(['POST protected 200'])
+    backend.fault('logout', 'drop')
+    await auth.logout()
+    const late = page({ store })
+    expect((await late.fetch('protected')).status).toBe(401)
+    expect([late.session, backend.count('whoami')]).toEqual([null, 0])
+  })
+
+  test('5: a logout while whoami is asked wins', async () => {
+    const held = door('/whoami')
+    const { page } = await cookieBench()
+    const auth = page({ beneath: held.beneath })
+    const call = auth.fetch('protected')
+    await held.reached
+    await auth.logout()
+    held.open()
+    expect((await call).status).toBe(401)
+    expect(auth.session).toBeNull()
+  })
+
+  test('whoami replaces the cookie itself: it is asked once more, so that the CSRF value is known', async () => {
+    const { page, came } = await cookieBench({ server: { implicitRefresh: 450_000 } })
+    later(500_000)
+    const auth = page()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(came()).toEqual(['GET whoami 200', 'GET whoami 200', 'POST protected 200'])
+    expect(auth.session).toMatchObject({ subject: 'alice', fresh: false })
+  })
+
+  test('a login while whoami is asked wins', async () => {
+    const held = door('/whoami')
+    const { page } = await cookieBench({ preset: { claims: () => undefined } })
+    const auth = page({ beneath: held.beneath, store: memoryStore() })
+    const call = auth.fetch('protected').catch((error) => error)
+    await held.reached
+    const login = auth.login(bob)
+    held.open()
+    await call
+    await login
+    const { sub } = (await (await auth.fetch('protected')).json()) as { sub: string }
+    expect(sub).toBe('bob')
+  })
+})
+
+describe('cookies that have gone', () => {
+  test.each(dialects)(
+    'that of the access token: the refresh token brings another, %s dialect',
+    async (dialect) => {
+      const { auth, jar, came } = await cookieBench({ server: { dialect } })
+      for (const name of ['access_token_cookie', 'csrf_access_token'])
+        jar.setCookieSync(`${name}=; Max-Age=0; Path=/`, base)
+      expect((await auth.fetch('protected', post)).status).toBe(200)
+      expect(came().filter((one) => !one.includes('whoami'))).toEqual([
+        'POST protected 401',
+        'POST refresh 200',
+        'POST protected 200',
+      ])
+    },
+  )
+
+  test.each(dialects)('all of them: the session has ended, %s dialect', async (dialect) => {
+    const { auth, jar } = await cookieBench({ server: { dialect } })
+    jar.removeAllCookiesSync()
+    const ended = next(auth, 'loggedOut')
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(await ended).toMatchObject({ reason: 'session_expired' })
+    expect(auth.session).toBeNull()
+  })
+})
+
+describe('implicit refreshing alone', () => {
+  const preset = { refresh: false } as const
+  const server = { implicitRefresh: 450_000 }
+
+  test('the session lasts as long as there are calls, and nothing is refreshed by us', async () => {
+    const { auth, backend, came } = await cookieBench({ server, preset })
+    for (const _ of [1, 2, 3, 4, 5, 6]) {
+      later(600_000)
+      expect((await auth.fetch('protected', post)).status).toBe(200)
+    }
+    expect([auth.session?.expiresAt, backend.count('refresh')]).toEqual([undefined, 0])
+    expect(came().filter((one) => one === 'POST protected 200')).toHaveLength(6)
+    expect(auth.session).toMatchObject({ version: 1, subject: 'alice' })
+  })
+
+  test('when the token has run out only a password helps', async () => {
+    const { auth } = await cookieBench({ server, preset })
+    later()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(auth.session).toMatchObject({ version: 2, fresh: true })
+  })
+})
+
+describe('CSRF values that no page can read', () => {
+  const server = { csrfInBody: true, csrfInCookies: false }
+
+  test('come with the answers of login, refresh and whoami', async () => {
+    const { auth, page, backend, store } = await cookieBench({
+      server: { ...server, refresh: 'rotating-reuse-detection' },
+    })
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    for (const _ of [1, 2]) {
+      later()
+      expect((await auth.fetch('protected', post)).status).toBe(200)
+    }
+    for (const other of [page({ store }), page()]) {
+      expect((await other.fetch('protected', post)).status).toBe(200)
+    }
+    expect([backend.count('refresh'), backend.reuseDetected]).toEqual([2, 0])
+    later()
+    await auth.logout()
+    expect(backend.sessionAlive('alice')).toBe(false)
+  })
+
+  test('replaced by the server: whoami tells the new one', async () => {
+    const { auth, came } = await cookieBench({ server: { ...server, implicitRefresh: 450_000 } })
+    later(500_000)
+    await auth.fetch('protected')
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    const looks = ['GET whoami 200', 'GET whoami 200']
+    expect(came().slice(1)).toEqual(['POST protected 401', ...looks, 'POST protected 200'])
+  })
+
+  test('that nobody tells: reading works, and a login without any is none', async () => {
+    const { page, auth } = await cookieBench({ as: false, server: { csrfInCookies: false } })
+    await auth.login(alice)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect((await auth.fetch('protected', post)).status).toBe(401)
+    const blind = page({ preset: { whoami: undefined } })
+    expect(await rejection(blind.login(alice))).toMatchObject({ code: 'login_incomplete' })
+  })
+
+  test('that the server doesn’t want: none is sent, and the rest is the same', async () => {
+    const { auth, backend } = await cookieBench({ server: { csrfProtect: false }, preset: { csrf: false } })
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    backend.expireAccessTokens()
+    const calls = Array.from({ length: 5 }, () => auth.fetch('protected', post))
+    expect(new Set((await Promise.all(calls)).map(({ status }) => status))).toEqual(new Set([200]))
+    expect(backend.count('refresh')).toBe(1)
+    expect(backend.log.some(({ headers }) => headers['x-csrf-token'])).toBe(false)
+    await auth.logout()
+    expect(backend.sessionAlive('alice')).toBe(false)
+  })
+})
+
+describe('the hybrid: access token in memory, refresh token in a cookie', () => {
+  const server = { locations: ['headers', 'cookies'], deliver: 'split' } as const
+  const preset = { accessToken: 'memory', whoami: undefined } as const
+
+  test('calls carry the token, the refresh its cookie and CSRF value', async () => {
+    const { auth, backend, cookies } = await cookieBench({ server, preset })
+    expect(auth.session).toMatchObject({ subject: 'alice', fresh: true })
+    expect(await auth.getAccessToken()).toBe(backend.issued[0]?.token)
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    later()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    const [first, refresh, second] = backend.log
+    for (const one of [first, second]) {
+      expect([one?.headers.cookie, one?.headers['x-csrf-token']]).toEqual([undefined, undefined])
+    }
+    expect([refresh?.route, refresh?.headers['x-csrf-token']]).toEqual([
+      'refresh',
+      cookies().csrf_refresh_token,
+    ])
+    expect(await auth.getAccessToken()).toBe(backend.issued.at(-1)?.token)
+  })
+
+  test('after a reload the cookie brings the session back', async () => {
+    const { page, came } = await cookieBench({
+      server: { ...server, refresh: 'rotating-reuse-detection' },
+      preset,
+    })
+    const auth = page()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(auth.session).toMatchObject({ subject: 'alice', fresh: false })
+    expect(came()).toEqual(['POST refresh 200', 'POST protected 200'])
+  })
+
+  test('signing out takes the cookie back; before any access token has come, too', async () => {
+    for (const reloaded of [false, true]) {
+      const { auth, page, backend, cookies } = await cookieBench({ server, preset })
+      const signedIn = reloaded ? page() : auth
+      if (reloaded) {
+        backend.fault('refresh', 'drop')
+        await rejection(signedIn.fetch('protected'))
+        expect(signedIn.session).toMatchObject({ status: 'active' })
+      }
+      await signedIn.logout()
+      expect([cookies(), backend.sessionAlive('alice') && !reloaded]).toEqual([{}, false])
+    }
+  })
+
+  test('nobody’s page asks nobody', async () => {
+    const { auth, came } = await cookieBench({ as: false, server, preset })
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(came()).toEqual(['GET protected 401'])
+  })
+})
+
+describe('in a server that renders', () => {
+  test('the hook forwards what the browser sent, and hands on what is set', async () => {
+    const { cookies, backend, page } = await cookieBench()
+    later()
+    const sent = Object.entries(cookies()).map(([name, value]) => `${name}=${value}`)
+    const forwarded = new Map(sent.map((pair) => pair.split('=') as [string, string]))
+    const out = new Headers()
+    const auth = page({
+      fetch: backend.fetch,
+      preset: {
+        cookies: {
+          read: () => [...forwarded].map(([name, value]) => `${name}=${value}`).join('; '),
+          write(_, setCookies) {
+            for (const one of setCookies) {
+              out.append('set-cookie', one)
+              const [pair = ''] = one.split(';')
+              forwarded.set(...(pair.split('=') as [string, string]))
+            }
+          },
+        },
+      },
+    })
+    expect(await (await auth.fetch('protected')).json()).toMatchObject({ sub: 'alice' })
+    expect(out.getSetCookie().map((one) => one.split('=')[0])).toEqual([
+      'access_token_cookie',
+      'csrf_access_token',
+    ])
+    expect(backend.count('refresh')).toBe(1)
+  })
+})
+
+describe('options', () => {
+  test.each([
+    [{ accessToken: 'localStorage' }, 'accessToken', "'cookie' or 'memory'"],
+    [{ accessToken: 'memory', refresh: false }, 'refresh', 'an endpoint'],
+    [{ refresh: true }, 'refresh', 'an object, or false'],
+    [{ csrf: true }, 'csrf', 'an object, or false'],
+    [{ cookies: { read: () => '' } }, 'cookies', '{ read, write }'],
+    [{ cookie: {} }, 'cookie', 'it takes'],
+    [{ whoami: 'whoami' }, 'whoami', 'object'],
+  ])('%o is told by its name', (options, option, words) => {
+    const error = thrown(() => flaskJwtCookies(options as never))
+    expect(error).toMatchObject({ code: 'invalid_option', option })
+    expect(String(error)).toContain(words)
+  })
+
+  test('names, header and methods are the server’s', async () => {
+    const names = { accessCsrfName: 'csrf_a', refreshCsrfName: 'csrf_r' }
+    const { auth, backend } = await cookieBench({
+      server: { cookies: names, csrfHeader: 'X-XSRF', csrfMethods: ['POST'] },
+      preset: {
+        csrf: { accessCookie: 'csrf_a', refreshCookie: 'csrf_r', header: 'X-XSRF', methods: ['POST'] },
+      },
+    })
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect((await auth.fetch('protected', { method: 'PUT' })).status).toBe(200)
+    later()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(backend.log.map(({ headers }) => headers['x-xsrf'] !== undefined)).toEqual([
+      true,
+      false,
+      true,
+      true,
+    ])
+  })
+})
