@@ -4,6 +4,7 @@
  */
 import { type Call, free } from './call.ts'
 import { consult } from './consult.ts'
+import type { CookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { type Platform, within } from './platform.ts'
 import type { Asker } from './reauth.ts'
@@ -37,14 +38,14 @@ export function createFlow(
   backend: Backend<never, never>,
   on: Platform,
   bodyTimeout: number,
-  restore: (() => Promise<unknown>) | undefined,
+  cookies: CookieRoom | undefined,
 ): Flow {
   // Where a 401 that tells nothing came back after a refresh: method and path, until another answer comes.
   const vain = new Set<string>()
 
   async function run(call: Call): Promise<Response> {
     let held = session.held
-    if (held === undefined || (held ? session.unread : restore)) held = await present(call)
+    if (held === undefined || (held ? session.unread : cookies)) held = await present(call)
     if (!held) {
       const response = await call.send()
       // Without watching it is learned only by asking that somebody has signed in elsewhere.
@@ -131,10 +132,10 @@ export function createFlow(
   async function present(call: Call): Promise<Held | null> {
     const before = session.held
     if (before && !session.unread) return before
-    if (before === null && !restore) return null
+    if (before === null && !cookies) return null
     if (before !== null) await free(call, session.unread ?? session.reread())
     if (before) return owned(before.record)
-    const unknown = restore && session.held === null ? await free(call, restore()) : undefined
+    const unknown = cookies && session.held === null ? await free(call, cookies.restore()) : undefined
     const { held } = session
     if (held || (held === null && !unknown) || call.auth === 'optional') return held ?? null
     const message = 'The store can not be read, so that nobody knows who is signed in'
@@ -230,8 +231,8 @@ export function createFlow(
     }
 
     spent.renewed = true
-    if (cookie && !late) {
-      await free(call, refresher.reread(held))
+    if (cookies && cookie && !late) {
+      await free(call, cookies.reread(held))
       const now = session.held
       const read = now && session.owns(user, now) ? another(now, token) : undefined
       if (read || signal === 'csrf') return replay ? read : undefined

@@ -1,6 +1,7 @@
 /** createAuth(): checks the options and wires the rooms together. */
 import { createFlow } from './auth-fetch.ts'
 import { disposed, plainCall, takeCall } from './call.ts'
+import type { createCookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { createEmitter } from './events.ts'
 import { type Platform, platform as world } from './platform.ts'
@@ -104,8 +105,9 @@ export function createAuthOn<Claims, Credentials>(
     refreshLimit,
   })
   const signIn = createSignIn(session, refresher, backend, wire, on)
-  const restore = backend.restore && signIn.restore
-  const flow = createFlow(session, refresher, asker, backend, on, refreshTimeout, restore)
+  const room = backend.room as typeof createCookieRoom | undefined
+  const cookies = room?.(session, signIn, backend, wire, on, refreshTimeout)
+  const flow = createFlow(session, refresher, asker, backend, on, refreshTimeout, cookies)
   if (initial) signIn.initial(checkTokens(initial, 'initial'))
   else session.start(undefined)
 

@@ -8,8 +8,10 @@ import { describe } from './token.ts'
 import type { Backend } from './types.ts'
 
 type Member = {
-  [M in keyof Backend]-?: NonNullable<Backend[M]> extends (...given: never) => unknown ? M : never
-}[keyof Backend]
+  [M in Exclude<keyof Backend, 'room'>]-?: NonNullable<Backend[M]> extends (...given: never) => unknown
+    ? M
+    : never
+}[Exclude<keyof Backend, 'room'>]
 type Asked<M extends Member> = NonNullable<Backend<never, never>[M]>
 
 const isRequest = (member: string): boolean => /^log|resh$|auth$/.test(member)

@@ -18,6 +18,7 @@ export {
 } from './backends/flask-jwt-cookies.ts'
 export { type OAuth2Options, oauth2, type TokenRequest } from './backends/oauth2.ts'
 export { djRestAuth, type SimpleJwtOptions, simpleJwt } from './backends/simple-jwt.ts'
+export { cookieRoom } from './cookies.ts'
 export { AuthError, type AuthErrorCode, type AuthErrorDetails, isAuthError } from './errors.ts'
 export { memoryStore } from './stores/memory.ts'
 export type {

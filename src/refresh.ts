@@ -44,13 +44,6 @@ export interface Refresher {
   draw(access: StoredToken | undefined, before?: number): number | undefined
   /** Takes tokens that must not live on back to the server. `ended`: the user signed out. Never rejects. */
   revoke(tokens: Tokens, ended?: boolean): Promise<void>
-  /** Who is signed in by cookies; `access`: what is held. Rejects where that can't be found out. */
-  look(access?: StoredToken): Promise<Tokens | undefined>
-  /**
-   * Looks whether the server has replaced the cookies by itself, and takes them up for the session that the store still
-   * has. Never rejects.
-   */
-  reread(held: Held): Promise<void>
 }
 
 export interface RefreshOptions {
@@ -79,7 +72,6 @@ export function createRefresher(
   { refreshAhead, refreshTimeout, refreshLimit }: RefreshOptions,
 ): Refresher {
   let flight: { id: string; version: number; outcome: Promise<Outcome> } | undefined
-  let reading: { of: StoredToken | undefined; done: Promise<void> } | undefined
   // No ahead-of-time attempt before this: one that failed is not repeated with every request.
   let quietUntil = 0
 
@@ -398,50 +390,6 @@ export function createRefresher(
     ])
   }
 
-  // --- cookies -------------------------------------------------------------------------------------------
-
-  async function look(access?: StoredToken): Promise<Tokens | undefined> {
-    const asked = consult(backend, 'restore', wire.base(), access)
-    if (!asked || !('path' in asked)) return asked && checkTokens(asked, 'what is known of the cookies')
-    const controller = new AbortController()
-    const { signal } = controller
-    const asking = wire.call(asked, { signal }).then((response) => readAnswer(response, signal, true))
-    const answer = await within(on, asking, refreshTimeout, () => new Error('No answer')).finally(() =>
-      controller.abort(),
-    )
-    const { status } = answer
-    if (status > 299 && status !== 401 && status !== 422) throw new Error(`It was answered with ${status}`)
-    const tokens = consult(backend, 'tokens', answer, access)
-    return tokens && checkTokens(tokens, 'what is known of the cookies')
-  }
-
-  async function reread({ record: { id, access } }: Held): Promise<void> {
-    if (reading?.of !== access) reading = { of: access, done: adopt(id, access).catch(() => {}) }
-    const mine = reading
-    await mine?.done
-    if (reading === mine) reading = undefined
-  }
-
-  async function adopt(id: string, before: StoredToken | undefined): Promise<void> {
-    await session.cell.peek()
-    const same = (record: StoreRecord | null | undefined): record is LiveRecord =>
-      record?.id === id && !('ended' in record) && record.access?.token === before?.token
-    const { held } = session
-    if (!same(held?.record)) return
-    const tokens = await look(before)
-    const access = tokens && storedToken(tokens)
-    await session.cell.change((standing) =>
-      access && same(standing) && !isAnother(standing, access)
-        ? {
-            ...standing,
-            access,
-            refreshToken: tokens.refreshToken ?? standing.refreshToken,
-            subject: standing.subject ?? subjectOf(backend, access),
-          }
-        : undefined,
-    )
-  }
-
   // --- when ----------------------------------------------------------------------------------------------
 
   function due(held: Held): boolean {
@@ -497,7 +445,7 @@ export function createRefresher(
       : 0
   }
 
-  return { join, due, draw, revoke, look, reread }
+  return { join, due, draw, revoke }
 }
 
 /** What came, as a store keeps it. `at`: the store's time when the request that brought it began. */

@@ -44,11 +44,8 @@ export interface SignIn {
   reauthenticate(credentials: unknown): Promise<void>
   setTokens(tokens: Tokens): Promise<void>
   logout(revoke: boolean): Promise<void>
-  /**
-   * Finds out, once, who is signed in by cookies, and makes that a session if the store is empty. Gives what went
-   * wrong, if that can't be found out. Never rejects.
-   */
-  restore(): Promise<unknown>
+  /** Makes a session of what `find` finds, if the store is empty. Whether there was anything to find out. */
+  restore(find: () => Promise<Tokens | undefined>): Promise<boolean>
   /** Starts with tokens that become a session if the store is empty. */
   initial(tokens: Tokens): void
   dispose(): void
@@ -64,7 +61,6 @@ export function createSignIn(
   wire: Wire,
   on: Platform,
 ): SignIn {
-  let restoring: Promise<unknown> | undefined
   // In the order of their calls.
   const attempts = new Set<Attempt>()
   // The sessions begun here, in the order of their calls: inside one context no clock is asked who came last.
@@ -325,10 +321,10 @@ export function createSignIn(
     return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
   }
 
-  async function findWho(): Promise<void> {
+  async function restore(find: () => Promise<Tokens | undefined>): Promise<boolean> {
     await session.ready
     // A tombstone is final, and a login that is under way says who it is.
-    if (session.held !== null || session.cell.standing || attempts.size) return
+    if (session.held !== null || session.cell.standing || attempts.size) return false
     const attempt: Attempt = {
       id: on.id(),
       calledAt: () => 0,
@@ -337,13 +333,14 @@ export function createSignIn(
     }
     attempts.add(attempt)
     try {
-      const tokens = await refresher.look()
-      if (!tokens) return
+      const tokens = await find()
+      if (!tokens) return true
       // Called before all else, so that no login is ever taken for an earlier one.
       const first = record('initial', { tokens, at: undefined }, attempt)
       await session.cell.change((standing) =>
         standing || attempt.controller.signal.aborted ? undefined : first,
       )
+      return true
     } finally {
       attempts.delete(attempt)
     }
@@ -374,13 +371,7 @@ export function createSignIn(
     setTokens: (given) =>
       start('set_tokens', async () => ({ tokens: checkTokens(given, 'setTokens'), at: undefined })),
     logout,
-    restore() {
-      restoring ??= findWho().catch((error) => {
-        restoring = undefined
-        return safeCause(error)
-      })
-      return restoring
-    },
+    restore,
     initial(tokens) {
       const controller = new AbortController()
       const attempt: Attempt = { id: on.id(), calledAt: session.cell.moment(), seen: look(), controller }

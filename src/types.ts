@@ -262,6 +262,8 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
    * anything is; `undefined` then means that there is nothing newer.
    */
   restore?(base: string, access?: StoredToken): RequestSpec | Tokens | undefined
+  /** What `restore` needs of the client: `cookieRoom`. Left out of what is bundled where no backend has it. */
+  readonly room?: (...rooms: never) => unknown
   /** Comes between the client and the fetch beneath, for all that is sent. */
   transport?(
     send: (input: string | URL | Request, init?: RequestInit) => Promise<Response>,

@@ -3,6 +3,7 @@
  * the CSRF values of its tokens, which change with them. A handle is the session's stamp on what it sends: the server
  * turns it down where the cookies are another session's by then.
  */
+import { cookieRoom } from '../cookies.ts'
 import { AuthError } from '../errors.ts'
 import { readToken } from '../token.ts'
 import type {
@@ -203,8 +204,22 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
 
   // --- cookies -------------------------------------------------------------------------------------------
 
+  /** The hook’s answer; what it throws may quote a cookie, and is not passed on. */
+  const ask = <T>(member: 'read' | 'write', answer: () => T): T => {
+    let given: T
+    let did = 'gave a promise: it answers at once'
+    try {
+      given = answer()
+      if (typeof (given as { then?: unknown } | undefined)?.then !== 'function') return given
+    } catch {
+      did = 'threw'
+    }
+    const option = `cookies.${member}`
+    throw new AuthError('invalid_option', `flaskJwtCookies: ${option}() ${did}`, { option })
+  }
+  const cookiesFor = (url: string): string | undefined => hook && ask('read', () => hook.read(url))
   const cookie = (name: string, url: string): string | undefined => {
-    const text = hook ? hook.read(url) : globalThis.document?.cookie
+    const text = hook ? cookiesFor(url) : globalThis.document?.cookie
     for (const pair of (text ?? '').split(';')) {
       const at = pair.indexOf('=')
       if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim() || undefined
@@ -233,7 +248,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const url = request?.url ?? String(input)
     const before = valuesAt(url)
     let given = init
-    const text = hook?.read(url)
+    const text = cookiesFor(url)
     if (text) {
       const headers = new Headers(init.headers ?? request?.headers)
       headers.set('cookie', text)
@@ -241,7 +256,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     }
     const response = await send(input, given)
     const setCookies = hook ? response.headers.getSetCookie() : []
-    if (setCookies.length) hook?.write(response.url || url, setCookies)
+    if (hook && setCookies.length) ask('write', () => hook.write(response.url || url, setCookies))
     if (kind !== 'call') arrivals.set(response.headers, { kind, before, now: valuesAt(url) })
     return response
   }
@@ -455,6 +470,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const purpose: Purpose = { kind: 'logout', ...(!bearing && { stamp: token, anew: ended }) }
       return marked({ path: 'logout', method: 'DELETE', ...logout, headers }, purpose)
     },
+    room: cookieRoom,
     tokens,
     refused,
     attach(token, { url, method = '', headers, credentials, redirect, flow }): Attachment & Marked {

@@ -1,7 +1,7 @@
 /** Tokens in httpOnly cookies: what goes out and as whom, over a jar in place of a browser's. */
 import { describe, expect, test } from 'vitest'
 import { type FlowContext, flaskJwtCookies, isAuthError, memoryStore, type Store } from '../../src/index.ts'
-import { door, later, next, recorder, rejection, thrown } from '../support.ts'
+import { door, later, leaks, next, recorder, rejection, thrown } from '../support.ts'
 import { alice, base, bob, cookieBench, line } from './cookies-support.ts'
 
 const post = { method: 'POST', body: 'a form' }
@@ -493,6 +493,25 @@ describe('a cold start', () => {
     expect(auth.session).toMatchObject({ subject: 'alice', fresh: false })
   })
 
+  test('a call beside a login asks nobody; when the login was refused the next one does', async () => {
+    const held = door('/login')
+    const { auth, page, who, came } = await cookieBench({ as: false, beneath: held.beneath })
+    const login = rejection(auth.login({ ...alice, password: 'wrong' }))
+    await held.reached
+    expect((await auth.fetch('protected')).status).toBe(401)
+    held.open()
+    await login
+    // Somebody else has signed in meanwhile, with a store of his own.
+    await page({ beneath: (next) => next }).login(bob)
+    expect(await who()).toBe('bob')
+    const { sub } = (await (await auth.fetch('protected')).json()) as { sub: string }
+    expect([sub, auth.session?.subject]).toEqual(['bob', 'bob'])
+    expect(came().filter((one) => one.includes('protected'))).toEqual([
+      'GET protected 401',
+      'GET protected 200',
+    ])
+  })
+
   test('a login while whoami is asked wins', async () => {
     const held = door('/whoami')
     const { page } = await cookieBench({ preset: { claims: () => undefined } })
@@ -708,6 +727,27 @@ describe('options', () => {
     const error = thrown(() => flaskJwtCookies(options as never))
     expect(error).toMatchObject({ code: 'invalid_option', option })
     expect(String(error)).toContain(words)
+  })
+
+  test('a hook that throws, or answers later, is told by its name, and quotes no cookie', async () => {
+    const { page } = await cookieBench()
+    for (const [read, words] of [
+      [() => Promise.resolve('access_token_cookie=secret'), 'gave a promise'],
+      [
+        () => {
+          throw new Error('access_token_cookie=secret')
+        },
+        'threw',
+      ],
+    ] as const) {
+      const auth = page({
+        preset: { cookies: { read: read as () => string, write: () => {} }, whoami: undefined },
+      })
+      const error = await rejection(auth.login(alice))
+      expect(error).toMatchObject({ code: 'login_unavailable' })
+      expect(String((error as Error).cause)).toContain(`cookies.read() ${words}`)
+      expect(leaks(error, 'secret')).toEqual([])
+    }
   })
 
   test('names, header and methods are the server’s', async () => {

@@ -1,0 +1,102 @@
+/**
+ * The room for tokens in cookies, which comes with the backends that need it: who is signed in by them when the store
+ * knows nobody, and what is there after the server has replaced one by itself. It sends what the backend asks for, and
+ * writes only what the store still agrees to.
+ */
+import { consult } from './consult.ts'
+import { safeCause } from './errors.ts'
+import { type Platform, within } from './platform.ts'
+import { storedToken, subjectOf } from './refresh.ts'
+import type { Held, SessionRoom } from './session.ts'
+import type { SignIn } from './sign-in.ts'
+import { checkTokens } from './token.ts'
+import type { Backend, LiveRecord, StoredToken, StoreRecord, Tokens } from './types.ts'
+import { readAnswer, type Wire } from './wire.ts'
+
+export interface CookieRoom {
+  /**
+   * Finds out, once, who is signed in by cookies, and makes that a session if the store is empty. Gives what went
+   * wrong, if that can't be found out: then the next call tries again. Never rejects.
+   */
+  restore(): Promise<unknown>
+  /**
+   * Looks whether the server has replaced the cookies by itself, and takes them up for the session that the store still
+   * has. Never rejects.
+   */
+  reread(held: Held): Promise<void>
+}
+
+export function createCookieRoom(
+  session: SessionRoom,
+  signIn: SignIn,
+  backend: Backend<never, never>,
+  wire: Wire,
+  on: Platform,
+  timeout: number,
+): CookieRoom {
+  let restoring: Promise<unknown> | undefined
+  let reading: { of: StoredToken | undefined; done: Promise<void> } | undefined
+
+  /** Who is signed in; `access`: what is held. Rejects where that can't be found out. */
+  async function look(access?: StoredToken): Promise<Tokens | undefined> {
+    const asked = consult(backend, 'restore', wire.base(), access)
+    let tokens = asked as Tokens | undefined
+    if (asked && 'path' in asked) {
+      const controller = new AbortController()
+      const { signal } = controller
+      const asking = wire.call(asked, { signal }).then((response) => readAnswer(response, signal, true))
+      const late = (): Error => new Error(`No answer in ${timeout} ms`)
+      const answer = await within(on, asking, timeout, late).finally(() => controller.abort())
+      const { status } = answer
+      if (status > 299 && status !== 401 && status !== 422) throw new Error(`It was answered with ${status}`)
+      tokens = consult(backend, 'tokens', answer, access)
+    }
+    return tokens && checkTokens(tokens, 'what is known of the cookies')
+  }
+
+  async function adopt(id: string, before: StoredToken | undefined): Promise<void> {
+    await session.cell.peek()
+    const same = (record: StoreRecord | null | undefined): record is LiveRecord =>
+      record?.id === id && !('ended' in record) && record.access?.token === before?.token
+    if (!same(session.held?.record)) return
+    const tokens = await look(before)
+    const access = tokens && storedToken(tokens)
+    if (!access) return
+    const subject = subjectOf(backend, access)
+    // The same version: whoever is refreshing it is still doing so.
+    await session.cell.change((standing) =>
+      same(standing) && (subject ?? standing.subject) === (standing.subject ?? subject)
+        ? {
+            ...standing,
+            access,
+            refreshToken: tokens.refreshToken ?? standing.refreshToken,
+            subject: standing.subject ?? subject,
+          }
+        : undefined,
+    )
+  }
+
+  return {
+    restore() {
+      restoring ??= signIn.restore(look).then(
+        (found) => {
+          if (!found) restoring = undefined
+        },
+        (error) => {
+          restoring = undefined
+          return safeCause(error)
+        },
+      )
+      return restoring
+    },
+    async reread({ record: { id, access } }) {
+      if (reading?.of !== access) reading = { of: access, done: adopt(id, access).catch(() => {}) }
+      const mine = reading
+      await mine?.done
+      if (reading === mine) reading = undefined
+    },
+  }
+}
+
+/** What a backend of your own takes as its `room`, if the server keeps the access token in a cookie. */
+export const cookieRoom: NonNullable<Backend['room']> = createCookieRoom
