@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
 // What was reached; it grows only with a reason (docs/decisions/0004-size.md).
-const LIMIT = 15_980
+const LIMIT = 16_500
 
 const { outputFiles } = await build({
   stdin: {
