@@ -111,9 +111,7 @@ const TAKES = {
 const PURPOSE: unique symbol = Symbol('purpose')
 interface Purpose {
   kind: 'call' | 'flow' | 'login' | 'refresh' | 'logout' | 'whoami'
-  /** The CSRF value that the session is stamped with. */
-  stamp?: string
-  /** Whether the value that is in the cookies counts, whatever the stamp says. */
+  /** Whether the value that is in the cookies counts, whatever the session was stamped with. */
   anew?: boolean | undefined
   /** Whether to ask who it is, where the answer doesn't tell. */
   who?: boolean
@@ -231,8 +229,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       ? { access: cookie(accessCookie, url), refresh: cookie(refreshCookie, url) }
       : { access: undefined, refresh: undefined }
   const newHandle = (): string => NO_VALUE + crypto.getRandomValues(new Uint32Array(4)).join('')
-  const csrfValue = (handle: string | undefined): string | undefined =>
-    handle?.startsWith(NO_VALUE) ? undefined : handle
+  /** What proves a session: its CSRF value, if its handle is one. */
+  const stampOf = (handle: string): Record<string, string> | undefined =>
+    !csrf || handle.startsWith(NO_VALUE) ? undefined : { [header]: handle }
 
   // By their headers, which are what `tokens` and `refused` are given.
   const arrivals = new WeakMap<Headers, Arrival>()
@@ -246,7 +245,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   ): Promise<Response> {
     const request = typeof input === 'object' && 'url' in input ? input : undefined
     const url = request?.url ?? String(input)
-    const before = valuesAt(url)
+    const before = kind === 'call' ? undefined : valuesAt(url)
     let given = init
     const text = cookiesFor(url)
     if (text) {
@@ -257,7 +256,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const response = await send(input, given)
     const setCookies = hook ? response.headers.getSetCookie() : []
     if (hook && setCookies.length) ask('write', () => hook.write(response.url || url, setCookies))
-    if (kind !== 'call') arrivals.set(response.headers, { kind, before, now: valuesAt(url) })
+    if (before) arrivals.set(response.headers, { kind, before, now: valuesAt(url) })
     return response
   }
 
@@ -298,15 +297,16 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     send: Send,
     url: string,
     init: Init,
-    { kind, stamp, anew, who, sure }: Purpose,
+    { kind, anew, who, sure }: Purpose,
     base: string,
   ): Promise<Response> {
     if (kind === 'whoami') return look(send, url, init, sure)
     const which = kind === 'refresh' ? 'refresh' : 'access'
     for (let tries = 0; ; tries++) {
-      const value = (anew && valuesAt(url)[which]) || csrfValue(stamp)
       const headers = new Headers(init.headers)
-      if (value !== undefined) headers.set(header, value)
+      const stamp = headers.get(header)
+      const value = (anew && valuesAt(url)[which]) || stamp
+      if (value) headers.set(header, value)
       const response = await exchange(send, url, { ...init, headers }, kind)
       const arrival = arrivals.get(response.headers) as Arrival
       const now = arrival.now[which]
@@ -316,7 +316,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
         continue
       }
       // Under another value than the stamp's it may be another user by now.
-      const doubtful = kind === 'refresh' && value !== csrfValue(stamp)
+      const doubtful = kind === 'refresh' && value !== stamp
       if (whoami && !inMemory && response.ok && (who || doubtful)) {
         arrival.who = await askWho(send, init, response, arrival, base)
       }
@@ -458,17 +458,19 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     cookies: inMemory ? 'refresh' : 'both',
     login: (credentials) => marked(plain.login(credentials), { kind: 'login', who: true }),
     reauth: (credentials) => marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true }),
-    refresh: (stamp, access) =>
+    refresh: (handle, access) =>
       marked(
-        { path: 'refresh', ...(refresh || {}) },
-        { kind: 'refresh', stamp, anew: true, who: !access?.claims },
+        { path: 'refresh', ...(refresh || {}), headers: stampOf(handle) },
+        { kind: 'refresh', anew: true, who: !access?.claims },
       ),
-    logout(token, kind, ended) {
+    logout(handle, kind, ended) {
       if (!logout) return undefined
       const bearing = inMemory && kind === 'access'
-      const headers = bearing ? { authorization: `Bearer ${token}` } : undefined
-      const purpose: Purpose = { kind: 'logout', ...(!bearing && { stamp: token, anew: ended }) }
-      return marked({ path: 'logout', method: 'DELETE', ...logout, headers }, purpose)
+      const headers = bearing ? { authorization: `Bearer ${handle}` } : stampOf(handle)
+      return marked(
+        { path: 'logout', method: 'DELETE', ...logout, headers },
+        { kind: 'logout', anew: ended && !bearing },
+      )
     },
     room: cookieRoom,
     tokens,
@@ -482,12 +484,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       if (token === undefined) return { credentials: credentials ?? 'omit' }
       if (credentials === 'omit') return {}
       const attached: Attachment & Marked = { ...along, [PURPOSE]: { kind: 'call' } }
-      const value =
-        headers?.has(header) || !methods.includes(method) ? undefined : csrfValue(csrf ? token : NO_VALUE)
-      if (value !== undefined) attached.headers = { [header]: value }
-      if ((value !== undefined || headers?.has(header)) && !followRedirects && redirect !== 'manual') {
-        attached.redirect = 'error'
-      }
+      const own = headers?.has(header)
+      if (!own && methods.includes(method)) attached.headers = stampOf(token)
+      if ((own || attached.headers) && !followRedirects && redirect !== 'manual') attached.redirect = 'error'
       return attached
     },
     restore(base, access) {

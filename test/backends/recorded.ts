@@ -7,6 +7,7 @@ import {
   bearer,
   djRestAuth,
   flaskJwt,
+  flaskJwtCookies,
   oauth2,
   type RequestSpec,
   type Signal,
@@ -291,6 +292,80 @@ const oauth2Answers: Table['answers'] = {
 }
 
 export const tables: readonly Table[] = [
+  {
+    backend: flaskJwtCookies(),
+    credentials: password,
+    login: spec('login', password),
+    refresh: { path: 'refresh', headers: { 'X-CSRF-TOKEN': 'refresh-1' } },
+    logout: {
+      access: { path: 'logout', method: 'DELETE', headers: { 'X-CSRF-TOKEN': 'access-1' } },
+      refresh: { path: 'logout', method: 'DELETE', headers: { 'X-CSRF-TOKEN': 'refresh-1' } },
+    },
+    answers: {
+      'a login that tells the CSRF values': {
+        status: 200,
+        body: { msg: 'login successful', csrf_access_token: 'value-a', csrf_refresh_token: 'value-r' },
+        brings: { accessToken: 'value-a', refreshToken: 'value-r' },
+      },
+      'a login that tells who it is, and gives the token in its body, too': {
+        status: 200,
+        body: {
+          access_token: 'a.b.c',
+          csrf_access_token: 'value-a',
+          sub: 'alice',
+          exp: 1_800_000_900,
+          roles: ['x'],
+        },
+        brings: {
+          accessToken: 'value-a',
+          refreshToken: undefined,
+          claims: { sub: 'alice', exp: 1_800_000_900, roles: ['x'] },
+        },
+      },
+      'a login whose cookies nobody can read': {
+        status: 200,
+        body: { msg: 'login successful' },
+        brings: undefined,
+      },
+      'an expired token': {
+        status: 401,
+        body: { msg: 'Token has expired' },
+        means: 'expired',
+        refuses: true,
+      },
+      'a revoked token': {
+        status: 401,
+        body: { msg: 'Token has been revoked' },
+        means: 'revoked',
+        refuses: true,
+      },
+      'a cookie that has gone': {
+        status: 401,
+        body: { msg: 'Missing cookie "refresh_token_cookie"' },
+        means: 'missing',
+        refuses: true,
+      },
+      'no CSRF value': { status: 401, body: { msg: 'Missing CSRF token' }, means: 'csrf' },
+      'a CSRF value that is another token’s, with none left to read': {
+        status: 401,
+        body: { msg: 'CSRF double submit tokens do not match' },
+        means: 'csrf',
+        refuses: true,
+      },
+      'the tutorial’s, for a CSRF value or a missing cookie': {
+        status: 401,
+        body: { description: 'Request does not contain an access token.', error: 'authorization_required' },
+        means: 'missing',
+      },
+      'a wrong type': {
+        status: 422,
+        body: { msg: 'Only refresh tokens are allowed' },
+        means: 'invalid',
+        refuses: true,
+      },
+      'a page of a proxy': { status: 401, body: '<h1>Sign in</h1>', means: 'other', refuses: false },
+    },
+  },
   {
     backend: flaskJwt(),
     credentials: password,
