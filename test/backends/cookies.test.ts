@@ -2,9 +2,27 @@
 import { describe, expect, test } from 'vitest'
 import { type FlowContext, flaskJwtCookies, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { door, later, leaks, next, recorder, rejection, thrown } from '../support.ts'
-import { alice, base, bob, cookieBench, line } from './cookies-support.ts'
+import { alice, base, bob, cookieBench } from './cookies-support.ts'
 
 const post = { method: 'POST', body: 'a form' }
+
+/** The first answer from a path is held up on its way back. */
+function lateAnswer(path: string): ReturnType<typeof door> {
+  const held = door(path)
+  let count = 0
+  return {
+    ...held,
+    beneath: (next) => {
+      const hold = held.beneath(async () => new Response())
+      return async (input, init) => {
+        const { pathname } = new URL(input instanceof Request ? input.url : input)
+        const response = await next(input, init)
+        if (pathname === path && !count++) await hold(`${base}${path.slice(1)}`)
+        return response
+      }
+    },
+  }
+}
 const dialects = ['default', 'tutorial'] as const
 
 describe('what goes along', () => {
@@ -363,17 +381,59 @@ describe('signing out', () => {
 })
 
 describe('the cookies that come last are those that stay', () => {
-  test('5: of two logins the last called has session and cookies, however slow the first was', async () => {
-    const held = door('/login')
-    const { auth, who, backend } = await cookieBench({ as: false, beneath: held.beneath })
+  test('5: of two logins the last called has session and cookies, however late the first is answered', async () => {
+    const held = lateAnswer('/login')
+    const { auth, who, came } = await cookieBench({ as: false, beneath: held.beneath })
     const first = auth.login(alice)
     await held.reached
     const second = auth.login(bob)
+    // Time enough for it to go out, and to be answered.
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(came()).toEqual(['POST login 200'])
     held.open()
     await first
     expect((await second).subject).toBe('bob')
     expect([auth.session?.subject, await who()]).toEqual(['bob', 'bob'])
-    expect(backend.log.map(line).filter((one) => one.includes('login'))).toHaveLength(2)
+  })
+
+  test('a login that was superseded is taken back under its own value, so that a later one stays', async () => {
+    const held = door('/whoami')
+    const { auth, page, backend, who } = await cookieBench({ as: false, beneath: held.beneath })
+    const login = rejection(auth.login(alice))
+    await held.reached
+    await auth.logout()
+    await page({ beneath: (next) => next, preset: { whoami: undefined } }).login(bob)
+    held.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    await expect
+      .poll(() => backend.log.filter(({ route }) => route === 'logout').map(({ status }) => status))
+      .toEqual([401])
+    expect(await who()).toBe('bob')
+  })
+
+  test('1: a refresh that was overtaken by a password elsewhere gives nothing back: its cookies are the session’s', async () => {
+    const held = lateAnswer('/refresh')
+    const { auth, page, store, backend, came } = await cookieBench({ beneath: held.beneath })
+    const other = page({ store, beneath: (next) => next })
+    await other.ready
+    later()
+    const call = auth.fetch('protected', post)
+    await held.reached
+    await other.reauthenticate(alice)
+    held.open()
+    expect((await call).status).toBe(200)
+    for (const one of [auth, other]) expect((await one.fetch('protected', post)).status).toBe(200)
+    expect([came().filter((one) => one.includes('logout')), backend.sessionAlive('alice')]).toEqual([
+      [],
+      true,
+    ])
+  })
+
+  test('a refresh takes the place of a fresh cookie, and the session says so', async () => {
+    const { auth, record } = await cookieBench()
+    await auth.refresh()
+    expect(auth.session).toMatchObject({ version: 2, fresh: false })
+    expect(record()).toMatchObject({ fresh: undefined })
   })
 
   test('a login waits for a refresh, which is finished as who began it', async () => {
