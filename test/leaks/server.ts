@@ -11,7 +11,7 @@ export interface Server {
   expireEarly(): void
   /** The next refresh is answered with this status. */
   failRefresh(status: number): void
-  tokens(user: string, fresh: boolean): Required<Omit<Tokens, 'expiresIn'>>
+  tokens(user: string, fresh: boolean): Required<Pick<Tokens, 'accessToken' | 'refreshToken'>>
 }
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
