@@ -1,11 +1,37 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const report = process.env.STAYFRESH_REPORT
+
+// What takes long begins first, and what computes runs beside what waits.
+const LONG = [
+  'races',
+  'crowd',
+  'explorer',
+  'trouble',
+  'fleet',
+  'tabs',
+  'leaks',
+  'cookies',
+  'simple-jwt',
+  'page',
+]
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification): number => {
+      const at = LONG.findIndex((name) => moduleId.includes(`/${name}.test.`))
+      return at < 0 ? LONG.length : at
+    }
+    return [...files].sort((a, b) => place(a) - place(b))
+  }
+}
 
 export default defineConfig({
   test: {
     restoreMocks: true,
     unstubGlobals: true,
+    sequence: { sequencer: LongestFirst },
     // Much of it waits: for lives to end, for processes, for pages.
     maxWorkers: 4,
     coverage: { include: ['src/**/*.ts'], exclude: ['src/testing/**'], reporter: ['text'] },

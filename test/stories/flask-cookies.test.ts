@@ -1,7 +1,6 @@
 import { flask, portTransport } from './flask.ts'
 import { stories } from './stories.ts'
 
-for (const dialect of ['default', 'tutorial'] as const) {
-  for (const mode of ['cookies', 'implicit'] as const) stories(flask(portTransport, dialect, mode))
-}
+stories(flask(portTransport, 'default', 'cookies'))
+stories(flask(portTransport, 'tutorial', 'implicit'))
 stories(flask(portTransport, 'default', 'hybrid'))
