@@ -33,13 +33,22 @@ export default defineConfig({
     unstubGlobals: true,
     sequence: { sequencer: LongestFirst },
     // Much of it waits: for lives to end, for processes, for pages.
-    maxWorkers: 4,
+    maxWorkers: 3,
     coverage: { include: ['src/**/*.ts'], exclude: ['src/testing/**'], reporter: ['text'] },
     reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
     projects: [
       {
         extends: true,
-        test: { name: 'node', include: ['test/**/*.test.ts'], exclude: ['test/browser/**'] },
+        test: {
+          name: 'node',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/browser/**', 'test/fleet/**'],
+        },
+      },
+      // By itself (`npm run test:fleet`): what dozens of processes are timed at wants the machine to itself.
+      {
+        extends: true,
+        test: { name: 'fleet', include: ['test/fleet/**/*.test.ts'], fileParallelism: false },
       },
       {
         extends: true,

@@ -22,14 +22,6 @@ const spaces: Record<string, Bounds> = {
   },
   'two contexts, three versions, a logout': { ...nothing, contexts: 2, asks: 2, versions: 3, logouts: 1 },
   'two contexts, a claim that runs out': { ...nothing, contexts: 2, asks: 2, versions: 2, passes: 1 },
-  'two contexts, a claim that runs out and a logout': {
-    ...nothing,
-    contexts: 2,
-    asks: 1,
-    versions: 2,
-    passes: 1,
-    logouts: 1,
-  },
   'two contexts, three versions, a store that is slow to answer': {
     ...nothing,
     contexts: 2,
