@@ -163,7 +163,8 @@ export function createAuthOn<Claims, Credentials>(
       return session.snapshot() as Session<Claims> | null | undefined
     },
     get ready() {
-      return session.ready
+      // With an empty store the cookies are asked who it is, so that nobody is shown a login for nothing.
+      return cookies ? session.ready.then(cookies.restore).then(() => {}) : session.ready
     },
     subscribe(listener) {
       const now = session.snapshot()

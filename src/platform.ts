@@ -18,7 +18,7 @@ export const platform: Platform = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   timer(callback, ms, idle) {
-    const timer = setTimeout(callback, Math.min(ms, MAX_DELAY))
+    const timer = setTimeout(callback, Math.max(0, Math.min(ms, MAX_DELAY)))
     if (idle) (timer as { unref?(): void }).unref?.()
     return () => clearTimeout(timer)
   },

@@ -378,10 +378,13 @@ export function createSignIn(
       const first = record('initial', { tokens, at: undefined }, attempt)
       attempts.add(attempt)
       session.start((standing) => (standing || controller.signal.aborted ? undefined : first))
-      void session.ready.then(() => {
+      const done = (): void => {
         attempts.delete(attempt)
         if (controller.signal.aborted) void undo(attempt.id, tokens)
-      })
+      }
+      // A store that answers at once has made them a session, which a logout ends as any other.
+      if (session.held === undefined) void session.ready.then(done)
+      else done()
     },
     dispose() {
       for (const attempt of attempts) drop(attempt, disposed())

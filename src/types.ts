@@ -91,7 +91,8 @@ export interface Session<Claims = StandardClaims> {
   readonly expiresAt: number | undefined
 }
 
-interface EventBase {
+interface EventBase<Type> {
+  readonly type: Type
   /** This context (tab, process, `createAuth` call), or another one that shares the store. */
   readonly origin: Origin
 }
@@ -99,18 +100,21 @@ interface EventBase {
 /** What `auth.on` tells, by type. No event holds a token. */
 export interface AuthEvents<Claims = StandardClaims> {
   /** A new session. */
-  loggedIn: EventBase & { readonly reason: ChangeReason; readonly session: Session<Claims> }
+  loggedIn: EventBase<'loggedIn'> & { readonly reason: ChangeReason; readonly session: Session<Claims> }
   /** The same session with a new access token. */
-  tokenRefreshed: EventBase & { readonly reason: ChangeReason; readonly session: Session<Claims> }
+  tokenRefreshed: EventBase<'tokenRefreshed'> & {
+    readonly reason: ChangeReason
+    readonly session: Session<Claims>
+  }
   /** A refresh could not be completed. The session lives. */
-  refreshFailed: EventBase & {
+  refreshFailed: EventBase<'refreshFailed'> & {
     readonly reason: RefreshFailure
     readonly status: number | undefined
     /** Milliseconds since the epoch by this machine's clock. */
     readonly retryAt: number
   }
   /** Only a password helps. */
-  reauthRequired: EventBase & {
+  reauthRequired: EventBase<'reauthRequired'> & {
     readonly reason: ReauthReason
     readonly session: Session<Claims>
     /**
@@ -128,11 +132,14 @@ export interface AuthEvents<Claims = StandardClaims> {
     waitUntil(promise: PromiseLike<unknown>): void
   }
   /** Nobody is signed in any more. */
-  loggedOut: EventBase & { readonly reason: LogoutReason; readonly subject: string | undefined }
+  loggedOut: EventBase<'loggedOut'> & { readonly reason: LogoutReason; readonly subject: string | undefined }
   /** This machine's clock is off by `skew` milliseconds (the server's less ours). Informative: nothing breaks. */
-  clockSkew: EventBase & { readonly reason: 'token'; readonly skew: number }
+  clockSkew: EventBase<'clockSkew'> & { readonly reason: 'token'; readonly skew: number }
   /** The store failed; the session goes on in memory. */
-  storeUnavailable: EventBase & { readonly reason: 'read' | 'commit'; readonly error: Error }
+  storeUnavailable: EventBase<'storeUnavailable'> & {
+    readonly reason: 'read' | 'commit'
+    readonly error: Error
+  }
 }
 
 /** A name of {@link AuthEvents}. */
@@ -465,7 +472,10 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
   }): Promise<string | null>
   /** A snapshot; `null` with nobody signed in, `undefined` until the store was first read. */
   readonly session: Session<Claims> | null | undefined
-  /** Resolves once the store was read, within bounds. Never rejects. */
+  /**
+   * Resolves once the store was read, and, with an empty one, the cookies were asked who it is, where the backend keeps
+   * tokens there. Bounded; never rejects.
+   */
   readonly ready: Promise<void>
   /** Calls back at once, then at each change (the Svelte store contract). Gives back what unsubscribes. */
   subscribe(listener: (session: Session<Claims> | null | undefined) => void): () => void

@@ -478,6 +478,24 @@ describe('a cold start', () => {
     expect(came()).toEqual(['GET whoami 200', ...Array.from({ length: 5 }, () => 'POST protected 200')])
   })
 
+  test('who it is can be waited for before the first call: an application knows what to show', async () => {
+    const { page, came } = await cookieBench()
+    const auth = page()
+    await auth.ready
+    expect(auth.session).toMatchObject({ subject: 'alice', version: 1 })
+    await auth.ready
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    expect(came()).toEqual(['GET whoami 200', 'POST protected 200'])
+  })
+
+  test('waiting for who it is ends, though nobody can say', async () => {
+    const { page, backend } = await cookieBench()
+    const auth = page()
+    backend.fault('whoami', 'drop')
+    await expect(auth.ready).resolves.toBeUndefined()
+    expect(auth.session).toBeNull()
+  })
+
   test.each([401, 422])('a %i means nobody: asked once, nothing told', async (status) => {
     const { auth, backend, came } = await cookieBench({ as: false })
     backend.fault('whoami', { status, body: { msg: 'Not you' } })

@@ -74,6 +74,20 @@ describe('initial tokens', () => {
     expect(auth.session).toMatchObject({ version: 2, subject: 'alice' })
   })
 
+  test('5: of which the user signs out at once are revoked, each once', async () => {
+    const backend = createBackend({ signer: 'fast' })
+    const { accessToken, refreshToken } = await backend.signIn('alice')
+    const { auth } = room({
+      client: { initial: { accessToken, refreshToken }, fetch: backend.fetch as typeof fetch },
+    })
+    await auth.logout()
+    await pass(minute)
+    expect(backend.log.map(({ method, token }) => [method, token?.token])).toEqual([
+      ['DELETE', refreshToken],
+      ['DELETE', accessToken],
+    ])
+  })
+
   test('do not take the place of a session that the store holds', async () => {
     const { auth, backend, store, another, signIn } = room()
     await signIn()
