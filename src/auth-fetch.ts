@@ -204,7 +204,9 @@ export function createFlow(
       if (vain.size > 100) vain.clear()
       vain.add(call.route)
     }
-    if (hopeless || (reason && !late ? spent.asked : spent.renewed)) return undefined
+    // With no refresh token left a token that is turned down is the end, whichever send it was.
+    const last = !reason && !held.record.refreshToken && !spent.asked
+    if (hopeless || (reason && !late ? spent.asked : spent.renewed && !last)) return undefined
     // An unsafe method that was redirected has been carried out.
     const replay = call.replay && !(response.redirected && call.unsafe)
 
@@ -251,8 +253,11 @@ export function createFlow(
     const outcome = await free(call, exchange)
 
     const now = session.held
-    if (outcome.kind === 'moved') return session.owns(user, now) && now ? another(now, token) : undefined
-    if (session.owns(user, now) && session.usable(beside)) return beside
+    const left = session.owns(user, now) && now ? another(now, token) : undefined
+    if (outcome.kind === 'moved') return left
+    // While there is a doubt whether the one left has run out a server is to turn it down, not our clock.
+    const doubtful = outcome.kind === 'refused' && left?.rejected === false && !left.over()
+    if (session.usable(left) || doubtful) return left
     if (call.auth === 'optional') return null
     if (outcome.kind === 'unavailable') {
       if (outcome.reason !== 'refresh_limit') throw unavailable(outcome)

@@ -81,6 +81,35 @@ test('12: a refused refresh ends no session whose token has run out only by a cl
   expect((await auth.fetch('protected')).status).toBe(200)
 })
 
+describe('12: a late 401, a newer token that has run out by a clock that jumped, and no refresh token for another', () => {
+  test.each([
+    ['goes out with it, and the session lives', 1, 200, []],
+    [
+      'goes out with it, and where the server turns it down as well the session is over',
+      2,
+      401,
+      ['reauthRequired: session_expired', 'loggedOut: session_expired'],
+    ],
+  ])('%s', async (_, turnedDown, status, events) => {
+    const { auth, backend, signIn, hold, told } = room()
+    await signIn()
+    backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } }, { times: turnedDown })
+    const late = hold('protected', 'answer')
+    const call = auth.fetch('protected')
+    await settle()
+    expect(late.held()).toBe(true)
+    await auth.refresh()
+    vi.setSystemTime(Date.now() + 5 * hour)
+    backend.advance(-5 * hour)
+    backend.fault('refresh', { status: 401, body: { msg: 'Token has been revoked' } })
+    told.length = 0
+    late.release()
+    expect((await call).status).toBe(status)
+    expect(summary(told)).toEqual(events)
+    expect(backend.count('protected')).toBe(2)
+  })
+})
+
 test('7: what another context was helped to counts as a replay: two sends at the most', async () => {
   const store = handStore()
   const { auth, another, backend, signInStale } = room({ client: { store } })
