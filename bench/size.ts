@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
 // What was reached; it grows only with a reason (docs/decisions/0004-size.md).
-const LIMIT = 16_500
+const LIMIT = 16_600
 
 const { outputFiles } = await build({
   stdin: {
