@@ -204,9 +204,11 @@ export function createFlow(
       if (vain.size > 100) vain.clear()
       vain.add(call.route)
     }
+    const again = reason && !late ? spent.asked : spent.renewed
     // With no refresh token left a token that is turned down is the end, whichever send it was.
-    const last = !reason && !held.record.refreshToken && !spent.asked
-    if (hopeless || (reason && !late ? spent.asked : spent.renewed && !last)) return undefined
+    const asks = !spent.asked && call.auth !== 'optional'
+    const over = again && !reason && !late && asks && !held.record.refreshToken
+    if (hopeless || (again && !over)) return undefined
     // An unsafe method that was redirected has been carried out.
     const replay = call.replay && !(response.redirected && call.unsafe)
 
@@ -230,6 +232,19 @@ export function createFlow(
       // Cured by a refresh that was under way: that was the one replay without a login.
       if (next && !proved(user)) spent.renewed = true
       return next
+    }
+
+    /** The refresh token is dead, and so is what was sent. */
+    const signIn = async (): Promise<HeldToken | undefined> => {
+      if (spent.asked) return undefined
+      spent.asked = true
+      await free(call, asker.ask('session_expired', held.record, call.began, true))
+      return better(user, token, over)
+    }
+    if (over) {
+      token.rejected = true
+      const next = await signIn()
+      return replay ? next : undefined
     }
 
     spent.renewed = true
@@ -265,10 +280,7 @@ export function createFlow(
       token.rejected = false
       return undefined
     }
-    if (spent.asked) return undefined
-    spent.asked = true
-    await free(call, asker.ask('session_expired', held.record, call.began, true))
-    return better(user, token, false)
+    return signIn()
   }
 
   /** The token to send, and the refreshed one beside it. */
