@@ -4,18 +4,8 @@
  * claims is gone.
  */
 import type { Cell, Store, StoreRecord } from '../types.ts'
-import {
-  checkKey,
-  claimOf,
-  createDecoder,
-  createWatchers,
-  FORMAT,
-  isExpected,
-  noticeOf,
-  onServer,
-  type Written,
-  webLocks,
-} from './page.ts'
+import { createWatchers, onServer, webLocks } from './page.ts'
+import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
 
 /** Options of {@link browserStore}. */
 export interface BrowserStoreOptions {

@@ -14,7 +14,7 @@ import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
 import { describe } from '../token.ts'
 import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
-import { claimOf, FORMAT, isExpected, noticeOf, type Written } from './page.ts'
+import { claimOf, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
 
 /** The process that made a claim, as far as another one can find out whether it still lives. */
 interface Holder {

@@ -1,10 +1,9 @@
 /**
  * What the stores of a browser share: who is told of a change, here and in other contexts; a page that is left,
- * frozen, and back; what counts as a record. No token ever goes through a channel.
+ * frozen, and back. No token ever goes through a channel.
  */
-import { AuthError } from '../errors.ts'
-import { report } from '../events.ts'
-import type { Notice, Store, StoreRecord } from '../types.ts'
+import type { Notice, Store } from '../types.ts'
+import { asNotice } from './record.ts'
 
 type Listener = (notice?: Notice) => void
 
@@ -131,58 +130,9 @@ export function openChannel(name: string): BroadcastChannel | undefined {
   }
 }
 
-/** What others are told of a record. */
-export function noticeOf(record: StoreRecord): Notice {
-  const { revision, id, version } = record
-  return { revision, id, version, ended: 'ended' in record ? record.ended : undefined }
-}
-
-function asNotice(data: unknown): Notice | undefined {
-  const { revision, id } = Object(data) as Partial<Notice>
-  return typeof revision === 'string' && typeof id === 'string' ? (data as Notice) : undefined
-}
-
-/** What a cell holds: the record, and the format that it is written in. */
-export interface Written {
-  readonly format: number
-  readonly record: StoreRecord
-}
-
-/** The format that is written now. Another one is dropped: its session is signed in anew. */
-export const FORMAT = 1
-
-/** Reads back what was written. What is none of ours counts as empty, and is reported once in a row. */
-export function createDecoder(store: string): <T extends Written>(value: unknown) => T | null {
-  let reported = false
-  return <T extends Written>(value: unknown): T | null => {
-    const { format, record } = Object(value) as Partial<Written>
-    const ours = format === FORMAT && typeof record?.revision === 'string'
-    if (!ours && value != null && !reported) {
-      report(new Error(`${store}: what stands in the storage is no session of this format; it is ignored`))
-    }
-    reported = !ours && value != null
-    return ours ? (value as T) : null
-  }
-}
-
-/** Which exchange a record says is under way. */
-export function claimOf(record: StoreRecord | null | undefined): string | undefined {
-  return record && !('ended' in record) ? record.claim?.by : undefined
-}
-
-/** Whether `record` is what a commit counts on. */
-export function isExpected(record: StoreRecord | null | undefined, expected: string | null): boolean {
-  return (record?.revision ?? null) === expected
-}
-
 /** Web Locks, where there are any: in secure contexts. */
 export function webLocks(): LockManager | undefined {
   return (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined
-}
-
-export function checkKey(key: unknown): void {
-  if (typeof key === 'string' && key) return
-  throw new AuthError('invalid_option', 'key takes a string that is not empty', { option: 'key' })
 }
 
 /** On a server: empty and read-only, so that a module-level `auth` leaks nothing between users. */

@@ -8,7 +8,7 @@ import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.
 import { describe, isTime } from '../token.ts'
 import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
 import { lifeOf } from './life.ts'
-import { checkKey, FORMAT, isExpected, noticeOf } from './page.ts'
+import { checkKey, FORMAT, isExpected, noticeOf } from './record.ts'
 import { type RedisClient, wireOf } from './redis-client.ts'
 
 export type { RedisClient } from './redis-client.ts'
@@ -43,6 +43,8 @@ const SLOW = 500
 // How long the claims that stood then are heeded once it is back, in ms: clients come back within two seconds or so, and
 // whoever has exchanged the refresh token meanwhile is to be heard before it is spent again.
 const SETTLING = 3000
+// How long after a look that failed the next one follows, in ms.
+const AGAIN = 1000
 // Marks the revision of what is shown so.
 const HEEDED = '+heeded until '
 
@@ -106,6 +108,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   // Whether it was out of reach when last asked, or nobody has asked; and since when it is known to be there.
   let away = true
   let back: Stopwatch | undefined
+  // Ends the waiting for another look.
+  let again = (): void => {}
   // Whether messages come; and what ends that.
   let hearing = false
   let leave: (() => void) | undefined
@@ -275,7 +279,12 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
           tell(record ? noticeOf(record) : undefined)
         }
       },
-      () => {},
+      () => {
+        if (!anyway) return
+        // The client is back later than what listens: a logout that was missed is looked for until it is.
+        again()
+        again = platform.timer(() => look(true), AGAIN, true)
+      },
     )
   }
 

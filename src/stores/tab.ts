@@ -3,19 +3,8 @@
  * "duplicate") brings a copy of the storage: of the two, the one that was there first keeps the session.
  */
 import type { Cell, Store, StoreRecord } from '../types.ts'
-import {
-  checkKey,
-  claimOf,
-  createDecoder,
-  createWatchers,
-  FORMAT,
-  isExpected,
-  noticeOf,
-  onServer,
-  openChannel,
-  type Written,
-  webLocks,
-} from './page.ts'
+import { createWatchers, onServer, openChannel, webLocks } from './page.ts'
+import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
 
 /** Options of {@link tabStore}. */
 export interface TabStoreOptions {
