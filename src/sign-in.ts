@@ -211,6 +211,8 @@ export function createSignIn(
 
   function logout(revoke: boolean): Promise<void> {
     const calledAt = session.cell.moment()
+    // A login that is told of while it is still being seen to is ended below, but it is what was held.
+    const held = session.held?.record
     for (const attempt of attempts) supersede(attempt, 'logout')
     const mine = session.held?.record
     const before = begun.length
@@ -233,7 +235,7 @@ export function createSignIn(
       const order = standing ? begun.indexOf(standing.id) : -1
       const earlier = standing?.id === mine?.id || (order >= 0 && order < before)
       if (standing && !earlier && standing.calledAt > calledAt()) return undefined
-      const ends = standing ?? mine
+      const ends = standing ?? held
       if (!ends || 'ended' in ends) return undefined
       // Newer tokens than we held, and those of a session that we had not heard of.
       give(ends)

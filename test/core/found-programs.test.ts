@@ -139,6 +139,20 @@ test('5: a listener that signs out when it hears that a session was replaced: no
   expect(backend.sessionAlive('bob')).toBe(false)
 })
 
+test('5: a listener that signs out a login as it is told of it, in a store that has just lost its data: a tombstone stands', async () => {
+  const store = handStore()
+  const { auth, backend } = room({ client: { store } })
+  auth.on('loggedIn', () => {
+    store.record = null
+    void auth.logout()
+  })
+  await auth.login(alice).catch(() => {})
+  await settle()
+  // Or another context would write back what it held before.
+  expect(store.record).toMatchObject({ ended: 'logout' })
+  expect(backend.sessionAlive('alice')).toBe(false)
+})
+
 test('5: the notice of a later session’s end ends what was held before it, though the store can not be read', async () => {
   const store = handStore()
   const { auth, tokens } = room({ client: { store } })

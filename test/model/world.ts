@@ -87,6 +87,8 @@ export interface World {
   addContext(offset: number): Context
   fetch(context: Context): typeof fetch
   store(context: Context): Store
+  /** Whether more than a moment has passed while something was in the air: a network or a store that was slow. */
+  readonly slow: boolean
   /** What stands in the store now. */
   standing(): StoreRecord | null
   loseData(): void
@@ -174,6 +176,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     await awake(context)
   }
 
+  let slow = false
   const parked = new Map<Context, (() => void)[]>()
   async function awake(context: Context): Promise<void> {
     while (context.frozen && !context.dead) {
@@ -438,6 +441,9 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     },
     fetch: fetchOf,
     store,
+    get slow() {
+      return slow
+    },
     standing: () => (options.store === 'memory' ? (memory.read() as Cell).record : cell),
     loseData() {
       if (options.store === 'memory') return
@@ -461,7 +467,11 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     },
     async advance(ms) {
       const until = time + ms
-      while (await fire(until));
+      const tarry = (): void => {
+        if (scheduler.count() > 0 && until - time > 1_000) slow = true
+      }
+      tarry()
+      while (await fire(until)) tarry()
       time = until
       // Time that passes while the store owes an answer is a store that is slow.
       for (const context of contexts) if (context.asking > 0) context.hinderedAt = time
