@@ -114,13 +114,15 @@ export function createSession(
 
   // --- tokens in hand ------------------------------------------------------------------------------------
 
-  function hold(stored: StoredToken | undefined, before: Held | null | undefined): HeldToken | undefined {
+  // The last ones, newest first: a record that is heard of late may name one that has gone already.
+  const known: HeldToken[] = []
+
+  function hold(stored: StoredToken | undefined): HeldToken | undefined {
     if (!stored) return undefined
-    // The same token keeps its age: the store's clock may have jumped since.
-    for (const known of [before?.access, before?.fresh]) {
-      // A server may give the very same token again: then it is a new one all the same.
-      if (known?.token === stored.token && known.at === stored.at) return known
-    }
+    // The same token keeps its age, for the store's clock may have jumped since, and that a server turned it down. One
+    // that a server gives once more is a new one all the same.
+    const same = known.find(({ token, at }) => token === stored.token && at === stored.at)
+    if (same) return same
     const read = readToken(stored)
     const { iat, exp } = read.claims
     const serverNow = on.now() + skew
@@ -136,7 +138,9 @@ export function createSession(
     // The second that a life was cut by is given back here.
     const end = stored.at === undefined || lasts === undefined ? Infinity : lasts + 1_000
     const over = (): boolean => initial + since.least() >= end
-    return { ...read, lasts, age: () => initial + since(), over, rejected: false }
+    const made: HeldToken = { ...read, lasts, age: () => initial + since(), over, rejected: false }
+    if (known.unshift(made) > 6) known.pop()
+    return made
   }
 
   function usable(token: HeldToken | undefined): boolean {
@@ -166,7 +170,8 @@ export function createSession(
 
   function become(next: Held | null): void {
     held = next
-    if (next) {
+    if (!next) known.length = 0
+    else {
       const { subject } = next.record
       if (lastSubject !== undefined && subject !== lastSubject) switched = true
       lastSubject = subject ?? lastSubject
@@ -259,8 +264,8 @@ export function createSession(
     const since = stopwatch(on)
     const next: Held = {
       record,
-      access: hold(record.access, held),
-      fresh: hold(record.fresh, held),
+      access: hold(record.access),
+      fresh: hold(record.fresh),
       expired: !event && held?.expired === true,
       left: (until, most, surely) =>
         until === undefined ? 0 : Math.min(until - now, most) - (surely ? since.least() : since()),

@@ -125,6 +125,29 @@ test('7: what another context was helped to counts as a replay: two sends at the
   expect(backend.count('protected')).toBe(2)
 })
 
+test('7: a record that is heard of late names a fresh token that was turned down meanwhile: it is not sent again', async () => {
+  const store = handStore()
+  const { auth, backend } = room({ client: { store } })
+  await auth.login(alice)
+  // What the refresh brings is written, and the store never says so.
+  const { commit } = store
+  store.commit = async (next, expected) => {
+    const cell = await (commit?.(next, expected) ?? store.read())
+    return next.version === 2 ? new Promise(() => {}) : cell
+  }
+  const refreshed = auth.refresh()
+  await settle()
+  expect(store.record).toMatchObject({ version: 2, fresh: expect.anything() })
+  backend.clearLog()
+  backend.fault('fresh', { status: 401, body: { msg: 'Token has expired' } })
+  const call = auth.fetch('fresh')
+  await pass(8_000)
+  await refreshed
+  expect((await call).status).toBe(401)
+  const [first, second, ...more] = backend.log.map(({ token }) => token?.token)
+  expect([first !== second, more]).toEqual([true, []])
+})
+
 test('5: a listener that signs out when it hears that a session was replaced: nothing more is told of the new one', async () => {
   const { auth, told, backend } = room()
   await auth.login(alice)
