@@ -134,10 +134,14 @@ export function createAsker(
 
   /** Ends a session that nobody helped; unless the store holds a newer version of it. */
   async function expire({ id, version }: Told, reason: 'session_expired' | 'token_revoked'): Promise<void> {
-    const calledAt = session.held?.record.calledAt ?? 0
+    const { calledAt = 0, access } = session.held?.record ?? {}
+    // What is not saved yet is not all there is: another may have been helped.
+    if (session.cell.unsaved) await session.cell.peek()
     await session.cell.change((standing) => {
       if (standing && (standing.id !== id || standing.version !== version || 'ended' in standing))
         return undefined
+      // The same version by another way, while ours could not be written: it is another's, and has not been found wanting.
+      if (standing && standing.access?.token !== access?.token) return undefined
       return { id, version, calledAt, ended: reason }
     }, true)
   }

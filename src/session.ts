@@ -266,7 +266,7 @@ export function createSession(
       record,
       access: hold(record.access),
       fresh: hold(record.fresh),
-      expired: !event && held?.expired === true,
+      expired: !event && held?.expired === true && before?.access?.token === record.access?.token,
       left: (until, most, surely) =>
         until === undefined ? 0 : Math.min(until - now, most) - (surely ? since.least() : since()),
     }

@@ -176,6 +176,36 @@ test('5: a listener that signs out a login as it is told of it, in a store that 
   expect(backend.sessionAlive('alice')).toBe(false)
 })
 
+test('4: what was refreshed here and could not be written ends nothing where a password made the same version elsewhere', async () => {
+  const store = handStore()
+  const { auth, another, backend, told } = room({
+    client: { store },
+    server: { refresh: 'single-use' },
+    preset: { refreshToken: 'single-use' },
+  })
+  await auth.login(alice)
+  const { auth: other } = another()
+  await other.ready
+  const { commit } = store
+  store.commit = (next, expected) => {
+    if (next.version === 2) return Promise.reject(new Error('out of order'))
+    return commit?.(next, expected) ?? store.read()
+  }
+  await auth.refresh()
+  expect(auth.session).toMatchObject({ version: 2 })
+  store.commit = commit
+  await other.reauthenticate(alice)
+  expect(store.record).toMatchObject({ version: 2, reason: 'reauthenticated' })
+  told.length = 0
+  backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } }, { times: 2 })
+  await auth.fetch('protected')
+  await settle()
+  expect(summary(told)).toEqual(['reauthRequired: session_expired'])
+  expect(auth.session).toMatchObject({ version: 2, status: 'active' })
+  expect((await auth.fetch('protected')).status).toBe(200)
+  expect((await other.fetch('protected')).status).toBe(200)
+})
+
 test('5: the notice of a later session’s end ends what was held before it, though the store can not be read', async () => {
   const store = handStore()
   const { auth, tokens } = room({ client: { store } })
