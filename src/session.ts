@@ -91,6 +91,9 @@ export interface SessionRoom {
   dispose(): void
 }
 
+// Why a session ends that nobody ended.
+const RAN_OUT = /^(session_expired|token_revoked)$/
+
 export function createSession(
   store: Store,
   emitter: Emitter,
@@ -104,8 +107,8 @@ export function createSession(
   let picture: Session | null | undefined
   let skew = 0
   let announcedSkew = 0
-  // Sessions that were ended here, should the store still show them.
-  const endings = new Map<string, LogoutReason>()
+  // Sessions that were ended here, should the store still show them: why, and up to which version.
+  const endings = new Map<string, { reason: LogoutReason; version: number }>()
   const waiting = new Set<() => void>()
   let moot = (): void => {}
   let closed: { since: Stopwatch; at(): number } | undefined
@@ -207,7 +210,7 @@ export function createSession(
   }
 
   function end(id: string, reason: LogoutReason, origin: Origin): void {
-    remember(id, reason)
+    remember(id, reason, held?.record.id === id ? held.record.version : Number.POSITIVE_INFINITY)
     if (held?.record.id !== id) return
     const { subject } = held.record
     become(null)
@@ -215,11 +218,16 @@ export function createSession(
     emitter.emit('loggedOut', { type: 'loggedOut', reason, subject, origin })
   }
 
-  function remember(id: string, reason: LogoutReason): void {
+  function remember(id: string, reason: LogoutReason, version: number): void {
+    const known = endings.get(id)
+    const upTo = RAN_OUT.test(reason) ? version : Number.POSITIVE_INFINITY
     // The first reason is the true one: a logout is not made an expiry by what comes after it.
-    if (!endings.has(id)) endings.set(id, reason)
+    endings.set(id, { reason: known?.reason ?? reason, version: Math.max(known?.version ?? 0, upTo) })
     if (endings.size > 100) endings.delete(endings.keys().next().value as string)
   }
+
+  /** What the user ended is over. What ran out here may have been helped elsewhere: a newer version is not over. */
+  const isOver = ({ id, version }: LiveRecord): boolean => (endings.get(id)?.version ?? 0) >= version
 
   /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
@@ -231,17 +239,13 @@ export function createSession(
       else if (cell.unsaved) return
       else if (store.empty === 'ended') end(before.id, 'storage_cleared', origin)
       else void cell.change(restore(before.id), true)
-    } else if (
-      'ended' in record ||
-      endings.has(record.id) ||
-      (origin === 'other context' && isClosed(record))
-    ) {
+    } else if ('ended' in record || isOver(record) || (origin === 'other context' && isClosed(record))) {
       if (!before) become(null)
       // What is not saved yet is newer than a stranger's tombstone.
       else if ('ended' in record && (record.id === before.id || !cell.unsaved)) {
         end(before.id, record.ended, origin)
       }
-      if ('ended' in record) remember(record.id, record.ended)
+      if ('ended' in record) remember(record.id, record.ended, record.version)
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -271,11 +275,12 @@ export function createSession(
         until === undefined ? 0 : Math.min(until - now, most) - (surely ? since.least() : since()),
     }
     if (origin === 'this context') closed = undefined
+    endings.delete(record.id)
     // The new session is in place before anybody is told that the old one is gone: no call falls in between. A
     // listener may end it at once, and is then told nothing more of it.
     become(next)
     if (before && before.id !== record.id) {
-      remember(before.id, 'replaced')
+      remember(before.id, 'replaced', before.version)
       if (origin === 'other context') moot()
       if (before.subject === undefined || before.subject !== record.subject) {
         const { subject } = before
@@ -326,8 +331,8 @@ export function createSession(
       // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
       // A tombstone is all that stands there, so that it ends what was there before it, too.
       if (what?.ended) {
-        remember(what.id, what.ended)
-        if (known && !cell.unsaved) end(known.id, what.ended, 'other context')
+        remember(what.id, what.ended, what.version)
+        if (known && (known.id === what.id || !cell.unsaved)) end(known.id, what.ended, 'other context')
       }
       void reread()
     }
@@ -380,7 +385,7 @@ export function createSession(
     },
     end,
     isEnded: (id) => endings.has(id),
-    endReason: (id) => endings.get(id),
+    endReason: (id) => endings.get(id)?.reason,
     setExpired(of, expired) {
       of.expired = expired
       publish()

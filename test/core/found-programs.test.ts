@@ -206,6 +206,55 @@ test('4: what was refreshed here and could not be written ends nothing where a p
   expect((await other.fetch('protected')).status).toBe(200)
 })
 
+test('4: a session that ran out while the store was away is taken up again where another was helped meanwhile', async () => {
+  const store = handStore()
+  const { auth, another, backend, told } = room({ client: { store } })
+  await auth.login(alice)
+  const { auth: other } = another()
+  await other.ready
+  const dialog = deferred()
+  auth.on('reauthRequired', ({ waitUntil }) => waitUntil(dialog.promise))
+  backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } })
+  backend.fault('refresh', { status: 401, body: { msg: 'Token has been revoked' } })
+  const call = auth.fetch('protected')
+  await settle()
+  const { read, commit } = store
+  store.read = () => Promise.reject(new Error('out of order'))
+  told.length = 0
+  dialog.resolve()
+  expect((await call).status).toBe(401)
+  expect(auth.session).toBeNull()
+  store.read = read
+  store.commit = commit
+  await other.reauthenticate(alice)
+  await pass(minute)
+  expect(summary(told)).toEqual([
+    'storeUnavailable: read',
+    'loggedOut: session_expired',
+    'loggedIn: reauthenticated (elsewhere)',
+  ])
+  expect((await auth.fetch('protected')).status).toBe(200)
+})
+
+test('5: a logout that is heard of ends the session, though a change of it could not be written yet', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const { read, commit } = store
+  store.commit = () => Promise.reject(new Error('out of order'))
+  await auth.reauthenticate(alice)
+  expect(auth.session).toMatchObject({ version: 2 })
+  // Signed out elsewhere, and then the data is lost.
+  store.record = null
+  store.notify({ revision: 'theirs', id: String(auth.session?.id), version: 1, ended: 'logout' })
+  expect(auth.session).toBeNull()
+  store.read = read
+  store.commit = commit
+  await pass(minute)
+  expect(store.record).toBeNull()
+  expect(auth.session).toBeNull()
+})
+
 test('5: the notice of a later session’s end ends what was held before it, though the store can not be read', async () => {
   const store = handStore()
   const { auth, tokens } = room({ client: { store } })

@@ -246,9 +246,11 @@ function* endings({ world, program }: Run): Iterable<string> {
   // A route that turns down what the server honours elsewhere is the server's word all the same.
   if (program.ops.some(({ op }) => op === 'turned down every time')) return
   for (const context of world.contexts) {
-    for (const told of context.told) {
+    for (const [i, told] of context.told.entries()) {
       if (told.type !== 'loggedOut' || told.origin !== 'this context') continue
-      if (told.reason === 'session_expired' && told.honoured.length) {
+      // Who could not ask the store goes by what he knows, and is back when he hears that another was helped.
+      const back = context.told.slice(i + 1).some(({ type }) => type === 'loggedIn')
+      if (told.reason === 'session_expired' && told.honoured.length && !back) {
         yield `${context.name} lost a session of which the server honours ${told.honoured.length} tokens`
       }
     }
