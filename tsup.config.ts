@@ -1,3 +1,4 @@
+import { readFile, writeFile } from 'node:fs/promises'
 import { defineConfig } from 'tsup'
 
 export default defineConfig({
@@ -7,6 +8,7 @@ export default defineConfig({
     encrypted: 'src/encrypted.ts',
     ky: 'src/ky.ts',
     node: 'src/node.ts',
+    react: 'src/react.ts',
     redis: 'src/redis.ts',
     testing: 'src/testing/index.ts',
     'testing-msw': 'src/testing/msw.ts',
@@ -20,4 +22,8 @@ export default defineConfig({
   dts: { compilerOptions: { types: ['node'] } },
   clean: true,
   treeshake: true,
+  // For frameworks with server components; tree-shaking drops directives.
+  async onSuccess() {
+    await writeFile('dist/react.js', `'use client';\n${await readFile('dist/react.js', 'utf8')}`)
+  },
 })
