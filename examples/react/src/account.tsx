@@ -1,0 +1,24 @@
+import type { ReactNode } from 'react'
+import { useSession } from 'stayfresh/react'
+import { auth } from './auth.ts'
+
+export function Account(): ReactNode {
+  const session = useSession(auth)
+  if (!session) return null
+  const { subject, fresh, version, expiresAt } = session
+  return (
+    <main>
+      <title>Account – Notes</title>
+      <h1>Account</h1>
+      <dl>
+        <dt>User</dt>
+        <dd>{subject}</dd>
+        <dt>Access token</dt>
+        <dd>
+          {fresh ? 'fresh: got with the password' : 'refreshed'}, number {version}
+          {expiresAt !== undefined && `, until ${new Date(expiresAt).toLocaleTimeString()}`}
+        </dd>
+      </dl>
+    </main>
+  )
+}

@@ -1,0 +1,62 @@
+import { type ReactNode, useEffect, useState } from 'react'
+import { api, words } from './auth.ts'
+
+interface Note {
+  id: string
+  title: string
+}
+
+export function Notes(): ReactNode {
+  const [notes, setNotes] = useState<Note[]>()
+  const [said, setSaid] = useState('')
+  const [error, setError] = useState('')
+  const [round, setRound] = useState(0)
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `round` is what asks for the list anew
+  useEffect(() => {
+    const controller = new AbortController()
+    const { signal } = controller
+    api
+      .get('notes', { signal })
+      .json<Note[]>()
+      .then(setNotes)
+      .catch((error: unknown) => {
+        if (!signal.aborted) setError(words(error))
+      })
+    return () => controller.abort()
+  }, [round])
+
+  async function remove({ id, title }: Note): Promise<void> {
+    setSaid('')
+    setError('')
+    try {
+      // With a token that is not fresh the password is asked for first, and the request waits.
+      setNotes(await api.delete(`notes/${id}`, { auth: 'fresh' }).json<Note[]>())
+      setSaid(`“${title}” is deleted.`)
+    } catch (error) {
+      setError(`“${title}” was not deleted: ${words(error)}`)
+    }
+  }
+
+  return (
+    <main aria-busy={!notes}>
+      <title>Notes</title>
+      <h1>Notes</h1>
+      <p role="status">{said}</p>
+      <p role="alert">{error}</p>
+      <ul>
+        {notes?.map((note) => (
+          <li key={note.id}>
+            {note.title}
+            <button type="button" onClick={() => remove(note)} aria-label={`Delete “${note.title}”`}>
+              Delete
+            </button>
+          </li>
+        ))}
+      </ul>
+      <button type="button" onClick={() => setRound(round + 1)}>
+        Reload
+      </button>
+    </main>
+  )
+}

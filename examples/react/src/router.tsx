@@ -1,0 +1,46 @@
+/**
+ * A router of its own: the example has three pages, and its guard is a component, which would be the same with
+ * react-router or wouter. Thirty lines are lighter than either.
+ */
+import { type MouseEvent, type ReactNode, useEffect, useSyncExternalStore } from 'react'
+
+const listeners = new Set<() => void>()
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener)
+  addEventListener('popstate', listener)
+  return () => {
+    listeners.delete(listener)
+    removeEventListener('popstate', listener)
+  }
+}
+
+/** Path and query of the page. */
+export const useLocation = (): string =>
+  useSyncExternalStore(subscribe, () => location.pathname + location.search)
+
+export function navigate(to: string, { replace = false } = {}): void {
+  if (replace) history.replaceState(null, '', to)
+  else history.pushState(null, '', to)
+  for (const listener of listeners) listener()
+}
+
+export function Redirect({ to }: { to: string }): ReactNode {
+  useEffect(() => navigate(to, { replace: true }), [to])
+  return null
+}
+
+export function Link({ to, children }: { to: string; children: ReactNode }): ReactNode {
+  const here = useLocation() === to
+  const follow = (event: MouseEvent): void => {
+    // A new tab or window is the browser's business.
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
+    event.preventDefault()
+    navigate(to)
+  }
+  return (
+    <a href={to} onClick={follow} aria-current={here ? 'page' : undefined}>
+      {children}
+    </a>
+  )
+}
