@@ -1,16 +1,20 @@
 /**
- * Svelte: an `auth` is a store, so that in a component `$auth` is the session, and it unsubscribes by itself:
- *
- *     {#if $auth === undefined} … {:else if $auth} Hello {$auth.subject} {:else} <Login /> {/if}
- *
- * Elsewhere `get(auth)` reads it once, and what follows makes a rune of it.
+ * Svelte: an `auth` is a store. A component reads `$auth` and unsubscribes by itself (`who.svelte`); what `svelte/store`
+ * has for stores takes it as it is.
  */
-import type { Auth, Session } from 'stayfresh'
-import { fromStore } from 'svelte/store'
+import { createAuth, flaskJwt, type Session, type StandardClaims } from 'stayfresh'
+import { derived, fromStore, get, type Readable } from 'svelte/store'
 
-/** For Svelte 5: `const session = useSession(auth)`, and `session.current` is what a component, `$derived` or `$effect` follows. */
-export function useSession<Claims>(auth: Pick<Auth<Claims>, 'subscribe'>): {
-  readonly current: Session<Claims> | null | undefined
-} {
-  return fromStore({ subscribe: (listener) => auth.subscribe(listener) })
+export const auth = createAuth({ baseUrl: 'https://example.com/api/', backend: flaskJwt() })
+
+/** What follows from it: `$name` in a component. */
+export const name: Readable<string> = derived(auth, (session) => session?.subject ?? 'nobody')
+
+/** For the runes of Svelte 5: `session.current`, in a component, `$derived` or `$effect`. */
+export const session: { readonly current: Session<StandardClaims> | null | undefined } = fromStore(auth)
+
+/** Once, in the `load` of a SvelteKit page: who is signed in, when that is known. */
+export async function whoIsIt(): Promise<string | undefined> {
+  await auth.ready
+  return get(auth)?.subject
 }

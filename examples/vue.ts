@@ -1,18 +1,20 @@
-/** A composable for Vue 3: `const session = useSession(auth)`, and in the template `session?.subject`. */
+/**
+ * A composable for Vue 3: `const session = useSession(auth)`, in the template `session?.subject`. It is `undefined` until
+ * the store was read, and on a server; `null` with nobody signed in.
+ */
 import type { Auth, Session } from 'stayfresh'
 import { onScopeDispose, type ShallowRef, shallowRef } from 'vue'
 
-type Snapshot<Claims> = Session<Claims> | null | undefined
-
 export function useSession<Claims>(
   auth: Pick<Auth<Claims>, 'subscribe'>,
-): Readonly<ShallowRef<Snapshot<Claims>>> {
-  const session = shallowRef<Snapshot<Claims>>()
+): Readonly<ShallowRef<Session<Claims> | null | undefined>> {
+  const session = shallowRef<Session<Claims> | null>()
+  // A server never disposes of the scope of a component.
+  if (typeof window === 'undefined') return session
   // Told at once of what is, then of each change, until the component is gone.
-  onScopeDispose(
-    auth.subscribe((now) => {
-      session.value = now
-    }),
-  )
+  const stop = auth.subscribe((now) => {
+    session.value = now
+  })
+  onScopeDispose(stop)
   return session
 }

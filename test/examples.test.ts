@@ -1,0 +1,120 @@
+/** The examples for Vue and Svelte, run by the reactivity of Vue and the compiler and runtime of Svelte. */
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+// @ts-expect-error it brings no types
+import { JSDOM } from 'jsdom'
+import { createBackend } from 'stayfresh/testing'
+import { compile } from 'svelte/compiler'
+import { get } from 'svelte/store'
+import { expect, test, vi } from 'vitest'
+import { effect, effectScope } from 'vue'
+import { name, auth as ofSvelte, session, whoIsIt } from '../examples/svelte.ts'
+import { useSession } from '../examples/vue.ts'
+import { alice, bob, room } from './core/support.ts'
+
+test('Vue: the composable follows the session until its component is gone', async () => {
+  vi.stubGlobal('window', globalThis)
+  const { auth } = room()
+  const scope = effectScope()
+  const seen: unknown[] = []
+  scope.run(() => {
+    const current = useSession(auth)
+    effect(() => void seen.push(current.value?.subject))
+  })
+  await auth.login(alice)
+  await auth.logout()
+  await auth.login(bob)
+  expect(seen).toEqual([undefined, 'alice', undefined, 'bob'])
+  scope.stop()
+  await auth.logout()
+  expect(seen).toHaveLength(4)
+})
+
+test('Vue: on a server nothing is known, and nothing is subscribed to', async () => {
+  const { auth, signIn } = room()
+  await signIn()
+  const subscribe = vi.spyOn(auth, 'subscribe')
+  expect(useSession(auth).value).toBeUndefined()
+  expect(subscribe).not.toHaveBeenCalled()
+})
+
+test('Svelte: an auth is a store for svelte/store, and for runes', async () => {
+  const backend = createBackend({ prefix: '/api/', signer: 'fast' })
+  vi.stubGlobal('fetch', backend.fetch)
+  const names: string[] = []
+  const stop = name.subscribe((now) => void names.push(now))
+  expect([get(ofSvelte), session.current, await whoIsIt()]).toEqual([null, null, undefined])
+  await ofSvelte.login(alice)
+  expect(get(ofSvelte)).toBe(ofSvelte.session)
+  expect(session.current).toBe(ofSvelte.session)
+  expect(await whoIsIt()).toBe('alice')
+  await ofSvelte.logout()
+  expect(names).toEqual(['nobody', 'alice', 'nobody'])
+  stop()
+})
+
+test('Svelte: $auth in a component follows the session until the component is gone', async () => {
+  const { auth } = room()
+  const listening = { count: 0 }
+  const { window } = new JSDOM('', { runScripts: 'outside-only' })
+  Object.assign(window, {
+    auth: Object.create(auth, {
+      subscribe: {
+        value: (listener: never) => {
+          const stop = auth.subscribe(listener)
+          listening.count++
+          return () => {
+            listening.count--
+            stop()
+          }
+        },
+      },
+    }),
+  })
+  window.eval(await bundled())
+  const { document, flush, unmount } = window as unknown as {
+    document: Document
+    flush(): void
+    unmount(): Promise<void>
+  }
+  const text = (): string => {
+    flush()
+    return document.body.textContent.trim()
+  }
+  expect(text()).toBe('Please sign in')
+  await auth.login(alice)
+  expect(text()).toBe('Hello alice Sign out')
+  document.querySelector('button')?.click()
+  expect(text()).toBe('Please sign in')
+  expect(auth.session).toBeNull()
+  await unmount()
+  expect(listening.count).toBe(0)
+})
+
+/** The component, compiled as an application's bundler would have it done. */
+async function bundled(): Promise<string> {
+  const examples = fileURLToPath(new URL('../examples', import.meta.url))
+  const contents = `
+    import { flushSync, mount, unmount } from 'svelte'
+    import Who from './who.svelte'
+    const who = mount(Who, { target: document.body, props: { auth } })
+    Object.assign(window, { flush: flushSync, unmount: () => unmount(who) })`
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: examples },
+    bundle: true,
+    write: false,
+    conditions: ['browser'],
+    logLevel: 'error',
+    plugins: [
+      {
+        name: 'svelte',
+        setup: ({ onLoad }) =>
+          onLoad({ filter: /\.svelte$/ }, async ({ path }) => ({
+            contents: compile(await readFile(path, 'utf8'), { filename: path, generate: 'client' }).js.code,
+          })),
+      },
+    ],
+  })
+  return outputFiles[0]?.text ?? ''
+}
