@@ -61,7 +61,7 @@ export function useSession<Claims>(auth: SessionSource<Claims>): Session<Claims>
  * @example
  * ```tsx
  * const ask = useReauth(auth)
- * return ask && <PasswordDialog key={ask.session.version} {...ask} />
+ * return ask && <PasswordDialog key={ask.session.id} {...ask} />
  * ```
  */
 export function useReauth<Claims, Credentials>(
@@ -88,7 +88,8 @@ export function holdReauth<Claims, Credentials>(auth: Auth<Claims, Credentials>)
   return isServer ? () => {} : asksOf(auth).join(0)
 }
 
-const isServer = typeof document === 'undefined'
+// React Native has a window, and no document.
+const isServer = typeof window === 'undefined'
 // React 18 warns of layout effects on a server.
 const useEarlyEffect = isServer ? useEffect : useLayoutEffect
 

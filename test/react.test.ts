@@ -473,18 +473,21 @@ describe('useReauth', () => {
     }
   })
 
-  test('an expired session shows as such while its user is asked, and is over when it is dismissed', async () => {
-    const { auth, backend, told, text, ask } = await asking()
-    await pass(16 * minute)
-    backend.revoke({ sub: 'alice' })
-    const waiting = auth.fetch('protected')
-    await acted()
-    expect(text()).toBe('[session_expired]')
-    expect(ask().session.status).toBe('expired')
-    await acted(() => ask().dismiss())
-    expect((await waiting).status).toBe(401)
-    expect(auth.session).toBeNull()
-    expect(summary(told).at(-1)).toBe('loggedOut: session_expired')
+  test('an expired session shows as such while its user is asked; it goes on with the password, and is over without', async () => {
+    for (const goesOn of [true, false]) {
+      const { auth, backend, text, ask } = await asking()
+      await pass(16 * minute)
+      backend.revoke({ sub: 'alice' })
+      const waiting = auth.fetch('protected')
+      await acted()
+      expect(text()).toBe('[session_expired]')
+      expect(ask().session.status).toBe('expired')
+      const { id } = ask().session
+      await acted(() => (goesOn ? ask().submit(alice) : ask().dismiss()))
+      expect(text()).toBe('[nothing asked]')
+      expect((await waiting).status).toBe(goesOn ? 200 : 401)
+      expect(auth.session?.id).toBe(goesOn ? id : undefined)
+    }
   })
 
   test('takes a flow, and the error of one that throws no Error', async () => {
