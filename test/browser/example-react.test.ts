@@ -94,6 +94,8 @@ describe('built', () => {
     await signIn(page)
     await heading(page, 'Account')
     expect(page.url()).toBe(`${url}account?tab=1`)
+    // Who does not see the page is told of the new one.
+    await page.locator('h1:focus', { hasText: 'Account' }).waitFor()
     await page.goto(`${url}login?next=${encodeURIComponent('//elsewhere.example/')}`)
     await heading(page, 'Notes')
     expect(page.url()).toBe(url)

@@ -1,6 +1,7 @@
 import type { ReactNode } from 'react'
 import { useSession } from 'stayfresh/react'
 import { auth } from './auth.ts'
+import { Title } from './router.tsx'
 
 export function Account(): ReactNode {
   const session = useSession(auth)
@@ -8,8 +9,7 @@ export function Account(): ReactNode {
   const { subject, fresh, version, expiresAt } = session
   return (
     <main>
-      <title>Account – Notes</title>
-      <h1>Account</h1>
+      <Title>Account</Title>
       <dl>
         <dt>User</dt>
         <dd>{subject}</dd>

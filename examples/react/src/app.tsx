@@ -6,7 +6,7 @@ import { auth } from './auth.ts'
 import { Login } from './login.tsx'
 import { Notes } from './notes.tsx'
 import { PasswordDialog } from './password-dialog.tsx'
-import { Link, Redirect, useLocation } from './router.tsx'
+import { Link, Redirect, Title, useLocation } from './router.tsx'
 
 export function App(): ReactNode {
   const location = useLocation()
@@ -21,7 +21,7 @@ export function App(): ReactNode {
           <Menu />
           {pathname === '/' && <Notes />}
           {pathname === '/account' && <Account />}
-          {pathname !== '/' && pathname !== '/account' && <h1>There is nothing here</h1>}
+          {pathname !== '/' && pathname !== '/account' && <Title>There is nothing here</Title>}
         </Guard>
       )}
       {/* Beside the pages: it outlives them, and is there before their first request. */}

@@ -1,7 +1,7 @@
 import { type FormEvent, type ReactNode, useState } from 'react'
 import { useSession } from 'stayfresh/react'
 import { auth, words } from './auth.ts'
-import { Redirect } from './router.tsx'
+import { Redirect, Title } from './router.tsx'
 
 export function Login({ next }: { next: string | null }): ReactNode {
   const session = useSession(auth)
@@ -28,8 +28,7 @@ export function Login({ next }: { next: string | null }): ReactNode {
   if (session) return <Redirect to={inside(next)} />
   return (
     <main>
-      <title>Sign in – Notes</title>
-      <h1>Sign in</h1>
+      <Title>Sign in</Title>
       <form onSubmit={submit} aria-describedby="login-error">
         <label>
           User name

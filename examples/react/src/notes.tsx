@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useState } from 'react'
 import { api, words } from './auth.ts'
+import { Title } from './router.tsx'
 
 interface Note {
   id: string
@@ -40,8 +41,7 @@ export function Notes(): ReactNode {
 
   return (
     <main aria-busy={!notes}>
-      <title>Notes</title>
-      <h1>Notes</h1>
+      <Title>Notes</Title>
       <p role="status">{said}</p>
       <p role="alert">{error}</p>
       <ul>

@@ -26,6 +26,7 @@ function Dialog({ reason, session, pending, error, submit, dismiss }: Ask): Reac
     if (!(await submit({ username: session.subject ?? '', password: input.value }))) input.select()
   }
 
+  // Not onClose: StrictMode closes it once for trial.
   return (
     <dialog ref={dialog} aria-labelledby="ask" onCancel={dismiss}>
       <form onSubmit={confirm}>
