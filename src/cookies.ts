@@ -98,5 +98,12 @@ export function createCookieRoom(
   }
 }
 
-/** What a backend of your own takes as its `room`, if the server keeps the access token in a cookie. */
+/**
+ * What a backend of your own takes as its `room`, if the server keeps tokens in cookies. It is not called by you.
+ *
+ * @example
+ * ```ts
+ * const backend: Backend = { ...mine, cookies: 'both', room: cookieRoom }
+ * ```
+ */
 export const cookieRoom: NonNullable<Backend['room']> = createCookieRoom

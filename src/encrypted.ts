@@ -1,2 +1,6 @@
-/** The entry `stayfresh/encrypted`: encryption at rest, for any store. */
+/**
+ * Encryption at rest, for any store.
+ *
+ * @module stayfresh/encrypted
+ */
 export { type EncryptedOptions, type EncryptionKey, encrypted } from './stores/encrypted.ts'

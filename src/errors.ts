@@ -3,7 +3,15 @@
  * whoever puts a foreign error into a `cause` copies it with `safeCause` first.
  */
 
-/** What each `code` of an {@link AuthError} carries beside its message. */
+/**
+ * What each `code` of an {@link AuthError} carries beside its message. None of it holds a token; a `response` is for the
+ * caller, and is not among the members that are logged.
+ *
+ * @example
+ * ```ts
+ * if (isAuthError(error, 'refresh_unavailable')) console.log('again at', new Date(error.retryAt))
+ * ```
+ */
 export interface AuthErrorDetails {
   /** An option of `createAuth`, a backend or a store is wrong. `option` names it. */
   invalid_option: { option: string }
@@ -34,7 +42,7 @@ export interface AuthErrorDetails {
   disposed: object
 }
 
-/** Every `code` an {@link AuthError} can have. */
+/** Every `code` an {@link AuthError} can have: a name of {@link AuthErrorDetails}. */
 export type AuthErrorCode = keyof AuthErrorDetails
 
 // fetch() rejects with a TypeError for whatever is not an abort, and code around it looks for one.
@@ -71,7 +79,15 @@ export type AuthError<Code extends AuthErrorCode = AuthErrorCode> = {
   [C in Code]: TypeError & { readonly name: 'AuthError'; readonly code: C } & Readonly<AuthErrorDetails[C]>
 }[Code]
 
-/** The class of {@link AuthError}: for `instanceof`, and for backends and stores of one's own. */
+/**
+ * The class of {@link AuthError}: for `instanceof`, and for backends and stores of one's own. Its `cause` is kept as it
+ * is given: don't give it what may quote a token.
+ *
+ * @example
+ * ```ts
+ * throw new AuthError('invalid_option', 'pin takes four digits', { option: 'pin' })
+ * ```
+ */
 export const AuthError: new <Code extends AuthErrorCode>(
   code: Code,
   message: string,

@@ -1,6 +1,8 @@
 /**
- * The main entry. Left out on purpose: the rooms behind `createAuth`, and the platform they run on. Other
- * entries: `stayfresh/ky`, `stayfresh/testing`.
+ * The main entry: the client, how servers speak, the store in memory, and every type. Left out on purpose: the rooms
+ * behind `createAuth`, and the platform they run on.
+ *
+ * @module stayfresh
  */
 export { createAuth } from './auth.ts'
 export { type BearerOptions, bearer, type EndpointWithToken, type JsonEndpoint } from './backends/bearer.ts'

@@ -1,4 +1,8 @@
-/** `stayfresh/ky`: a ky whose requests go through `auth.fetch`. */
+/**
+ * A ky whose requests go through `auth.fetch`. It needs `ky` 2 beside it.
+ *
+ * @module stayfresh/ky
+ */
 import ky, { type KyInstance, type Options, TimeoutError } from 'ky'
 import { ABOVE, type AboveInit } from './call.ts'
 import type { Auth, AuthRequestInit } from './types.ts'
@@ -18,8 +22,11 @@ const DEFAULT_TIMEOUT = 10_000
 /**
  * Makes a ky that attaches the token, refreshes it and replays, beneath ky: its `retry`, hooks and errors stay
  * what they are. `baseUrl` is that of `auth`; `timeout` limits each send alone, so that a request which waits
- * for a refresh or for a password outlives it; `auth` and `replay` are options of each request.
+ * for a refresh or for a password outlives it; `auth` and `replay` are options of each request. Requests reject as
+ * ky's do, and with what `auth.fetch` throws.
  *
+ * @param auth what `createAuth` gave
+ * @param base a ky with options of your own. Default: ky as it is, whose `timeout` is 10,000 ms
  * @example
  * ```ts
  * const api = createKy(auth)

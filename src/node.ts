@@ -1,2 +1,6 @@
-/** The entry `stayfresh/node`: sessions that the processes of one machine share. */
+/**
+ * Sessions that the processes of one machine share.
+ *
+ * @module stayfresh/node
+ */
 export { fileStore } from './stores/file.ts'

@@ -1,2 +1,6 @@
-/** The entry `stayfresh/redis`: sessions that many machines share. */
+/**
+ * Sessions that many machines share.
+ *
+ * @module stayfresh/redis
+ */
 export { type RedisClient, type RedisStoreOptions, redisStore } from './stores/redis.ts'

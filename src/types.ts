@@ -4,7 +4,15 @@ import type { AuthError } from './errors.ts'
 /** `sync | async`: a memory store answers at once, others later. */
 export type MaybePromise<T> = T | Promise<T>
 
-/** The tokens of a session, as an application hands them over. */
+/**
+ * The tokens of a session, as an application hands them over: to `setTokens`, as `initial`, or out of a login flow.
+ * They are checked where they come in; what does not fit is an `invalid_token`, which quotes nothing.
+ *
+ * @example
+ * ```ts
+ * await auth.setTokens({ accessToken, refreshToken, expiresIn: 900 })
+ * ```
+ */
 export interface Tokens {
   /** A `b64token` (RFC 6750 section 2.1), JWT or opaque. May be left out if a refresh token is there. */
   accessToken?: string | undefined
@@ -16,64 +24,104 @@ export interface Tokens {
   claims?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** The registered claims (RFC 7519 section 4.1) and those of Flask-JWT-Extended. */
+/**
+ * The registered claims (RFC 7519 section 4.1) and those of Flask-JWT-Extended. Another server's are given as a type
+ * argument. They are what the token says: nobody here checks a signature, so let no server trust them.
+ *
+ * @example
+ * ```ts
+ * const auth = createAuth({ baseUrl, backend: flaskJwt<StandardClaims & { role: string }>() })
+ * auth.session?.claims.role
+ * ```
+ */
 export interface StandardClaims {
+  /** Whose it is. */
   sub?: string | number
+  /** Its end: seconds since the epoch, by the server's clock. */
   exp?: number
+  /** Its issue: seconds since the epoch, by the server's clock. */
   iat?: number
+  /** Its own id. */
   jti?: string
   /** `true`, `false`, or the Unix time in seconds until which the token is fresh. */
   fresh?: boolean | number
 }
 
-/** Why the application is asked for a login. */
+/**
+ * Why the application is asked for a login.
+ *
+ * - `fresh_token_required`: the server wants a password that was proved lately (Flask-JWT-Extended's fresh tokens;
+ *   `insufficient_user_authentication` of RFC 9470 section 3). The session lives on if nobody answers.
+ * - `session_expired`: the refresh token was refused, or there is none, and the access token no longer works.
+ * - `token_revoked`: the server says that the access token was revoked.
+ */
 export type ReauthReason = 'fresh_token_required' | 'session_expired' | 'token_revoked'
 
-/** Why a session ended. */
-export type LogoutReason =
-  /** `logout()` was called, here or in another context. */
-  | 'logout'
-  /** The refresh token was refused, or there was none, and the access token no longer works. */
-  | 'session_expired'
-  /** The server said that a token was revoked. */
-  | 'token_revoked'
-  /** Another login took its place. */
-  | 'replaced'
-  /** The data of the site was cleared by the user (browser stores). */
-  | 'storage_cleared'
+/**
+ * Why a session ended.
+ *
+ * - `logout`: `logout()` was called, here or in another context.
+ * - `session_expired`: the refresh token was refused, or there was none, and the access token no longer works.
+ * - `token_revoked`: the server said that a token was revoked.
+ * - `replaced`: another login took its place.
+ * - `storage_cleared`: the user cleared the site's data (browser stores).
+ */
+export type LogoutReason = 'logout' | 'session_expired' | 'token_revoked' | 'replaced' | 'storage_cleared'
 
-/** Why a session has the tokens it has. */
+/**
+ * Why a session has the tokens it has.
+ *
+ * - `login`, `set_tokens`, `reauthenticated`: `login()`, `setTokens()`, `reauthenticate()`.
+ * - `initial`: the tokens of the option, or cookies that were there.
+ * - `ahead`: refreshed ahead of the expiry.
+ * - `expired`: refreshed because the access token had expired by its own `exp`.
+ * - `rejected`: refreshed because the server turned the access token down.
+ * - `requested`: refreshed because the application asked: `refresh()`, `getAccessToken({ minValidity })`.
+ */
 export type ChangeReason =
   | 'login'
   | 'set_tokens'
   | 'initial'
-  /** Refreshed ahead of the expiry. */
   | 'ahead'
-  /** Refreshed because the access token had expired by its own `exp`. */
   | 'expired'
-  /** Refreshed because the server turned the access token down. */
   | 'rejected'
-  /** Refreshed because the application asked: `refresh()`, `getAccessToken({ minValidity })`. */
   | 'requested'
   | 'reauthenticated'
 
-/** Why a refresh could not be completed. */
+/**
+ * Why a refresh could not be completed. None of them ends the session.
+ *
+ * - `network`: no answer came, or a redirect did.
+ * - `timeout`: none came within `refreshTimeout`.
+ * - `status`: one that neither brings tokens nor refuses, such as a 503.
+ * - `bad_answer`: a 2xx without tokens, with such as are none, or with another user's.
+ * - `busy`: another context has been at it for longer than `refreshTimeout`.
+ * - `cool_down`: an earlier failure's cool-down, or the server's `Retry-After` (RFC 9110 section 10.2.3), is not over.
+ * - `refresh_limit`: `refreshLimit` was reached.
+ * - `store`: the store could not be read, or written.
+ */
 export type RefreshFailure =
   | 'network'
   | 'timeout'
   | 'status'
   | 'bad_answer'
-  /** Another context has been at it for longer than `refreshTimeout`. */
   | 'busy'
-  /** An earlier failure's cool-down is not over. */
   | 'cool_down'
   | 'refresh_limit'
   | 'store'
 
-/** Where something happened. */
+/** Where something happened: in this `createAuth` call, or in another tab, process or client that shares the store. */
 export type Origin = 'this context' | 'other context'
 
-/** An immutable picture of the session; it never holds a token. */
+/**
+ * An immutable picture of the session; it never holds a token.
+ *
+ * @example
+ * ```ts
+ * const session = auth.session
+ * if (session?.expiresAt) console.log(`${session.subject}, until ${new Date(session.expiresAt).toISOString()}`)
+ * ```
+ */
 export interface Session<Claims = StandardClaims> {
   /** New at each login. */
   readonly id: string
@@ -97,7 +145,16 @@ interface EventBase<Type> {
   readonly origin: Origin
 }
 
-/** What `auth.on` tells, by type. No event holds a token. */
+/**
+ * What `auth.on` tells, by type. Each has its `type`, a `reason`, and an `origin`: this context or another. No event
+ * holds a token. A listener that throws, rejects or hangs holds nothing up; its error goes to `reportError`, or to
+ * `console.error` where that is missing.
+ *
+ * @example
+ * ```ts
+ * auth.on('loggedOut', ({ reason, origin }) => console.log(`signed out (${reason}) in ${origin}`))
+ * ```
+ */
 export interface AuthEvents<Claims = StandardClaims> {
   /** A new session. */
   loggedIn: EventBase<'loggedIn'> & { readonly reason: ChangeReason; readonly session: Session<Claims> }
@@ -106,14 +163,25 @@ export interface AuthEvents<Claims = StandardClaims> {
     readonly reason: ChangeReason
     readonly session: Session<Claims>
   }
-  /** A refresh could not be completed. The session lives. */
+  /**
+   * A refresh could not be completed. The session lives. `status` is that of the answer, if there was one; `retryAt` is
+   * when the next try may be, in milliseconds since the epoch by this machine's clock.
+   */
   refreshFailed: EventBase<'refreshFailed'> & {
     readonly reason: RefreshFailure
     readonly status: number | undefined
     /** Milliseconds since the epoch by this machine's clock. */
     readonly retryAt: number
   }
-  /** Only a password helps. */
+  /**
+   * Only a password helps. One event, however many requests wait.
+   *
+   * `waitUntil(promise)` holds them until `promise` settles, which means: the dialog is closed; then the session is looked
+   * at, not the value. It may be called only while the event is being dispatched; later it throws an
+   * `InvalidStateError`. With nobody waiting, each caller gets the server's own 401. `signal` aborts when the ask is
+   * moot: a logout, a login elsewhere, `reauthTimeout`. `acrValues` (space-separated, in order of preference) and
+   * `maxAge` (seconds) are what the server asks for (RFC 9470 section 3), where it says so.
+   */
   reauthRequired: EventBase<'reauthRequired'> & {
     readonly reason: ReauthReason
     readonly session: Session<Claims>
@@ -131,27 +199,36 @@ export interface AuthEvents<Claims = StandardClaims> {
      */
     waitUntil(promise: PromiseLike<unknown>): void
   }
-  /** Nobody is signed in any more. */
+  /** Nobody is signed in any more; always before the `loggedIn` of another user. `subject` is who was. */
   loggedOut: EventBase<'loggedOut'> & { readonly reason: LogoutReason; readonly subject: string | undefined }
   /** This machine's clock is off by `skew` milliseconds (the server's less ours). Informative: nothing breaks. */
   clockSkew: EventBase<'clockSkew'> & { readonly reason: 'token'; readonly skew: number }
-  /** The store failed; the session goes on in memory. */
+  /** The store failed, told once until it works again; the session goes on in memory. `error` is why, and has no token. */
   storeUnavailable: EventBase<'storeUnavailable'> & {
     readonly reason: 'read' | 'commit'
     readonly error: Error
   }
 }
 
-/** A name of {@link AuthEvents}. */
+/** A name of {@link AuthEvents}: what `auth.on` takes first. */
 export type AuthEventType = keyof AuthEvents
 
-/** A line of `auth.history`: what happened and why, for a bug report. It holds no token, URL or header. */
+/**
+ * A line of `auth.history`: what happened and why, for a bug report. It holds no token, URL or header.
+ *
+ * @example
+ * ```ts
+ * auth.history.map(({ at, type, reason }) => `${new Date(at).toISOString()} ${type}: ${reason}`)
+ * ```
+ */
 export interface HistoryEntry {
   /** Milliseconds since the epoch by this machine's clock. */
   readonly at: number
   /** An event, or `refreshRefused`: the server turned the refresh token down. */
   readonly type: AuthEventType | 'refreshRefused'
+  /** As the event's: {@link ChangeReason}, {@link LogoutReason}, {@link ReauthReason}, {@link RefreshFailure}, … */
   readonly reason: string
+  /** This context or another. */
   readonly origin: Origin
   /** The status of the answer that brought it about, where there was one. */
   readonly status: number | undefined
@@ -159,38 +236,55 @@ export interface HistoryEntry {
   readonly version: number | undefined
 }
 
-/** A request that a backend wants sent. `path` is relative to `baseUrl`, or absolute. */
+/**
+ * A request that a backend wants sent. It goes out with `redirect: 'error'` and `cache: 'no-store'`: no token follows a
+ * redirect (RFC 9700 section 4.11), and none is left in a cache.
+ *
+ * @example
+ * ```ts
+ * const spec: RequestSpec = { path: 'refresh', headers: { authorization: `Bearer ${refreshToken}` } }
+ * ```
+ */
 export interface RequestSpec {
+  /** Relative to `baseUrl`, or absolute: https, or http on loopback, unless `allowInsecure` is set. */
   path: string
   /** Default `POST`. */
   method?: string
+  /** Default: none. */
   headers?: Record<string, string>
+  /** Default: none. */
   body?: string
   /** Whether cookies go along and are taken (Fetch, 2.2.5). Default `same-origin`. */
   credentials?: RequestCredentials
 }
 
-/** A call that is about to be sent. */
+/** A call that is about to be sent, as `attach` of a backend sees it. */
 export interface Outgoing {
+  /** Where to; its origin is one that tokens may go to. */
   readonly url: URL
+  /** In upper case. Missing for a step of a login flow. */
   readonly method?: string
   /** The caller's own. */
   readonly headers?: Headers
   /** The caller's own, where he chose one. */
   readonly credentials?: RequestCredentials | undefined
+  /** The caller's own, where he chose one. */
   readonly redirect?: RequestRedirect | undefined
   /** A step of a login flow: it brings cookies, and may need some. */
   readonly flow?: boolean
 }
 
-/** What a backend adds to a call. */
+/** What a backend adds to a call: headers, and how `fetch` treats cookies and redirects. */
 export interface Attachment extends Pick<RequestInit, 'credentials' | 'redirect'> {
+  /** They replace the caller's of the same name. */
   headers?: Record<string, string>
 }
 
 /** A server's answer as a backend reads it: body parsed where it is JSON, else `undefined`. */
 export interface Answer {
+  /** As HTTP has it (RFC 9110 section 15). */
   status: number
+  /** Across origins a browser shows only those that the server exposes. */
   headers: Headers
   /** The parsed JSON body; `undefined` where there is none, or it is not JSON. */
   body: unknown
@@ -198,7 +292,16 @@ export interface Answer {
   empty: boolean
 }
 
-/** What an answer says of the token that was sent. */
+/**
+ * What an answer says of the token that was sent. What follows from it is the flow's to decide.
+ *
+ * - `expired`, `invalid`: one refresh, and the call goes out again.
+ * - `unknown`: a 401 that tells nothing; the same, once for each token.
+ * - `revoked`: the session's end, or one refresh (`revoked: 'refresh'` of the backend).
+ * - `step_up`: `reauthRequired` with `fresh_token_required` (RFC 9470 section 3).
+ * - `missing`, `scope`, `csrf`, `account`, `other` (not about the token): the answer is handed back. With tokens in
+ *   cookies `csrf` and `missing` are looked into first.
+ */
 export type Signal =
   | 'expired'
   | 'invalid'
@@ -208,13 +311,12 @@ export type Signal =
   | 'scope'
   | 'csrf'
   | 'account'
-  /** Not about the token. */
   | 'other'
-  /** A 401 that tells nothing. */
   | 'unknown'
 
 /** A signal, and what a `step_up` asks for (RFC 9470 section 3), where the server says it. */
 export interface Finding {
+  /** What the answer says. */
   readonly signal: Signal
   /** Authentication contexts that would do, space-separated, in order of preference. */
   readonly acrValues?: string | undefined
@@ -225,7 +327,12 @@ export interface Finding {
 /**
  * How a server speaks: data and pure functions, which answer at once. It decides nothing; what follows from a signal
  * is decided in one place, by the flow. One that throws or gives a promise is reported by its name, and the caller
- * gets the server's own answer. To change one, spread it: `{ ...flaskJwt(), message: () => 'No' }`.
+ * gets the server's own answer. To change one, spread it.
+ *
+ * @example
+ * ```ts
+ * const backend: Backend = { ...flaskJwt(), message: () => 'No' }
+ * ```
  */
 export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   /** For messages. */
@@ -280,8 +387,9 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   ): Promise<Response>
 }
 
-/** An access token as the store keeps it. */
+/** An access token as the store keeps it: what a store's records hold, and what `refresh` of a backend is shown. */
 export interface StoredToken {
+  /** A `b64token` (RFC 6750 section 2.1); with tokens in cookies a handle in its place. */
   readonly token: string
   /** When the request that brought it began, in the store's time; missing where that is not known. */
   readonly at?: number
@@ -295,12 +403,17 @@ export interface StoredToken {
 export interface LiveRecord {
   /** Unique to each commit: what compare-and-set compares. */
   readonly revision: string
+  /** New at each login. */
   readonly id: string
+  /** Grows with each refresh and re-authentication. */
   readonly version: number
   /** When the login was called, in the store's time: of logins and logouts the last called wins. */
   readonly calledAt: number
+  /** Why it has the tokens it has. */
   readonly reason: ChangeReason
+  /** Who is signed in, where the token tells. */
   readonly subject?: string | undefined
+  /** The access token; with `fresh`, the refreshed one that takes over from it. */
   readonly access?: StoredToken | undefined
   /** A fresh access token that stays in use to its own end, beside the refreshed one. */
   readonly fresh?: StoredToken | undefined
@@ -310,23 +423,29 @@ export interface LiveRecord {
   readonly due?: number | undefined
   /** Who is exchanging the refresh token, until when in the store's time, and how many ms that was at first. */
   readonly claim?: { readonly by: string; readonly until: number; readonly span: number } | undefined
-  /** Exchanges failed in a row, and the store's time before which none is tried. */
+  /** How many exchanges failed in a row. */
   readonly failures?: number | undefined
+  /** The time before which none is tried: milliseconds, the store's own. */
   readonly retryAt?: number | undefined
   /** When the latest early exchanges began, in the store's time (`refreshLimit`). */
   readonly begun?: readonly number[] | undefined
 }
 
-/** The tombstone of a session: "ended" and "the data is gone" are two things. */
+/** The tombstone of a session, with no token in it: "ended" and "the data is gone" are two things. */
 export interface Tombstone {
+  /** Unique to each commit. */
   readonly revision: string
+  /** Of the session that ended. */
   readonly id: string
+  /** Its last. */
   readonly version: number
+  /** When its end was called for, in the store's time. */
   readonly calledAt: number
+  /** Why it ended. */
   readonly ended: LogoutReason
 }
 
-/** What a store's cell holds. */
+/** What a store's cell holds: a session, or the tombstone of one. */
 export type StoreRecord = LiveRecord | Tombstone
 
 /** A record that is yet to get its revision, when it is committed. */
@@ -334,20 +453,36 @@ export type Draft = Omit<LiveRecord, 'revision'> | Omit<Tombstone, 'revision'>
 
 /** What stands in the cell, and the store's own time in ms, by which claims end. */
 export interface Cell {
+  /** `null`: it is empty. */
   readonly record: StoreRecord | null
+  /** Milliseconds since the epoch. */
   readonly now: number
   /** Why this is kept in the memory of this context alone: what the store stands on can't be reached, or written. */
   readonly problem?: unknown
 }
 
-/** Told by a store that watches: what stands there now, without a token. */
+/** Told by a store that watches: what stands there now, without a token. It is what is broadcast among tabs. */
 export type Notice = Pick<StoreRecord, 'revision' | 'id' | 'version'> & {
   /** Why it ended; missing if it is alive. */
   readonly ended?: LogoutReason | undefined
 }
 
 /**
- * One atomic cell. Everything else (claims, versions, tombstones) is built on it once, in the protocol.
+ * Where a session lives: one atomic cell. Everything else (claims, versions, tombstones) is built on it once, in the
+ * protocol. A store that throws or rejects costs no session: it is told as `storeUnavailable`.
+ *
+ * @example
+ * ```ts
+ * let record: StoreRecord | null = null
+ * const store: Store = {
+ *   name: 'mine',
+ *   read: () => ({ record, now: Date.now() }),
+ *   commit(next, expected) {
+ *     if ((record?.revision ?? null) === expected) record = next
+ *     return { record, now: Date.now() }
+ *   },
+ * }
+ * ```
  */
 export interface Store {
   /** For messages. */
@@ -372,18 +507,26 @@ export interface Store {
   readonly empty?: 'ended' | 'lost'
 }
 
-/** Options of `createAuth`. */
+/**
+ * Options of {@link createAuth}. A bad one throws at once, naming it, what was given and what it takes.
+ *
+ * @example
+ * ```ts
+ * const options: AuthOptions = { baseUrl: 'https://api.example/', backend: flaskJwt(), refreshAhead: 30_000 }
+ * ```
+ */
 export interface AuthOptions<Claims = StandardClaims, Credentials = unknown> {
   /**
-   * Relative inputs resolve against it; its origin gets the token, no other does. A missing trailing slash is
-   * added. Relative to the document where there is one, else the first use throws.
+   * Required. Relative inputs resolve against it; its origin gets the token, no other does. A missing trailing slash is
+   * added. Relative to the document where there is one, else the first use throws. `https:`, or `http:` on loopback,
+   * unless `allowInsecure` is set.
    */
   baseUrl: string | URL
-  /** How the server speaks. */
+  /** Required. How the server speaks: `flaskJwt()`, `simpleJwt()`, `oauth2()`, `bearer()`, … */
   backend: Backend<Claims, Credentials>
   /** Where the session lives and who shares it. Default: `memoryStore()`, which a reload empties. */
   store?: Store
-  /** Tokens to start from; committed only into an empty store. `{ refreshToken }` alone will do. */
+  /** Tokens to start from; committed only into an empty store. `{ refreshToken }` alone will do. Default: none. */
   initial?: Tokens
   /** Further origins that may get the access token, such as `https://files.example`. Default: none. */
   origins?: readonly string[]
@@ -403,18 +546,26 @@ export interface AuthOptions<Claims = StandardClaims, Credentials = unknown> {
   reauthTimeout?: number
   /** The fetch beneath. Default: `globalThis.fetch`, looked up at each call. */
   fetch?: typeof globalThis.fetch
-  /** Lets `http:` be used for hosts other than loopback. Default `false`. */
+  /** Lets `http:` be used for hosts other than loopback (against RFC 6750 section 5.3). Default `false`. */
   allowInsecure?: boolean
 }
 
-/** What `auth.fetch` takes beside the standard `RequestInit`. */
+/**
+ * What `auth.fetch` takes beside the standard `RequestInit`.
+ *
+ * @example
+ * ```ts
+ * await auth.fetch('account', { method: 'DELETE', auth: 'fresh' })
+ * ```
+ */
 export interface AuthRequestInit extends RequestInit {
   /**
    * `false`: no token. `'optional'`: with the token if it can be made good, without it if not. `'fresh'`: ask
-   * for the password before sending when the token is known not to be fresh.
+   * for the password before sending when the token is known not to be fresh. Default: with the token, and without one
+   * if nobody is signed in.
    */
   auth?: false | 'optional' | 'fresh' | undefined
-  /** `false`: never sent twice, and its body never copied. */
+  /** `false`: never sent twice, and its body never copied. Default `true`. */
   replay?: boolean | undefined
 }
 
@@ -426,60 +577,143 @@ export interface FlowContext {
   signal: AbortSignal
 }
 
-/** A login in steps of your own: a second factor, an OAuth code, a passkey. */
+/**
+ * A login in steps of your own: a second factor, an OAuth code, a passkey. What it throws is what `login` rejects with.
+ *
+ * @example
+ * ```ts
+ * await auth.login(async ({ fetch, signal }) => {
+ *   const first = await fetch('login', { method: 'POST', body: JSON.stringify(credentials), signal })
+ *   const { ticket } = await first.json()
+ *   return fetch('login/code', { method: 'POST', body: JSON.stringify({ ticket, code: await askForCode() }), signal })
+ * })
+ * ```
+ */
 export type Flow = (context: FlowContext) => MaybePromise<Response | Tokens>
 
-/** A client that keeps its user signed in. */
+/**
+ * A client that keeps its user signed in. Its functions need no `this`: they may be handed on as they are.
+ *
+ * @example
+ * ```ts
+ * const auth = createAuth({ baseUrl: '/api/', backend: flaskJwt() })
+ * const client = createClient<paths>({ baseUrl: auth.baseUrl, fetch: auth.fetch }) // openapi-fetch
+ * ```
+ */
 export interface Auth<Claims = StandardClaims, Credentials = unknown> {
-  /** `fetch`, with the token attached, refreshed and the request replayed where needed. */
+  /**
+   * `fetch`, with the token attached (RFC 6750 section 2.1), refreshed and the request replayed where needed. Two sends
+   * at most, and one more after a password that the application asked for. A refused or ended session is no exception:
+   * the caller gets the server's own 401, its body unread.
+   *
+   * @throws {AuthError} `refresh_unavailable`, `session_changed`, `invalid_input`, `invalid_option`, `disposed`; and
+   * whatever the fetch beneath throws, as it is
+   * @example
+   * ```ts
+   * const response = await auth.fetch('items', { signal })
+   * ```
+   */
   fetch(input: string | URL | Request, init?: AuthRequestInit): Promise<Response>
   /**
-   * Signs in: a new session with a new id.
+   * Signs in: a new session with a new id. Bounded at 30 seconds; a flow is not, for a person may be slow. Of logins and
+   * logouts the last called wins.
    *
-   * @throws {AuthError} `login_refused`, `login_incomplete`, `login_unavailable`, `session_changed`
+   * @throws {AuthError} `login_refused`, `login_incomplete`, `login_unavailable`, `session_changed` (a logout or another
+   * login was called meanwhile), `invalid_token`, `store_read_only`, `disposed`
+   * @example
+   * ```ts
+   * try {
+   *   await auth.login({ username, password })
+   * } catch (error) {
+   *   if (isAuthError(error, 'login_refused')) show(error.serverMessage ?? 'Wrong password')
+   *   else throw error
+   * }
+   * ```
    */
   login(credentials: Credentials | Flow): Promise<Session<Claims>>
   /**
    * Proves the password again: the same session, made fresh.
    *
    * @throws {AuthError} as `login`, and `subject_mismatch`, `not_signed_in`
+   * @example
+   * ```ts
+   * auth.on('reauthRequired', (event) => {
+   *   event.waitUntil(passwordDialog({ signal: event.signal, submit: auth.reauthenticate }))
+   * })
+   * ```
    */
   reauthenticate(credentials: Credentials | Flow): Promise<Session<Claims>>
   /**
    * Signs out: cleared before it returns. The promise covers the revocation at the server and never rejects.
-   * `revoke: false` leaves the tokens alive at the server.
+   * `revoke: false` leaves the tokens alive at the server. Default `true` (RFC 7009; RFC 9700 section 4.14).
+   *
+   * @example
+   * ```ts
+   * void auth.logout() // nobody is signed in any more
+   * ```
    */
   logout(options?: { revoke?: boolean }): Promise<void>
-  /** A new session from tokens got elsewhere. */
+  /**
+   * A new session from tokens got elsewhere.
+   *
+   * @throws {AuthError} `invalid_token`, `session_changed`, `store_read_only`, `disposed`
+   * @example
+   * ```ts
+   * await auth.setTokens({ accessToken, refreshToken })
+   * ```
+   */
   setTokens(tokens: Tokens): Promise<Session<Claims>>
   /**
-   * Refreshes now.
+   * Refreshes now, joining one that is under way. Gives the session, or `null` if it has ended by that.
    *
-   * @throws {AuthError} `refresh_unavailable`, `not_signed_in`
+   * @throws {AuthError} `refresh_unavailable`, `not_signed_in`, `disposed`
+   * @example
+   * ```ts
+   * await auth.refresh() // new claims, after an upgrade
+   * ```
    */
   refresh(): Promise<Session<Claims> | null>
   /**
    * The access token, made good, or `null` with nobody signed in. For what is not `fetch`: a WebSocket, an
-   * event stream.
+   * event stream. With tokens in cookies it makes the cookie good and gives `null`. Don't put it into a URL (RFC 6750
+   * section 5.3).
    *
-   * @throws {AuthError} `refresh_unavailable`
+   * @throws {AuthError} `refresh_unavailable`, `invalid_option` (`minValidity`), `disposed`
+   * @example
+   * ```ts
+   * socket.send(JSON.stringify({ token: await auth.getAccessToken({ minValidity: 30_000 }) }))
+   * ```
    */
   getAccessToken(options?: {
     /** Milliseconds the token must be valid for. Default 0. */
     minValidity?: number
-    /** A token that a server has turned down. */
+    /** A token that a server has turned down: if it is still the one in hand, it is refreshed. Default: none. */
     rejected?: string
   }): Promise<string | null>
-  /** A snapshot; `null` with nobody signed in, `undefined` until the store was first read. */
+  /** A snapshot without tokens; `null` with nobody signed in, `undefined` until the store was first read. */
   readonly session: Session<Claims> | null | undefined
   /**
    * Resolves once the store was read, and, with an empty one, the cookies were asked who it is, where the backend keeps
    * tokens there. Bounded; never rejects.
    */
   readonly ready: Promise<void>
-  /** Calls back at once, then at each change (the Svelte store contract). Gives back what unsubscribes. */
+  /**
+   * Calls back at once, then at each change (the Svelte store contract). Gives back what unsubscribes.
+   *
+   * @example
+   * ```ts
+   * const stop = auth.subscribe((session) => render(session?.subject ?? 'nobody'))
+   * ```
+   */
   subscribe(listener: (session: Session<Claims> | null | undefined) => void): () => void
-  /** Listens to one type of event. Gives back what unsubscribes. */
+  /**
+   * Listens to one type of event ({@link AuthEvents}). Gives back what unsubscribes.
+   *
+   * @example
+   * ```ts
+   * auth.on('refreshFailed', ({ reason, retryAt }) => banner(`offline (${reason})`, retryAt))
+   * ```
+   */
   on<Type extends keyof AuthEvents<Claims>>(
     type: Type,
     listener: (event: AuthEvents<Claims>[Type]) => unknown,
@@ -495,8 +729,9 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
   readonly history: readonly HistoryEntry[]
   /** Ends this client, and nobody's session: waiters get `disposed`, a running exchange is finished and stored. */
   dispose(): void
+  /** `dispose()`, for `using auth = createAuth(…)`. */
   [Symbol.dispose](): void
-  /** The base that relative inputs resolve against. Throws where there is none. */
+  /** The base that relative inputs resolve against, absolute and with a trailing slash. Throws where there is none. */
   readonly baseUrl: string
 }
 

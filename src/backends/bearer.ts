@@ -7,25 +7,49 @@ import { at, checkOptions, DEAD, isGarbled, mayRefuse, secondsOf, snake, textAt,
 import { readChallenge } from './challenge.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
 
-/** An endpoint that takes JSON. */
+/**
+ * An endpoint that takes JSON.
+ *
+ * @example
+ * ```ts
+ * bearer({ login: { path: 'auth/login', members: { mode: 'json' } } }) // Directus
+ * ```
+ */
 export interface JsonEndpoint extends Endpoint {
-  /** Further members of the JSON, such as Directus’ `{ mode: 'json' }`. */
+  /** Further members of the JSON, such as Directus’ `{ mode: 'json' }`. Default: none. */
   members?: Readonly<Record<string, unknown>>
 }
 
-/** An endpoint that takes a token. */
+/**
+ * An endpoint that takes a token.
+ *
+ * @example
+ * ```ts
+ * bearer({ refresh: { path: 'auth/refresh', send: 'bearer' } }) // Laravel
+ * ```
+ */
 export interface EndpointWithToken extends JsonEndpoint {
-  /** Whether the token goes into the JSON, or into `Authorization`. */
+  /**
+   * Whether the token goes into the JSON, or into `Authorization` (RFC 6750 section 2.1). Default: `body` for `refresh`,
+   * `bearer` for `logout`.
+   */
   send?: 'body' | 'bearer'
   /** Its name in the JSON. Default: as the login answer names it. */
   key?: string
 }
 
-/** Options of {@link bearer}. A key is a name, or a dotted path such as `data.access_token`. */
+/**
+ * Options of {@link bearer}. A key is a name, or a dotted path such as `data.access_token`.
+ *
+ * @example
+ * ```ts
+ * bearer({ accessTokenKey: 'accessToken', refreshTokenKey: 'refreshToken', expiresInKey: 'expiresIn', logout: false })
+ * ```
+ */
 export interface BearerOptions<Claims = StandardClaims> {
   /** For messages. Default `bearer`. */
   name?: string
-  /** Headers of the backend's own requests, such as an API key. */
+  /** Headers of the backend's own requests, such as an API key. Default: none. */
   headers?: Readonly<Record<string, string>>
   /** Default `POST login`, with the credentials as JSON. */
   login?: JsonEndpoint
@@ -43,18 +67,18 @@ export interface BearerOptions<Claims = StandardClaims> {
   expiresInKey?: string
   /** Of `expiresInKey`. Default `seconds` (RFC 6749 section 5.1). */
   expiresInUnit?: 'seconds' | 'milliseconds'
-  /** A response header that holds the access token, where the body has none. */
+  /** A response header that holds the access token, where the body has none. Default: none. */
   tokenHeader?: string
   /** Where the server's words for a person are. Default `message`, and whatever else is in use. */
   messageKey?: string
   /**
    * Codes or texts of the server, and what they mean, whatever the status. Codes are compared in lower snake case:
-   * `token_expired` is `TOKEN_EXPIRED`, too.
+   * `token_expired` is `TOKEN_EXPIRED`, too. Default: the usual ones, of a 401 or 403 (`docs/backends.md`).
    */
   signals?: Readonly<Record<string, Signal>>
-  /** Codes that refuse a refresh token, beside a 401: of a server that answers 400 or 403 then. */
+  /** Codes that refuse a refresh token, beside a 401: of a server that answers 400 or 403 then. Default: none. */
   refusals?: readonly string[]
-  /** As for `flaskJwt`: `single-use` where it dies at its first use and none comes in its place. */
+  /** `single-use` where it dies at its first use and none comes in its place. Default `reusable`; also for rotating ones. */
   refreshToken?: 'reusable' | 'single-use'
   /** What a revoked access token means: the session's end (default), or a refresh. */
   revoked?: 'end' | 'refresh'
@@ -110,7 +134,7 @@ const MESSAGES = [
 ] as const
 
 /**
- * The backend for a server of no framework in particular.
+ * The backend for a server of no framework in particular that takes bearer tokens (RFC 6750).
  *
  * @throws {TypeError} an `AuthError` of code `invalid_option`, naming the option and what it takes
  * @example

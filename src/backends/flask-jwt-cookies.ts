@@ -26,7 +26,7 @@ import { type Endpoint, type FlaskJwtOptions, flaskJwt, type UsernamePassword } 
  * @example
  * ```ts
  * const jar = new CookieJar() // tough-cookie
- * const cookies = {
+ * const cookies: CookieHook = {
  *   read: (url) => jar.getCookieStringSync(url),
  *   write: (url, setCookies) => setCookies.forEach((one) => jar.setCookieSync(one, url)),
  * }
@@ -39,7 +39,14 @@ export interface CookieHook {
   write(url: string, setCookies: string[]): void
 }
 
-/** Double submit (`JWT_COOKIE_CSRF_PROTECT`). */
+/**
+ * Double submit (`JWT_COOKIE_CSRF_PROTECT`): what a page of another origin can't know, because it can't read the cookie.
+ *
+ * @example
+ * ```ts
+ * flaskJwtCookies({ csrf: { header: 'X-XSRF-TOKEN', accessCookie: 'xsrf_access' } })
+ * ```
+ */
 export interface CsrfOptions {
   /** `JWT_ACCESS_CSRF_HEADER_NAME` and `JWT_REFRESH_CSRF_HEADER_NAME`. Default `X-CSRF-TOKEN`. */
   header?: string
@@ -55,7 +62,14 @@ export interface CsrfOptions {
   methods?: readonly string[]
 }
 
-/** Options of {@link flaskJwtCookies}. */
+/**
+ * Options of {@link flaskJwtCookies}. Names in capitals are Flask-JWT-Extended's own settings.
+ *
+ * @example
+ * ```ts
+ * flaskJwtCookies({ whoami: { path: 'me' }, logout: { method: 'POST' } })
+ * ```
+ */
 export interface FlaskJwtCookiesOptions<Claims = StandardClaims>
   extends Pick<
     FlaskJwtOptions<Claims>,
@@ -78,13 +92,13 @@ export interface FlaskJwtCookiesOptions<Claims = StandardClaims>
    * `GET whoami`. Default: none, so that nobody knows whose the cookies are.
    */
   whoami?: Endpoint
-  /** `false` where the server has it off. */
+  /** `false` where the server has it off: then only `SameSite` protects. Default: on, with the library's own names. */
   csrf?: CsrfOptions | false
   /** The claims in an answer's JSON. Default: all of it, if it has a `sub`. */
   claims?: (body: unknown) => object | undefined
   /** Lets a call that carries a CSRF value follow redirects, and take it along. Default `false`: they are errors. */
   followRedirects?: boolean
-  /** Needed where no browser keeps the cookies. */
+  /** Needed where no browser keeps the cookies. Default: none. */
   cookies?: CookieHook
 }
 
@@ -148,7 +162,8 @@ const WHOAMI_TIMEOUT = 3_000
 const NO_VALUE = '~'
 
 /**
- * The backend for Flask-JWT-Extended with `JWT_TOKEN_LOCATION = ["cookies"]`.
+ * The backend for Flask-JWT-Extended with `JWT_TOKEN_LOCATION = ["cookies"]`: no script sees a token (RFC 6265 section
+ * 5.2.6, HttpOnly). `auth.getAccessToken()` makes the cookie good and gives `null`.
  *
  * @throws {TypeError} an `AuthError` of code `invalid_option`, naming the option and what it takes
  * @example

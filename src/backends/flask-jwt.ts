@@ -1,20 +1,44 @@
 /** Flask-JWT-Extended 4 with tokens in headers: its default messages, and the codes of the well-known tutorial. */
 import type { Answer, Backend, RequestSpec, Signal, StandardClaims } from '../types.ts'
 
-/** An endpoint. */
+/**
+ * An endpoint of the server's.
+ *
+ * @example
+ * ```ts
+ * flaskJwt({ refresh: { path: 'token/refresh', method: 'PUT' } })
+ * ```
+ */
 export interface Endpoint {
-  /** Relative to `baseUrl`, or absolute. */
+  /** Relative to `baseUrl`, or absolute. Default: the preset's own. */
   path?: string
+  /** Default: the preset's own, mostly `POST`. */
   method?: string
 }
 
-/** What the library's documentation and the tutorial log in with. */
+/**
+ * What the library's documentation and the tutorial log in with. Another server's credentials are a type argument.
+ *
+ * @example
+ * ```ts
+ * createAuth({ baseUrl, backend: flaskJwt<StandardClaims, { email: string; pin: string }>() })
+ * ```
+ */
 export interface UsernamePassword {
+  /** Sent as it is. */
   username: string
+  /** Sent as it is, to the login endpoint alone, and kept nowhere. */
   password: string
 }
 
-/** Options of {@link flaskJwt}. */
+/**
+ * Options of {@link flaskJwt}. Names in capitals are Flask-JWT-Extended's own settings.
+ *
+ * @example
+ * ```ts
+ * flaskJwt({ messageKey: 'detail', signals: { 'Signature has expired': 'expired' } }) // fastapi-jwt-auth
+ * ```
+ */
 export interface FlaskJwtOptions<Claims = StandardClaims> {
   /** Default `POST login`, with the credentials as JSON. */
   login?: Endpoint
@@ -33,7 +57,7 @@ export interface FlaskJwtOptions<Claims = StandardClaims> {
   accessTokenKey?: string
   /** `JWT_REFRESH_JSON_KEY`. Default `refresh_token`. */
   refreshTokenKey?: string
-  /** Texts or codes of your own error loaders, and what they mean. */
+  /** Texts or codes of your own error loaders, and what they mean. Default: the library's and the tutorial's alone. */
   signals?: Record<string, Signal>
   /**
    * `single-use` where a refresh token dies at its first use and no new one is given, as in the tutorial: then
@@ -65,7 +89,7 @@ const CODES: Record<string, Signal> = {
 }
 
 /**
- * The backend for Flask-JWT-Extended.
+ * The backend for Flask-JWT-Extended 4 with tokens in headers.
  *
  * @example
  * ```ts

@@ -9,19 +9,33 @@ import { ERRORS, readChallenge } from './challenge.ts'
 
 /**
  * What a login sends to the token endpoint, beside the client's own parameters: an authorization code (RFC 6749 section
- * 4.1.3, RFC 7636), or what another grant takes.
+ * 4.1.3, RFC 7636), or what another grant takes. The password grant is for tests and for servers that are long there:
+ * RFC 9700 section 2.4 forbids it.
+ *
+ * @example
+ * ```ts
+ * await auth.login({ grant_type: 'authorization_code', code, redirect_uri, code_verifier })
+ * ```
  */
 export type TokenRequest =
   | { grant_type: 'authorization_code'; code: string; redirect_uri?: string; code_verifier?: string }
   | { grant_type: 'password'; username: string; password: string; scope?: string }
   | { grant_type: `urn:${string}`; [parameter: string]: string }
 
-/** Options of {@link oauth2}. */
+/**
+ * Options of {@link oauth2}.
+ *
+ * @example
+ * ```ts
+ * oauth2({ tokenEndpoint: 'https://id.example/token', clientId: 'web', revocationEndpoint: 'https://id.example/revoke' })
+ * ```
+ */
 export interface OAuth2Options<Claims = StandardClaims> {
-  /** Absolute, or relative to `baseUrl`. The refresh token goes there. */
+  /** Required. Absolute, or relative to `baseUrl`. The refresh token goes there. */
   tokenEndpoint: string
+  /** Required (RFC 6749 section 2.2). */
   clientId: string
-  /** Of a confidential client, such as a server. What a browser is given is no secret. */
+  /** Of a confidential client, such as a server. What a browser is given is no secret. Default: none. */
   clientSecret?: string
   /**
    * How the client proves who it is (RFC 7591 section 2). Default `client_secret_basic` with a `clientSecret`, else
@@ -30,7 +44,7 @@ export interface OAuth2Options<Claims = StandardClaims> {
   authenticate?: 'client_secret_basic' | 'client_secret_post' | 'none'
   /** RFC 7009. Default: none, and a logout revokes nothing at the server. */
   revocationEndpoint?: string
-  /** Further parameters of every token request, such as `resource` (RFC 8707) or `audience`. */
+  /** Further parameters of every token request, such as `resource` (RFC 8707) or `audience`. Default: none. */
   parameters?: Readonly<Record<string, string>>
   /** Whose token it is. Default `sub`; nobody knows with opaque tokens. */
   subject?: (claims: Partial<Claims>) => unknown

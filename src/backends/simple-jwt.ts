@@ -5,7 +5,14 @@ import { at, checkOptions, DEAD, isGarbled, textAt } from './answers.ts'
 import { bearer } from './bearer.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
 
-/** Options of {@link simpleJwt}. */
+/**
+ * Options of {@link simpleJwt} and {@link djRestAuth}. Names in capitals are SimpleJWT's own settings.
+ *
+ * @example
+ * ```ts
+ * simpleJwt({ subject: (claims) => claims.sub, logout: false })
+ * ```
+ */
 export interface SimpleJwtOptions<Claims = StandardClaims> {
   /** Default `POST token/`, with the credentials as JSON. */
   login?: Endpoint
@@ -18,7 +25,7 @@ export interface SimpleJwtOptions<Claims = StandardClaims> {
    * blacklist its 404 does no harm; `false` spares it.
    */
   logout?: Endpoint | false
-  /** Texts or codes of your own, or of another language, and what they mean. */
+  /** Texts or codes of your own, or of another language, and what they mean. Default: SimpleJWT's own, in English. */
   signals?: Readonly<Record<string, Signal>>
   /** What a revoked access token means: the session's end (default), or a refresh. */
   revoked?: 'end' | 'refresh'
@@ -129,6 +136,7 @@ export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePasswor
  * The backend for dj-rest-auth over SimpleJWT with tokens in headers (`JWT_AUTH_HTTPONLY: False`): `POST login/`,
  * `POST token/refresh/`, `POST logout/`. Takes the options of {@link simpleJwt}.
  *
+ * @throws {TypeError} an `AuthError` of code `invalid_option`, naming the option and what it takes
  * @example
  * ```ts
  * createAuth({ baseUrl: '/api/auth/', backend: djRestAuth() })

@@ -7,7 +7,14 @@ import type { Cell, Store, StoreRecord } from '../types.ts'
 import { createWatchers, onServer, webLocks } from './page.ts'
 import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
 
-/** Options of {@link browserStore}. */
+/**
+ * Options of {@link browserStore}.
+ *
+ * @example
+ * ```ts
+ * browserStore({ key: 'admin' })
+ * ```
+ */
 export interface BrowserStoreOptions {
   /** Which session of this origin: two accounts at once are two clients with two keys. Default `session`. */
   key?: string
@@ -28,7 +35,8 @@ const PATIENCE = 3000
  * logout in one is one in each. Also in a Worker, a SharedWorker and a Service Worker. Where IndexedDB is refused,
  * full or stuck, the session lives in memory, and `storeUnavailable` tells so. On a server it is empty.
  *
- * Like everything that JavaScript of the page can read, the tokens can be read by a script that was injected.
+ * Like everything that JavaScript of the page can read, the tokens can be read by a script that was injected
+ * (SECURITY.md says what that means for each store).
  *
  * @throws {TypeError} an `AuthError` of code `invalid_option` for a bad option
  * @example

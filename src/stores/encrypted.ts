@@ -7,7 +7,14 @@ import { describe } from '../token.ts'
 import type { Cell, LiveRecord, Store, StoreRecord } from '../types.ts'
 import { type Life, lifeOf } from './life.ts'
 
-/** A key by the name that is written beside what it seals. */
+/**
+ * A key by the name that is written beside what it seals.
+ *
+ * @example
+ * ```ts
+ * const key: EncryptionKey = { id: '2026-11', key: process.env.SESSION_KEY ?? '' } // openssl rand -base64 32
+ * ```
+ */
 export interface EncryptionKey {
   /** Such as `2026-11`. Never given to another key. */
   id: string
@@ -15,10 +22,17 @@ export interface EncryptionKey {
   key: CryptoKey | Uint8Array | string
 }
 
-/** Options of {@link encrypted}. */
+/**
+ * Options of {@link encrypted}.
+ *
+ * @example
+ * ```ts
+ * encrypted(store, { keys: [newest, { id: '2026-05', key: olderKey }], context: `session:${id}` })
+ * ```
+ */
 export interface EncryptedOptions {
   /**
-   * The first one seals, all of them open. To rotate: add the new one at the end everywhere, then move it to the
+   * Required. The first one seals, all of them open. To rotate: add the new one at the end everywhere, then move it to the
    * front, and take the old one away once every session has been written anew, or has ended.
    */
   keys: readonly EncryptionKey[]
@@ -51,7 +65,8 @@ interface Sealed extends Omit<LiveRecord, (typeof SECRET)[number]> {
  * @throws {TypeError} an `AuthError` of code `invalid_option` for a bad option; keys are never quoted
  * @example
  * ```ts
- * const store = encrypted(redisStore(client, { key }), { keys: [{ id: '2026-11', key: process.env.SESSION_KEY }] })
+ * const keys = [{ id: '2026-11', key: process.env.SESSION_KEY ?? '' }] // 32 bytes in base64
+ * const store = encrypted(redisStore(client, { key }), { keys, context: key })
  * ```
  */
 export function encrypted(store: Store, options: EncryptedOptions): Store {

@@ -3,7 +3,8 @@ import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
 
 /**
  * A store in memory, the default: nothing is written anywhere, so a script injected later finds no token at
- * rest, and a reload signs out. One store given to several clients makes them share the session.
+ * rest, and a reload signs out. One store given to several clients makes them share the session. It takes no options
+ * and never fails.
  *
  * @example
  * ```ts

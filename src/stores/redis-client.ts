@@ -7,9 +7,16 @@ import { AuthError } from '../errors.ts'
 /**
  * A client of `redis` (node-redis 5 and later: client, cluster, sentinel) or `ioredis` (5 and later: Redis,
  * Cluster), connected by its owner, who keeps it.
+ *
+ * @example
+ * ```ts
+ * const client = await createClient({ url }).on('error', log).connect()
+ * ```
  */
 export interface RedisClient {
+  /** Runs the scripts. */
   eval(...args: never[]): unknown
+  /** Tells that it is back. */
   on(...args: never[]): unknown
 }
 

@@ -13,9 +13,16 @@ import { type RedisClient, wireOf } from './redis-client.ts'
 
 export type { RedisClient } from './redis-client.ts'
 
-/** Options of {@link redisStore}. */
+/**
+ * Options of {@link redisStore}.
+ *
+ * @example
+ * ```ts
+ * redisStore(client, { key: `session:${id}`, timeout: 500 })
+ * ```
+ */
 export interface RedisStoreOptions {
-  /** The key of this session in Redis, such as `session:4711`: as it is, so that it is safe in a cluster. */
+  /** Required. The key of this session in Redis, such as `session:4711`: as it is, so that it is safe in a cluster. */
   key: string
   /** Bound on one command, in ms; waiting for the client's connection included. Default 2,000. */
   timeout?: number

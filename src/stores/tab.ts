@@ -6,7 +6,14 @@ import type { Cell, Store, StoreRecord } from '../types.ts'
 import { createWatchers, onServer, openChannel, webLocks } from './page.ts'
 import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
 
-/** Options of {@link tabStore}. */
+/**
+ * Options of {@link tabStore}.
+ *
+ * @example
+ * ```ts
+ * tabStore({ key: 'admin' })
+ * ```
+ */
 export interface TabStoreOptions {
   /** Which session of this tab: two accounts at once are two clients with two keys. Default `session`. */
   key?: string

@@ -42,9 +42,9 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
  *
  * @example
  * ```ts
- * const response = await backend.fetch(url, { method: 'POST', body, headers })
+ * const response = await auth.fetch('upload', { method: 'POST', body: bytes })
  * const { checksum: received } = await response.json()
- * received === checksum(body)
+ * received === checksum(bytes)
  * ```
  */
 export function checksum(bytes: Uint8Array): string {

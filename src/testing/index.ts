@@ -1,6 +1,8 @@
 /**
- * `stayfresh/testing`: a backend to test against. It needs `hono` and `jose` beside it. The MSW handlers over
- * it are an entry of their own, `stayfresh/testing/msw`, so that nobody needs MSW who does not use it.
+ * A backend to test against. It needs `hono` and `jose` beside it. The MSW handlers over it are an entry of their own,
+ * `stayfresh/testing/msw`, so that nobody needs MSW who does not use it.
+ *
+ * @module stayfresh/testing
  */
 
 export { createBackend } from './backend.ts'

@@ -1,4 +1,8 @@
-/** Mock Service Worker handlers over the fake backend. */
+/**
+ * Mock Service Worker handlers over the fake backend. It needs `msw` beside it.
+ *
+ * @module stayfresh/testing/msw
+ */
 
 import { type HttpHandler, HttpResponse, http } from 'msw/http'
 import { ConnectionDropped } from './faults.ts'

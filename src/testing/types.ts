@@ -183,7 +183,7 @@ export interface BackendSettings {
   csrfMethods: readonly string[]
   /** Header of the double submit. Default `X-CSRF-TOKEN`. */
   csrfHeader: string
-  /** Names, paths and attributes of the cookies. */
+  /** Names, paths and attributes of the cookies. Default: the library's own. */
   cookies: CookieSettings
   /** Written as `aud` and demanded. Default: none. */
   audience: string | undefined
@@ -206,7 +206,14 @@ export interface BackendSettings {
   latency: Partial<Record<RouteName | '*', number | Latency>>
 }
 
-/** What {@link createBackend} takes: the settings, and what is fixed once it stands. */
+/**
+ * What {@link createBackend} takes: the settings, and what is fixed once it stands.
+ *
+ * @example
+ * ```ts
+ * const backend = createBackend({ prefix: '/api/', users: { carol: 'secret' }, refresh: 'rotating' })
+ * ```
+ */
 export interface BackendOptions extends Partial<Omit<BackendSettings, 'cookies'>> {
   /** Names, paths and attributes of the cookies; what is left out keeps its default. */
   readonly cookies?: Partial<CookieSettings>
@@ -236,6 +243,7 @@ export interface BackendOptions extends Partial<Omit<BackendSettings, 'cookies'>
 export interface IssuedToken {
   /** The token itself. */
   readonly token: string
+  /** Which of the two. */
   readonly kind: TokenKind
   /** Its own id. */
   readonly jti: string
@@ -273,13 +281,19 @@ export interface Family {
 
 /** A token as it came with a request. All but `where` and `token` are known only of tokens issued here. */
 export interface PresentedToken {
+  /** Where in the request it stood. */
   readonly where: 'header' | 'cookie' | 'query' | 'json'
   /** The token itself. */
   readonly token: string
+  /** As {@link IssuedToken} has it. */
   readonly kind?: TokenKind
+  /** As {@link IssuedToken} has it. */
   readonly jti?: string
+  /** As {@link IssuedToken} has it. */
   readonly sub?: string
+  /** As {@link IssuedToken} has it. */
   readonly family?: string
+  /** As {@link IssuedToken} has it. */
   readonly generation?: number
 }
 
@@ -289,7 +303,9 @@ export interface LogEntry {
   readonly id: number
   /** When it arrived, in milliseconds of the server's clock. */
   readonly time: number
+  /** As `Request` has it. */
   readonly method: string
+  /** Absolute, with the query. */
   readonly url: string
   /** The path of `url`, prefix and all, without the query. */
   readonly path: string
@@ -343,6 +359,7 @@ export type Fault =
 
 /** An answer that takes the place of the server's own. */
 export interface FaultAnswer {
+  /** As HTTP has it. */
   readonly status: number
   /** Besides `Content-Type`, which they may override. Default: none. */
   readonly headers?: Readonly<Record<string, string>>
@@ -363,7 +380,7 @@ export interface FaultAnswer {
 export interface FaultOptions {
   /** How many. Default 1; `Infinity` until it is removed. */
   readonly times?: number
-  /** Only those for which this is true. Headers and tokens are there to be looked at, the body is not yet. */
+  /** Only those for which this is true: headers and tokens are there to be looked at, the body is not yet. Default: all. */
   readonly when?: (entry: LogEntry) => boolean
 }
 
@@ -379,7 +396,9 @@ export interface FaultHandle {
 
 /** What a login gives, see {@link Backend.signIn}. */
 export interface SignedIn {
+  /** A fresh one. */
   readonly accessToken: string
+  /** The first of its family. */
   readonly refreshToken: string
   /** The id of the new family. */
   readonly family: string
