@@ -1,0 +1,63 @@
+/** What the examples take for granted of the application around them, and of packages that this repository hasn't got. */
+export const prelude: string = `
+declare module 'lru-cache' {
+  export class LRUCache<K, V> {
+    constructor(options: { max: number; dispose(value: V): void })
+    get(key: K): V | undefined
+    set(key: K, value: V): void
+  }
+}
+
+declare const auth: import('stayfresh').Auth<
+  import('stayfresh').StandardClaims,
+  import('stayfresh').UsernamePassword | import('stayfresh').TokenRequest
+>
+declare const options: import('stayfresh').OAuth2Options
+declare const mine: import('stayfresh').Backend
+declare const store: import('stayfresh').Store
+declare const client: import('stayfresh/redis').RedisClient
+declare const backend: import('stayfresh/testing').Backend
+declare const newest: import('stayfresh/encrypted').EncryptionKey
+
+declare const baseUrl: string
+declare const url: string
+declare const username: string
+declare const password: string
+declare const credentials: { username: string; password: string }
+declare const accessToken: string
+declare const refreshToken: string
+declare const code: string
+declare const redirect_uri: string
+declare const code_verifier: string
+declare const apikey: string
+declare const id: string
+declare const key: string
+declare const olderKey: string
+declare const error: unknown
+declare const request: Request
+declare const response: Response
+declare const bytes: Uint8Array<ArrayBuffer>
+declare const signal: AbortSignal
+declare const socket: WebSocket
+declare const world: { now(): number; sleep(ms: number): Promise<void> }
+
+declare function authorize(request: { acr_values?: string; max_age?: number }): Promise<void>
+declare function askForCode(): Promise<string>
+declare function passwordDialog(options: {
+  signal: AbortSignal
+  submit(credentials: { username: string; password: string }): Promise<unknown>
+}): Promise<void>
+declare function show(text: string | undefined): void
+declare function render(text: string): void
+declare function banner(text: string, until: number): void
+declare function retryLater(at: number): void
+declare function hash(text: string): string
+declare function log(error: Error): void
+
+declare const createClient: typeof import('openapi-fetch').default & typeof import('redis').createClient
+declare const setupServer: typeof import('msw/node').setupServer
+declare const CookieJar: typeof import('tough-cookie').CookieJar
+declare const homedir: typeof import('node:os').homedir
+declare const join: typeof import('node:path').join
+type paths = Record<string, Record<string, never>>
+`
