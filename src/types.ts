@@ -238,7 +238,7 @@ export interface HistoryEntry {
 
 /**
  * A request that a backend wants sent. It goes out with `redirect: 'error'` and `cache: 'no-store'`: no token follows a
- * redirect (RFC 9700 section 4.11), and none is left in a cache.
+ * redirect (RFC 9110 section 15.4), and none is left in a cache (RFC 6749 section 5.1).
  *
  * @example
  * ```ts
@@ -645,7 +645,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
   reauthenticate(credentials: Credentials | Flow): Promise<Session<Claims>>
   /**
    * Signs out: cleared before it returns. The promise covers the revocation at the server and never rejects.
-   * `revoke: false` leaves the tokens alive at the server. Default `true` (RFC 7009; RFC 9700 section 4.14).
+   * `revoke: false` leaves the tokens alive at the server. Default `true` (RFC 7009).
    *
    * @example
    * ```ts
