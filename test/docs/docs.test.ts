@@ -1,9 +1,6 @@
 /** The documentation: every example compiles, every public name says what it is, and the reference is that of this code. */
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, test } from 'vitest'
 import { compile, type Example, examplesIn, pages, problemsIn, root } from './program.ts'
@@ -58,20 +55,15 @@ const names = new Map(
     .reverse(),
 )
 
-describe('every example type-checks against what was built', () => {
-  test('in README.md, SECURITY.md and docs/', { timeout: PATIENCE }, () => {
-    const examples = pages().flatMap(examplesIn)
-    expect(examples.length).toBeGreaterThan(15)
-    expect(problemsIn(examples, names)).toEqual([])
-  })
-
-  test('in the docstrings', { timeout: PATIENCE }, () => {
-    const examples = documented.flatMap(({ name, examples }): Example[] =>
-      examples.map((text) => ({ where: name, code: /```ts\n(.*?)```/s.exec(text)?.[1] ?? text })),
-    )
-    expect(examples.length).toBeGreaterThan(30)
-    expect(problemsIn(examples, names)).toEqual([])
-  })
+test('every example type-checks against what was built: in pages, and in docstrings', {
+  timeout: PATIENCE,
+}, () => {
+  const inPages = pages().flatMap(examplesIn)
+  const inDocstrings = documented.flatMap(({ name, examples }): Example[] =>
+    examples.map((text) => ({ where: name, code: /```ts\n(.*?)```/s.exec(text)?.[1] ?? text })),
+  )
+  expect([inPages.length > 15, inDocstrings.length > 30]).toEqual([true, true])
+  expect(problemsIn([...inPages, ...inDocstrings], names)).toEqual([])
 })
 
 describe('every public name', () => {
@@ -98,22 +90,50 @@ describe('every public name', () => {
   })
 })
 
-test('the API reference is that of this code: else `npm run docs`', { timeout: PATIENCE }, async () => {
-  const made = mkdtempSync(join(tmpdir(), 'stayfresh-docs-'))
-  try {
-    const typedoc = join(root, 'node_modules/typedoc/bin/typedoc')
-    const args = [typedoc, '--options', join(root, 'docs/typedoc.json'), '--out', made]
-    await promisify(execFile)(process.execPath, [...args, '--treatWarningsAsErrors'], { cwd: root })
-    expect(pagesIn(join(root, 'docs/api'))).toEqual(pagesIn(made))
-  } finally {
-    rmSync(made, { recursive: true, force: true })
+test('every link inside of the repository leads to a page, and to a heading that is there', () => {
+  const broken: string[] = []
+  for (const page of pages()) {
+    const text = readFileSync(join(root, page), 'utf8')
+    for (const [, link = ''] of text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path = '', anchor] = link.split('#')
+      const target = path ? join(dirname(page), path) : page
+      const found = existsSync(join(root, target))
+      const headings = found && anchor && target.endsWith('.md') ? headingsOf(target) : undefined
+      if (!found || (headings && !headings.includes(anchor ?? ''))) broken.push(`${page}: ${link}`)
+    }
   }
+  expect(broken).toEqual([])
 })
 
-function pagesIn(folder: string): Record<string, string> {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
-    entry.isFile(),
+/** As forges name them. */
+function headingsOf(page: string): string[] {
+  const text = readFileSync(join(root, page), 'utf8').replace(/^```.*?^```$/gms, '')
+  return [...text.matchAll(/^#+ +(.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
   )
-  const paths = files.map((entry) => join(entry.parentPath, entry.name)).sort()
-  return Object.fromEntries(paths.map((path) => [path.slice(folder.length), readFileSync(path, 'utf8')]))
+}
+
+test('the API reference says of every public name what its docstring does: else `npm run docs`', () => {
+  const folder = join(root, 'docs/api')
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) =>
+    path.endsWith('.md'),
+  )
+  const reference = bare(paths.map((path) => readFileSync(join(folder, path), 'utf8')).join('\n'))
+  const missing = documented.filter(
+    ({ text }) => !text.split('\n').every((one) => reference.includes(bare(one))),
+  )
+  expect(missing.map(({ name }) => name)).toEqual([])
+})
+
+/** Words alone, whatever the markup. */
+function bare(text: string): string {
+  return text
+    .replace(/\{@link ([^\s}]+) ?\}/g, '$1')
+    .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+    .replace(/<br\s*\/?>|[\\`|*-]/g, ' ')
+    .replace(/\s+/g, ' ')
+    .trim()
 }

@@ -1,5 +1,9 @@
 /** What the examples take for granted of the application around them, and of packages that this repository hasn't got. */
 export const prelude: string = `
+declare module 'redis' {
+  export const createClient: (options: { url: string }) => NodeRedis
+}
+
 declare module 'lru-cache' {
   export class LRUCache<K, V> {
     constructor(options: { max: number; dispose(value: V): void })
@@ -54,10 +58,18 @@ declare function retryLater(at: number): void
 declare function hash(text: string): string
 declare function log(error: Error): void
 
-declare const createClient: typeof import('openapi-fetch').default & typeof import('redis').createClient
-declare const setupServer: typeof import('msw/node').setupServer
+interface NodeRedis extends RedisClient {
+  on(event: 'error', listener: (error: Error) => void): NodeRedis
+  connect(): Promise<NodeRedis>
+}
+type RedisClient = import('stayfresh/redis').RedisClient
+declare const createClient: typeof import('openapi-fetch').default & ((options: { url: string }) => NodeRedis)
+declare const setupServer: (...handlers: ReturnType<typeof import('stayfresh/testing/msw').handlers>) => {
+  listen(): void
+}
 declare const CookieJar: typeof import('tough-cookie').CookieJar
-declare const homedir: typeof import('node:os').homedir
-declare const join: typeof import('node:path').join
+declare const homedir: () => string
+declare const join: (...paths: string[]) => string
+declare const process: { env: Record<string, string | undefined> }
 type paths = Record<string, Record<string, never>>
 `

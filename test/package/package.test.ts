@@ -47,7 +47,7 @@ function importsOf(path: string): string[] {
   })
 }
 
-describe('the tarball', () => {
+describe('the tarball', { timeout: PATIENCE }, () => {
   test('holds its entries, what they import, and four files beside: nothing more', () => {
     const { './package.json': own, ...entries } = manifest.exports
     expect(own).toBe('./package.json')
@@ -96,7 +96,7 @@ describe('the tarball', () => {
   })
 })
 
-describe('installed into a project of its own', () => {
+describe('installed into a project of its own', { timeout: PATIENCE }, () => {
   test('brings one dependency, and needs no peer where it is not asked for', async () => {
     expect(Object.keys(manifest.dependencies)).toEqual(['jwt-decode'])
     for (const peer of Object.keys(manifest.peerDependencies)) {
@@ -118,7 +118,6 @@ describe('installed into a project of its own', () => {
 
     test.for([22, 24, 26])(
       'Node %d loads every entry, and a session lives through login, expiry, refresh and logout over HTTP',
-      { timeout: PATIENCE },
       async (major) => {
         const node = await findNode(major)
         const script = join(project.directory, `play-${major}.ts`)
