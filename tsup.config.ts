@@ -21,6 +21,8 @@ export default defineConfig({
   external: [/^node:/],
   dts: { compilerOptions: { types: ['node'] } },
   clean: true,
+  // Neither minified nor with source maps: names and lines in a stack trace are the code's own, and what is installed can
+  // be read. Maps would need the sources in the package, and double it.
   treeshake: true,
   // For frameworks with server components; tree-shaking drops directives.
   async onSuccess() {
