@@ -15,6 +15,7 @@ const LONG = [
   'cookies',
   'simple-jwt',
   'page',
+  'package',
 ]
 
 class LongestFirst extends BaseSequencer {

@@ -1,17 +1,18 @@
 /**
- * Finds a Node of another version for the tests, or installs it: the binary alone, as npm has it, under `.tmp/` and not
+ * Finds a Node of another version for the tests, or fetches it: the binary alone, as npm has it, under `.tmp/` and not
  * among the packages of this repository, where two of them would fight for one name. `NODE22_PATH` names one outright.
  */
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
+import { execFile, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { root, runNpm } from './install.ts'
 
 /**
  * The path of a Node.
  *
  * @param major such as 22
- * @throws where there is none, and none can be installed: with the one line that tells how
+ * @throws where there is none, and none can be had: with the one line that tells how
  */
 export async function findNode(major: number): Promise<string> {
   const variable = `NODE${major}_PATH`
@@ -21,23 +22,18 @@ export async function findNode(major: number): Promise<string> {
     throw new Error(`${variable} is ${named}, and there is no Node ${major}`)
   }
   if (isNode(process.execPath, major)) return process.execPath
-  const place = join(root, '.tmp/node', String(major))
   const [name, binary] = packageName()
-  const path = join(place, 'node_modules', name, binary)
+  const place = join(root, '.tmp/node', String(major))
+  const path = join(place, 'package', binary)
   if (isNode(path, major)) return path
-  console.log(`No Node ${major} found: installing ${name}@${major} into .tmp/node (npm install)`)
+  console.log(`No Node ${major} found: fetching ${name}@${major} into .tmp/node (npm pack)`)
   try {
     mkdirSync(place, { recursive: true })
-    await runNpm(
-      place,
-      'install',
-      '--prefix',
-      place,
-      '--prefer-offline',
-      '--no-save',
-      '--no-package-lock',
-      `${name}@${major}`,
-    )
+    await runNpm(place, 'pack', `${name}@${major}`, '--prefer-offline')
+    const [tarball = ''] = readdirSync(place).filter((file) => file.endsWith('.tgz'))
+    // The binary alone: with its headers and its npm a Node is thousands of files.
+    await promisify(execFile)('tar', ['-xzf', tarball, `package/${binary}`], { cwd: place })
+    rmSync(join(place, tarball))
     if (isNode(path, major)) return path
     throw new Error('it does not run')
   } catch (error) {

@@ -111,12 +111,16 @@ describe('installed into a project of its own', { timeout: PATIENCE }, () => {
     const script = join(project.directory, 'alone.mjs')
     writeFileSync(script, `${alone.map((name) => `import '${name}'`).join('\n')}\nconsole.log('loaded')`)
     expect((await run(process.execPath, [script])).stdout.trim()).toBe('loaded')
+    // Node 22.12 and later give an ES module to `require`, too.
+    const required = join(project.directory, 'alone.cjs')
+    writeFileSync(required, `console.log(typeof require('stayfresh').createAuth)`)
+    expect((await run(process.execPath, [required])).stdout.trim()).toBe('function')
   })
 
   describe('with its peers', () => {
     beforeAll(() => project.link('hono', 'jose', 'ky', 'msw'))
 
-    test.for([22, 24, 26])(
+    test.concurrent.for([22, 24, 26])(
       'Node %d loads every entry, and a session lives through login, expiry, refresh and logout over HTTP',
       async (major) => {
         const node = await findNode(major)

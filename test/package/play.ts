@@ -31,7 +31,9 @@ async function asRequest(request: IncomingMessage): Promise<Request> {
 const key = Buffer.alloc(32, 7).toString('base64')
 const stores = {
   memory: memoryStore(),
-  file: encrypted(fileStore(join(import.meta.dirname, 'session')), { keys: [{ id: 'one', key }] }),
+  file: encrypted(fileStore(join(import.meta.dirname, `session-${process.versions.node}`)), {
+    keys: [{ id: 'one', key }],
+  }),
 }
 const entries = ['', '/browser', '/encrypted', '/ky', '/node', '/redis', '/testing', '/testing/msw']
 const saw: Record<string, unknown> = { node: process.versions.node, entries: [] }
