@@ -129,7 +129,7 @@ describe('installed into a project of its own', { timeout: PATIENCE }, () => {
         const { stdout } = await run(node, [script], { cwd: project.directory, timeout: 60_000 })
         const { node: version, entries, ...stores } = JSON.parse(stdout)
         expect(version).toMatch(new RegExp(`^${major}\\.`))
-        expect(entries).toEqual(ENTRIES.map((entry) => `stayfresh${entry.slice(1)}`))
+        expect(entries.sort()).toEqual(ENTRIES)
         const story = {
           refused: 401,
           before: 200,

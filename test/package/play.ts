@@ -2,9 +2,11 @@
  * What a user's own script would be: it stands in a project of its own beside the installed package, is run by Node as it
  * is, and knows nothing of this repository. It says what it saw as JSON, and ends by itself.
  */
+import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createAuth, flaskJwt, isAuthError, memoryStore } from 'stayfresh'
 import { encrypted } from 'stayfresh/encrypted'
 import { createKy } from 'stayfresh/ky'
@@ -35,11 +37,12 @@ const stores = {
     keys: [{ id: 'one', key }],
   }),
 }
-const entries = ['', '/browser', '/encrypted', '/ky', '/node', '/redis', '/testing', '/testing/msw']
+const manifest = readFileSync(fileURLToPath(import.meta.resolve('stayfresh/package.json')), 'utf8')
+const entries = Object.keys(JSON.parse(manifest).exports).filter((entry) => !entry.endsWith('.json'))
 const saw: Record<string, unknown> = { node: process.versions.node, entries: [] }
 for (const entry of entries) {
-  const module = await import(`stayfresh${entry}`)
-  if (Object.keys(module).length) (saw.entries as string[]).push(`stayfresh${entry}`)
+  const module = await import(`stayfresh${entry.slice(1)}`)
+  if (Object.keys(module).length) (saw.entries as string[]).push(entry)
 }
 for (const [name, store] of Object.entries(stores)) {
   backend.clearLog()
