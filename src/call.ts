@@ -61,7 +61,9 @@ export function takeCall(
 ): Call {
   let request = isRequest(input) ? input : undefined
   const url = wire.resolve(request ? request.url : (input as string | URL))
-  const { auth = (request as AuthRequestInit | undefined)?.auth, replay = true, [ABOVE]: above } = init ?? {}
+  // A client that makes a Request copies onto it what it was given for fetch.
+  const copied = request as AuthRequestInit | undefined
+  const { auth = copied?.auth, replay = copied?.replay ?? true, [ABOVE]: above } = init ?? {}
   if (![undefined, true, false, 'optional', 'fresh'].includes(auth as never)) {
     throw new AuthError(
       'invalid_input',

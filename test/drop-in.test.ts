@@ -430,6 +430,18 @@ describe('members of init', () => {
     expect(sent.map((one) => bearer(one) !== null)).toEqual([false, true])
   })
 
+  test('14: replay, too, may have been copied to the Request: then it is sent once', async () => {
+    const { auth, backend, sentTo } = await bench()
+    const input = (): Request =>
+      Object.assign(new Request(`${base}protected`, { method: 'POST', body: 'x' }), { replay: false })
+    backend.expireAccessTokens()
+    expect((await auth.fetch(input())).status).toBe(401)
+    expect(sentTo('/protected')).toHaveLength(1)
+    await auth.refresh()
+    backend.expireAccessTokens()
+    expect((await auth.fetch(input(), { replay: true })).status).toBe(200)
+  })
+
   test("that don't fit stayfresh's own are refused", async () => {
     const { auth, backend } = await bench()
     const error = await rejection(auth.fetch('protected', { auth: 'nope' } as never))
