@@ -1,0 +1,59 @@
+/**
+ * Next.js, the server's side, with `request-auth.ts` beside it. A server component can set no cookie, so that a refresh
+ * token spent there would be lost, and with it the session: it never is. `proxy.ts` runs before, can, and does.
+ *
+ * ```ts
+ * // proxy.ts
+ * export const proxy = createProxy(API_URL, NextResponse.next)
+ * export const config = { matcher: '/((?!_next/|favicon).*)' }
+ * // lib/auth.ts: one for each request
+ * export const getAuth = cache(async () => pageAuth(API_URL, await cookies()))
+ * // app/page.tsx
+ * const response = await (await getAuth()).fetch('items')
+ * // app/login/route.ts
+ * export const POST = withAuth(API_URL, async (request, auth) => {
+ *   await auth.login(await request.json())
+ *   return new Response(null, { status: 204 })
+ * })
+ * ```
+ */
+import { type Auth, createAuth, flaskJwtCookies, type LiveRecord } from 'stayfresh'
+import { requestAuth } from './request-auth.ts'
+
+/** Makes the cookies good before anything is rendered: for what is rendered, and for the browser. */
+export const createProxy =
+  (apiUrl: string, next: (init: { request: { headers: Headers } }) => Response) =>
+  async (request: Request): Promise<Response> => {
+    const { cookieHeader, respond } = await requestAuth(apiUrl, request.headers.get('cookie'))
+    const headers = new Headers(request.headers)
+    headers.set('cookie', cookieHeader())
+    return respond(next({ request: { headers } }))
+  }
+
+/** A route handler: logins and logouts belong here, where cookies can be set. */
+export const withAuth =
+  (apiUrl: string, handle: (request: Request, auth: Auth) => Promise<Response>) =>
+  async (request: Request): Promise<Response> => {
+    const { auth, respond } = await requestAuth(apiUrl, request.headers.get('cookie'))
+    return respond(await handle(request, auth))
+  }
+
+/** For server components and server actions: with the access token there is, and nothing else. */
+export function pageAuth(
+  apiUrl: string,
+  cookies: { get(name: string): { value: string } | undefined },
+): Auth {
+  const header = ['access_token_cookie', 'csrf_access_token']
+    .flatMap((name) => (cookies.get(name) ? `${name}=${cookies.get(name)?.value}` : []))
+    .join('; ')
+  const token = cookies.get('csrf_access_token')?.value
+  const record: LiveRecord | null = token
+    ? { revision: token, id: token, version: 1, calledAt: 0, reason: 'initial', access: { token } }
+    : null
+  return createAuth({
+    baseUrl: apiUrl,
+    backend: flaskJwtCookies({ cookies: { read: () => header, write() {} } }),
+    // Without `commit` a store is read-only: nothing is refreshed, nobody signs in or out.
+    store: { name: 'the cookies of a request', read: () => ({ record, now: Date.now() }) },
+  })
+}
