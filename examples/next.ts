@@ -30,10 +30,17 @@ export const createProxy =
     return respond(next({ request: { headers } }))
   }
 
-/** A route handler: logins and logouts belong here, where cookies can be set. */
+/**
+ * A route handler: logins and logouts belong here, where cookies can be set. It proves the CSRF value to the API by
+ * itself, so that it has to see to it that no other site's form is what it answers.
+ */
 export const withAuth =
   (apiUrl: string, handle: (request: Request, auth: Auth) => Promise<Response>) =>
   async (request: Request): Promise<Response> => {
+    const from = request.headers.get('sec-fetch-site') ?? 'none'
+    if (!/^(GET|HEAD)$/.test(request.method) && !/^(same-origin|none)$/.test(from)) {
+      return new Response(null, { status: 403 })
+    }
     const { auth, respond } = await requestAuth(apiUrl, request.headers.get('cookie'))
     return respond(await handle(request, auth))
   }

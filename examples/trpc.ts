@@ -1,6 +1,11 @@
 /**
- * tRPC 11: `fetch: auth.fetch` in any HTTP link, and a backend that looks into what tRPC answers:
- * `createAuth({ baseUrl, backend: overTrpc(flaskJwt()) })`. The server's side is in `trpc-server.ts`.
+ * tRPC 11: `fetch: auth.fetch` in any HTTP link, and a backend that looks into what tRPC answers. The server's side is in
+ * `trpc-server.ts`.
+ *
+ * ```ts
+ * const auth = createAuth({ baseUrl, backend: overTrpc(flaskJwt()) })
+ * const api = createApi(auth, new URL('/trpc', auth.baseUrl).href)
+ * ```
  *
  * What a procedure throws stands beside the results of others: in a batch as a 207, which this backend reads; in a stream
  * inside a 200 that has begun, where nothing can be replayed. So let the server check the token before tRPC, as it does

@@ -8,7 +8,9 @@ import { type Auth, isAuthError } from 'stayfresh'
 const REFUSED = 4401
 
 /** Gives back what ends it. */
-export function connect(auth: Auth, url: string, onMessage: (message: unknown) => void): () => void {
+export function connect(auth: Auth, path: string, onMessage: (message: unknown) => void): () => void {
+  const url = new URL(path, auth.baseUrl)
+  url.protocol = url.protocol.replace('http', 'ws')
   const ended = new AbortController()
   const end = (): void => ended.abort()
   const stop = auth.on('loggedOut', end)
@@ -17,8 +19,8 @@ export function connect(auth: Auth, url: string, onMessage: (message: unknown) =
     let rejected: string | undefined
     for (let failures = 0; !ended.signal.aborted; failures++) {
       // With jitter, so that after an outage not all come at once.
-      if (failures)
-        await sleep(Math.min(200 * 2 ** failures, 30_000) * (0.5 + Math.random() / 2), ended.signal)
+      const pause = Math.min(200 * 2 ** failures, 30_000) * (0.5 + Math.random() / 2)
+      if (failures) await sleep(pause, ended.signal)
       let token: string | null
       try {
         token = await auth.getAccessToken({ rejected })
@@ -40,7 +42,7 @@ export function connect(auth: Auth, url: string, onMessage: (message: unknown) =
 }
 
 /** One connection until it is closed: whether the server took the token, and why it ended. */
-function talk(url: string, token: string, onMessage: (message: unknown) => void, signal: AbortSignal) {
+function talk(url: URL, token: string, onMessage: (message: unknown) => void, signal: AbortSignal) {
   return new Promise<{ ready: boolean; code: number }>((resolve) => {
     const socket = new WebSocket(url)
     const close = (): void => socket.close()

@@ -133,3 +133,14 @@ test('a route handler’s call past the expiry is good, and its cookies go back 
   expect([response.status, browser.take(response).length]).toEqual([200, 4])
   expect(backend.count('refresh')).toBe(1)
 })
+
+test('a route handler does nothing for another site’s form', async () => {
+  const { site, url, came } = await setUp()
+  const browser = await signedInBrowser(site)
+  const save = withAuth(url, (_, auth) => auth.fetch('protected', { method: 'POST' }))
+  const post = (from: string): Promise<Response> =>
+    save(browser.request('save', { method: 'POST', headers: { 'sec-fetch-site': from } }))
+  expect((await post('cross-site')).status).toBe(403)
+  expect(came()).toEqual([])
+  expect((await post('same-origin')).status).toBe(200)
+})

@@ -160,3 +160,13 @@ test('a logout while calls wait for a refresh: none of them goes out', async () 
   }
   expect(calls).toEqual([])
 })
+
+test('an error is found behind a transformer, and beside results; what is not of the token is left alone', () => {
+  const { classify } = overTrpc(flaskJwt())
+  const answer = (...body: unknown[]) => ({ status: 207, headers: new Headers(), body, empty: false })
+  const error = (message: string, httpStatus: number) => ({ json: { message, data: { httpStatus } } })
+  const result = { data: { json: 'alice' } }
+  expect(classify(answer({ result }, { error: error('Token has expired', 401) }))).toBe('expired')
+  expect(classify(answer({ result }, { error: error('Fresh token required', 401) }))).toBe('step_up')
+  expect(classify(answer({ result }, { error: error('No such item', 404) }, null))).toBe('other')
+})

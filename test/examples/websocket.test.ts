@@ -35,9 +35,7 @@ const setUp = async () => {
   const auth = await signedIn(site)
   const heard: unknown[] = []
   const start = (): (() => void) => {
-    const end = connect(auth, site.url.replace('http', 'ws').concat('socket'), (message) =>
-      heard.push(message),
-    )
+    const end = connect(auth, 'socket', (message) => heard.push(message))
     onTestFinished(end)
     return end
   }
