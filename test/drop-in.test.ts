@@ -1247,6 +1247,35 @@ describe('handed to ky.create({ fetch })', () => {
   })
 })
 
+describe('a backend that looks into every answer', () => {
+  const curious = { ...flaskJwt(), inspect: () => true }
+
+  test('finds an error that comes with a 200', async () => {
+    const says = (message: string): ReturnType<typeof curious.classify> =>
+      message === 'Token has expired' ? 'expired' : 'other'
+    const backend = {
+      ...curious,
+      classify: ({ body }: { body: unknown }) =>
+        says((body as { errors?: { message: string }[] }).errors?.[0]?.message ?? ''),
+    }
+    const { auth, backend: server, sentTo } = await bench({ backend })
+    server.fault('protected', { status: 200, body: { errors: [{ message: 'Token has expired' }] } })
+    expect(await (await auth.fetch('protected')).json()).toMatchObject({ sub: 'alice' })
+    expect([sentTo('/protected').length, server.count('refresh')]).toEqual([2, 1])
+  })
+
+  test('holds up no event stream until its first event', async () => {
+    const headers = { 'content-type': 'text/event-stream' }
+    const { auth } = await bench({
+      backend: curious,
+      beneath: () => async () => new Response(new ReadableStream(), { headers }),
+      // Far beyond what a test may take.
+      refreshTimeout: 600_000,
+    })
+    expect((await auth.fetch('events')).status).toBe(200)
+  })
+})
+
 describe('handed to openapi-fetch', () => {
   interface Echo {
     responses: { 200: { content: { 'application/json': { sub: string; method: string; body: string } } } }
