@@ -26,7 +26,7 @@ export const createProxy =
   async (request: Request): Promise<Response> => {
     const { cookieHeader, respond } = await requestAuth(apiUrl, request.headers.get('cookie'))
     const headers = new Headers(request.headers)
-    headers.set('cookie', cookieHeader())
+    if (cookieHeader()) headers.set('cookie', cookieHeader())
     return respond(next({ request: { headers } }))
   }
 

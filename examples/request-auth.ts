@@ -31,7 +31,8 @@ export async function requestAuth(baseUrl: string, cookieHeader: string | null):
   }
   const header = (of = (_: string): boolean => true): string =>
     [...jar].flatMap(([name, value]) => (of(name) ? `${name}=${value}` : [])).join('; ')
-  cookieHeader?.split(';').forEach(keep)
+  // Of two with one name the first is the nearer one (RFC 6265 section 5.4).
+  cookieHeader?.split(';').reverse().forEach(keep)
 
   const auth = createAuth({
     baseUrl,
@@ -57,7 +58,7 @@ export async function requestAuth(baseUrl: string, cookieHeader: string | null):
   }
   return {
     auth,
-    cookieHeader: () => header(),
+    cookieHeader: () => (setCookies.length ? header() : (cookieHeader ?? '')),
     respond(response) {
       if (!setCookies.length) return response
       const answer = new Response(response.body, response)

@@ -4,7 +4,10 @@ import type { AddressInfo } from 'node:net'
 import { createAdaptorServer } from '@hono/node-server'
 import { type Auth, type AuthOptions, createAuth, flaskJwt } from 'stayfresh'
 import { type Backend, type BackendOptions, createBackend, type LogEntry } from 'stayfresh/testing'
-import { onTestFinished } from 'vitest'
+import { onTestFinished, vi } from 'vitest'
+
+// The machine may have other things to do.
+vi.setConfig({ testTimeout: 30_000 })
 
 export const alice = { username: 'alice', password: 'wonderland' }
 export const bob = { username: 'bob', password: 'builder' }
@@ -81,7 +84,7 @@ export async function verify(backend: Backend, token: string): Promise<{ sub: st
 /** Resolves once `check` holds, looking each few ms: for what nobody here is told of. */
 export async function until(check: () => boolean): Promise<void> {
   for (let tries = 0; !check(); tries++) {
-    if (tries > 500) throw new Error(`It never came to this: ${check}`)
+    if (tries > 2_000) throw new Error(`It never came to this: ${check}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
