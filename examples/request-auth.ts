@@ -34,9 +34,12 @@ export async function requestAuth(baseUrl: string, cookieHeader: string | null):
   // Of two with one name the first is the nearer one (RFC 6265 section 5.4).
   cookieHeader?.split(';').reverse().forEach(keep)
 
-  const auth = createAuth({
+  const auth: Auth = createAuth({
     baseUrl,
-    fetch: (input, init) => (isRefresh(input) ? exchangeOnce(String(input), init) : fetch(input, init)),
+    fetch(input, init) {
+      const spent = input === new URL('refresh', auth.baseUrl).href && jar.get('refresh_token_cookie')
+      return spent ? exchangeOnce(spent, () => fetch(input, outliving(init))) : fetch(input, init)
+    },
     backend: flaskJwtCookies({
       whoami: {},
       cookies: {
@@ -50,7 +53,6 @@ export async function requestAuth(baseUrl: string, cookieHeader: string | null):
       },
     }),
   })
-  const isRefresh = (input: unknown): boolean => input === new URL('refresh', auth.baseUrl).href
 
   if (jar.has('refresh_token_cookie')) {
     // What can't be refreshed now is told by the call that needs it.
@@ -72,17 +74,18 @@ const exchanges = new Map<string, Promise<Response>>()
 
 /**
  * A browser's requests come side by side, with the same cookies: where refresh tokens rotate, the second exchange would
- * end the session. So all that bring the same ones within 10 s share one answer.
+ * end the session. So all that bring the same one within 10 s share one answer.
  */
-async function exchangeOnce(url: string, init: RequestInit = {}): Promise<Response> {
-  const key = new Headers(init.headers).get('cookie') ?? ''
-  let answer = exchanges.get(key)
+async function exchangeOnce(refreshToken: string, exchange: () => Promise<Response>): Promise<Response> {
+  let answer = exchanges.get(refreshToken)
   if (!answer) {
-    // Not under the signal of the request that happened to be first.
-    answer = fetch(url, { ...init, signal: AbortSignal.timeout(8_000) })
-    exchanges.set(key, answer)
-    const forget = (): boolean => exchanges.delete(key)
+    answer = exchange()
+    exchanges.set(refreshToken, answer)
+    const forget = (): boolean => exchanges.delete(refreshToken)
     answer.then(({ ok }) => setTimeout(forget, ok ? 10_000 : 0), forget)
   }
   return (await answer).clone()
 }
+
+/** Not under the signal of the request that happened to be first. */
+const outliving = (init?: RequestInit): RequestInit => ({ ...init, signal: AbortSignal.timeout(8_000) })

@@ -12,7 +12,7 @@ const setUp = async () => {
   return { ...site, site, auth, api: createApi(auth) }
 }
 
-test('a storm past the expiry costs one refresh', async () => {
+test('invariant 1: a storm past the expiry costs one refresh', async () => {
   const { api, backend } = await setUp()
   later()
   const answers = await Promise.all(times(20, () => api.get('whoami')))
@@ -20,7 +20,7 @@ test('a storm past the expiry costs one refresh', async () => {
   expect([backend.count('refresh'), backend.count('whoami')]).toEqual([1, 20])
 })
 
-test('a 401 that comes when the refresh is over is replayed, and nothing is refreshed again', async () => {
+test('invariant 2: a 401 that comes when the refresh is over is replayed, and nothing is refreshed again', async () => {
   const { api, auth, backend } = await setUp()
   backend.settings.latency = { protected: { after: 100 } }
   backend.expireAccessTokens()
@@ -42,7 +42,7 @@ test('a step-up asks once, and before anything is sent where the call says so', 
 describe('an upload', () => {
   const bytes = new Uint8Array(300_000).map((_, at) => at % 251)
 
-  test('is replayed to the byte, with its progress told', async () => {
+  test('invariant 14: is replayed to the byte, with its progress told', async () => {
     const { api, backend, came } = await setUp()
     backend.expireAccessTokens()
     let loaded = 0
@@ -104,7 +104,7 @@ describe('an error', () => {
     expect(leaks(error, ...backend.issued.map(({ token }) => token))).toEqual([])
   })
 
-  test('of a refresh that could not be completed has its code, and the AuthError as its cause', async () => {
+  test('invariant 4: of a refresh that could not be completed has its code, and the AuthError as its cause', async () => {
     const { api, auth, backend } = await setUp()
     later()
     backend.fault('refresh', { status: 500 })
@@ -126,7 +126,7 @@ describe('an error', () => {
     expect([backend.count('refresh'), auth.session?.version]).toEqual([1, 2])
   })
 
-  test('of a call that was taken back is axios’ own, at once', async () => {
+  test('invariant 9: of a call that was taken back is axios’ own, at once', async () => {
     const { api, backend } = await setUp()
     later()
     backend.settings.latency = { refresh: { after: 200 } }
@@ -139,7 +139,7 @@ describe('an error', () => {
   })
 })
 
-test('a logout while calls wait for a refresh: none of them goes out', async () => {
+test('invariant 5: a logout while calls wait for a refresh: none of them goes out', async () => {
   const { api, auth, backend } = await setUp()
   later()
   backend.settings.latency = { refresh: { after: 50 } }

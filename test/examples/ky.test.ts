@@ -12,7 +12,7 @@ const setUp = async () => {
   return { ...site, site, auth, api: createApi(auth) }
 }
 
-test('a storm past the expiry costs one refresh, and bodies arrive as they are', async () => {
+test('invariant 1: a storm past the expiry costs one refresh, and bodies arrive as they are', async () => {
   const { api, backend } = await setUp()
   later()
   const saved = await Promise.all(times(20, (n) => api.save({ name: `item ${n}` })))
@@ -30,7 +30,7 @@ test('a 401 is refreshed and replayed beneath ky: a POST too, which ky itself ne
   expect(came()).toEqual(['POST protected 401', 'POST refresh 200', 'POST protected 200'])
 })
 
-test('a 401 that comes when the refresh is over is replayed, and nothing is refreshed again', async () => {
+test('invariant 2: a 401 that comes when the refresh is over is replayed, and nothing is refreshed again', async () => {
   const { api, auth, backend } = await setUp()
   backend.settings.latency = { protected: { after: 100 } }
   backend.expireAccessTokens()
@@ -68,7 +68,7 @@ test('a body that is not kept goes once: the session is refreshed for the next t
   expect(came().filter((one) => one.includes('upload'))).toEqual(['POST upload 401', 'POST upload 200'])
 })
 
-test('a refresh that can not be completed is no sign-out, and says so by its code', async () => {
+test('invariant 4: a refresh that can not be completed is no sign-out, and says so by its code', async () => {
   const { api, auth, backend } = await setUp()
   later()
   backend.fault('refresh', { status: 500 })
@@ -76,7 +76,7 @@ test('a refresh that can not be completed is no sign-out, and says so by its cod
   expect(auth.session?.subject).toBe('alice')
 })
 
-test('a logout while calls wait for a refresh: none of them goes out', async () => {
+test('invariant 5: a logout while calls wait for a refresh: none of them goes out', async () => {
   const { api, auth, backend } = await setUp()
   later()
   backend.settings.latency = { refresh: { after: 50 } }

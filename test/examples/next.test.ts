@@ -57,7 +57,7 @@ test('invariant 1: a page and what it prefetches, side by side, cost one exchang
   expect((await visit(browser)).sub).toBe('alice')
 })
 
-test('two users at once: each page is its own user’s', async () => {
+test('invariant 6: two users at once: each page is its own user’s', async () => {
   const { site, backend, url } = await setUp()
   const browsers = [await signedInBrowser(site, alice), await signedInBrowser(site, bob)] as const
   later()

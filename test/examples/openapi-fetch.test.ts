@@ -12,7 +12,7 @@ const setUp = async () => {
 }
 const body = { name: 'a' }
 
-test('a storm past the expiry costs one refresh', async () => {
+test('invariant 1: a storm past the expiry costs one refresh', async () => {
   const { api, backend } = await setUp()
   later()
   const answers = await Promise.all(times(20, () => api.GET('/whoami')))
@@ -28,7 +28,7 @@ test('a 401 is refreshed and replayed with its body', async () => {
   expect(came()).toEqual(['POST protected 401', 'POST refresh 200', 'POST protected 200'])
 })
 
-test('a 401 that comes when the refresh is over is replayed, and nothing is refreshed again', async () => {
+test('invariant 2: a 401 that comes when the refresh is over is replayed, and nothing is refreshed again', async () => {
   const { api, auth, backend } = await setUp()
   backend.settings.latency = { protected: { after: 100 } }
   backend.expireAccessTokens()
@@ -80,7 +80,7 @@ test('a session that has ended is a 401 with its typed body, no exception', asyn
   expect([data, error?.msg, response.status]).toEqual([undefined, expect.any(String), 401])
 })
 
-test('a refresh that can not be completed is no sign-out, and says so by its code', async () => {
+test('invariant 4: a refresh that can not be completed is no sign-out, and says so by its code', async () => {
   const { api, auth, backend } = await setUp()
   later()
   backend.fault('refresh', { status: 500 })
@@ -88,7 +88,7 @@ test('a refresh that can not be completed is no sign-out, and says so by its cod
   expect(auth.session?.subject).toBe('alice')
 })
 
-test('a logout while calls wait for a refresh: none of them goes out', async () => {
+test('invariant 5: a logout while calls wait for a refresh: none of them goes out', async () => {
   const { api, auth, backend } = await setUp()
   later()
   backend.settings.latency = { refresh: { after: 50 } }

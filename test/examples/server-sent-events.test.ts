@@ -65,7 +65,7 @@ const setUp = async () => {
   return { ...site, auth, streams, urls, away, heard, errors, start, gone: () => gone }
 }
 
-test('the token is in a header, and in no URL', async () => {
+test('invariant 8: the token is in a header, and in no URL', async () => {
   const { auth, start, streams, urls, heard } = await setUp()
   start()
   await until(() => streams.length === 1)
@@ -92,7 +92,7 @@ test('a stream that the server closes when the token has run out goes on where i
   expect(backend.count('refresh')).toBe(1)
 })
 
-test('a token that is turned down is replaced before the stream is open, once for all streams', async () => {
+test('invariant 1: a token that is turned down is replaced before the stream is open, once for all streams', async () => {
   const { start, streams, errors, backend } = await setUp()
   backend.expireAccessTokens()
   start()
@@ -116,7 +116,7 @@ test('a server or a refresh that is away for a moment is tried again', async () 
   expect(backend.count('refresh')).toBe(2)
 })
 
-test('it ends with the logout: the connection is closed, and not opened again', async () => {
+test('invariant 5: it ends with the logout: the connection is closed, and not opened again', async () => {
   const { auth, start, streams, heard, gone } = await setUp()
   start()
   await until(() => streams.length === 1)

@@ -1,5 +1,5 @@
 /** What the tests of the server sides share: an API with tokens in cookies, and browsers that hold them. */
-import type { RouteName } from 'stayfresh/testing'
+import type { BackendOptions, RouteName } from 'stayfresh/testing'
 import { CookieJar } from 'tough-cookie'
 import { alice, listen, type Site } from './support.ts'
 
@@ -14,8 +14,8 @@ export interface Browser {
 
 const app = 'http://127.0.0.1/'
 
-export const startApi = (): Promise<Site> =>
-  listen({ locations: ['cookies'], refresh: 'rotating-reuse-detection' })
+export const startApi = (options?: BackendOptions): Promise<Site> =>
+  listen({ locations: ['cookies'], refresh: 'rotating-reuse-detection', ...options })
 
 export function newBrowser(jar = new CookieJar()): Browser {
   return {

@@ -1,5 +1,6 @@
 /** examples/sveltekit.ts and examples/request-auth.ts: the API over HTTP, the hooks with the events they are given. */
 import { type Auth, isAuthError } from 'stayfresh'
+import type { BackendOptions } from 'stayfresh/testing'
 import { expect, test } from 'vitest'
 import { createHandle, createHandleFetch } from '../../examples/sveltekit.ts'
 import { later, rejection } from '../support.ts'
@@ -13,8 +14,8 @@ interface Event {
 
 type Resolve = (event: Event) => Response | Promise<Response>
 
-const setUp = async () => {
-  const site = await startApi()
+const setUp = async (options?: BackendOptions) => {
+  const site = await startApi(options)
   const handle = createHandle(site.url)
   /** A page whose `load` asks the API who it is. */
   const load = async ({ locals: { auth } }: Event): Promise<Response> => {
@@ -78,7 +79,7 @@ test('invariant 1: pages that a browser asks for side by side cost one exchange,
   expect((await visit(browser)).text).toBe('200 alice alice')
 })
 
-test('two users at once: each request is its own user’s, and so are the cookies that go back', async () => {
+test('invariant 6: two users at once: each request is its own user’s, and so are the cookies that go back', async () => {
   const { site, visit, backend } = await setUp()
   const browsers = [await signedInBrowser(site, alice), await signedInBrowser(site, bob)] as const
   later()
@@ -105,7 +106,7 @@ test('nobody’s page asks the API for nobody, and his own calls carry no cookie
   expect(came().filter((one) => one.includes('refresh'))).toEqual([])
 })
 
-test('only its own cookies go to the API', async () => {
+test('invariant 8: only its own cookies go to the API', async () => {
   const { site, visit, backend } = await setUp()
   const browser = await signedInBrowser(site)
   browser.take(new Response(null, { headers: { 'set-cookie': 'theme=dark' } }))
@@ -114,7 +115,7 @@ test('only its own cookies go to the API', async () => {
   expect(cookiesAt(site, 'protected')[0]).toContain('access_token_cookie=')
 })
 
-test('while the refresh can not be completed the page is rendered, its calls say so, and the browser keeps its cookies', async () => {
+test('invariant 4: while the refresh can not be completed the page is rendered, its calls say so, and the browser keeps its cookies', async () => {
   const { site, visit, backend } = await setUp()
   const browser = await signedInBrowser(site)
   const before = browser.cookies()
@@ -170,4 +171,15 @@ test('the fetch of a universal load is signed in for the API, and left alone for
     return Response.json([(api as { sub: string }).sub, other])
   })
   expect(text).toBe('["alice","elsewhere"]')
+})
+
+test('a server that is not given the refresh token renders with what there is, and the session lives', async () => {
+  const { site, visit, backend } = await setUp({ cookies: { refreshPath: '/refresh' } })
+  const browser = await signedInBrowser(site)
+  expect((await visit(browser)).text).toBe('200 alice alice')
+  later()
+  const before = browser.cookies()
+  const { text, set } = await visit(browser)
+  expect([text.trim(), set, browser.cookies()]).toEqual(['401', [], before])
+  expect(backend.sessionAlive('alice')).toBe(true)
 })

@@ -62,7 +62,7 @@ describe.each([
   ['in batches', false],
   ['in a stream of them', true],
 ])('queries %s', (_, streaming) => {
-  test('past the expiry cost one refresh', async () => {
+  test('invariant 1: past the expiry cost one refresh', async () => {
     const { api, backend, calls } = await setUp({ streaming })
     later()
     expect(await Promise.all(times(10, () => api.me.query()))).toEqual(times(10, () => 'alice'))
@@ -139,7 +139,7 @@ describe('where each procedure checks the token', () => {
   })
 })
 
-test('a refresh that can not be completed is no sign-out: the AuthError is the cause', async () => {
+test('invariant 4: a refresh that can not be completed is no sign-out: the AuthError is the cause', async () => {
   const { api, auth, backend } = await setUp()
   later()
   backend.fault('refresh', { status: 500 })
@@ -148,7 +148,7 @@ test('a refresh that can not be completed is no sign-out: the AuthError is the c
   expect(auth.session?.subject).toBe('alice')
 })
 
-test('a logout while calls wait for a refresh: none of them goes out', async () => {
+test('invariant 5: a logout while calls wait for a refresh: none of them goes out', async () => {
   const { api, auth, backend, calls } = await setUp()
   later()
   backend.settings.latency = { refresh: { after: 50 } }

@@ -51,7 +51,7 @@ const setUp = async () => {
 
 const current = async (auth: { getAccessToken(): Promise<string | null> }) => await auth.getAccessToken()
 
-test('the token is in the first message, and in no URL', async () => {
+test('invariant 8: the token is in the first message, and in no URL', async () => {
   const { auth, start, heard, tokens, urls } = await setUp()
   start()
   await until(() => heard.length === 1)
@@ -85,7 +85,7 @@ test('a server that closes because the token has run out gets a new one, at once
   expect(backend.count('refresh')).toBe(1)
 })
 
-test('a token that is turned down at the first message is replaced, once, however many sockets had it', async () => {
+test('invariant 1: a token that is turned down at the first message is replaced, once, however many sockets had it', async () => {
   const { start, heard, backend } = await setUp()
   backend.expireAccessTokens()
   start()
@@ -94,7 +94,7 @@ test('a token that is turned down at the first message is replaced, once, howeve
   expect(backend.count('refresh')).toBe(1)
 })
 
-test('while the refresh can not be completed it is tried again, and nobody is signed out', async () => {
+test('invariant 4: while the refresh can not be completed it is tried again, and nobody is signed out', async () => {
   const { auth, start, heard, backend } = await setUp()
   later()
   backend.fault('refresh', { status: 500 })
@@ -104,7 +104,7 @@ test('while the refresh can not be completed it is tried again, and nobody is si
   expect(backend.count('refresh')).toBe(2)
 })
 
-test('it ends with the logout, and the next user has a connection of his own', async () => {
+test('invariant 5: it ends with the logout, and the next user has a connection of his own', async () => {
   const { auth, start, open, heard, tokens, urls } = await setUp()
   start()
   await until(() => heard.length === 1)
@@ -117,7 +117,7 @@ test('it ends with the logout, and the next user has a connection of his own', a
   expect([urls.length, tokens.length]).toEqual([2, 2])
 })
 
-test('a logout while it waits for a token or for its next try: it is not opened again', async () => {
+test('invariant 5: a logout while it waits for a token or for its next try: it is not opened again', async () => {
   const { auth, start, urls, away, backend } = await setUp()
   away.left = 1
   start()
