@@ -39,6 +39,12 @@ test('a step-up asks once, and before anything is sent where the call says so', 
   expect(came()).toEqual(['DELETE fresh 200'])
 })
 
+test('axios’ own auth goes out as it is, and no token with it', async () => {
+  const { api, backend } = await setUp()
+  await api.get('optional', { auth: { username: 'a', password: 'b' } })
+  expect(backend.log.at(-1)?.headers.authorization).toBe(`Basic ${btoa('a:b')}`)
+})
+
 describe('an upload', () => {
   const bytes = new Uint8Array(300_000).map((_, at) => at % 251)
 

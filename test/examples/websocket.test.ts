@@ -3,7 +3,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { type WebSocket as Socket, WebSocketServer } from 'ws'
 import { connect } from '../../examples/websocket.ts'
 import { later } from '../support.ts'
-import { alice, bob, listen, signedIn, until, verify } from './support.ts'
+import { alice, bob, listen, signedIn, until, verify, withPassword } from './support.ts'
 
 /** A server that takes a token in the first message, and what it saw. */
 const setUp = async () => {
@@ -102,6 +102,17 @@ test('invariant 4: while the refresh can not be completed it is tried again, and
   await until(() => heard.length === 1)
   expect(auth.session?.subject).toBe('alice')
   expect(backend.count('refresh')).toBe(2)
+})
+
+test('where only a password helps it waits for it, and goes on with the token that came', async () => {
+  const { auth, start, heard, closeAll, backend } = await setUp()
+  start()
+  await until(() => heard.length === 1)
+  const asks = withPassword(auth)
+  backend.revoke({ sub: 'alice' })
+  closeAll(4401)
+  await until(() => heard.length === 2)
+  expect([asks(), auth.session?.subject]).toEqual([1, 'alice'])
 })
 
 test('invariant 5: it ends with the logout, and the next user has a connection of his own', async () => {
