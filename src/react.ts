@@ -1,7 +1,9 @@
 /**
- * `stayfresh/react`: the session and the ask for a password, as hooks. Both are read from stores that exist once for
- * each `auth`, outside of React, so that no provider is needed and all components see the same. A render sets nothing
- * off.
+ * The session and the ask for a password, as hooks. It needs `react` 18 or later beside it. Both are read from stores
+ * that exist once for each `auth`, outside of React, so that no provider is needed and all components see the same. A
+ * render sets nothing off.
+ *
+ * @module stayfresh/react
  */
 import { useEffect, useLayoutEffect, useSyncExternalStore } from 'react'
 import type { Auth, AuthEvents, Flow, Session, StandardClaims } from './types.ts'
@@ -80,7 +82,7 @@ export function useReauth<Claims, Credentials>(
  *
  * @example
  * ```ts
- * export const auth = createAuth({ … })
+ * export const auth = createAuth({ baseUrl: '/api/', backend: flaskJwt(), store: browserStore() })
  * holdReauth(auth)
  * ```
  */

@@ -33,7 +33,17 @@ beforeAll(async () => {
 }, PATIENCE)
 afterAll(() => project?.remove())
 
-const ENTRIES = ['.', './browser', './encrypted', './ky', './node', './redis', './testing', './testing/msw']
+const ENTRIES = [
+  '.',
+  './browser',
+  './encrypted',
+  './ky',
+  './node',
+  './react',
+  './redis',
+  './testing',
+  './testing/msw',
+]
 const isCode = (path: string): boolean => path.startsWith('dist/')
 
 /** What a file imports of the package's own. */
@@ -105,7 +115,7 @@ describe('installed into a project of its own', { timeout: PATIENCE }, () => {
     expect(
       readdirSync(join(project.directory, 'node_modules')).filter((name) => !name.startsWith('.')),
     ).toEqual(['jwt-decode', 'stayfresh'])
-    const alone = ENTRIES.filter((entry) => !/ky|testing/.test(entry)).map(
+    const alone = ENTRIES.filter((entry) => !/ky|react|testing/.test(entry)).map(
       (entry) => `stayfresh${entry.slice(1)}`,
     )
     const script = join(project.directory, 'alone.mjs')
@@ -118,7 +128,7 @@ describe('installed into a project of its own', { timeout: PATIENCE }, () => {
   })
 
   describe('with its peers', () => {
-    beforeAll(() => project.link('hono', 'jose', 'ky', 'msw'))
+    beforeAll(() => project.link('hono', 'jose', 'ky', 'msw', 'react'))
 
     test.concurrent.for([22, 24, 26])(
       'Node %d loads every entry, and a session lives through login, expiry, refresh and logout over HTTP',

@@ -9,9 +9,9 @@ import { compile } from 'svelte/compiler'
 import { get } from 'svelte/store'
 import { expect, test, vi } from 'vitest'
 import { effect, effectScope } from 'vue'
-import { name, auth as ofSvelte, session, whoIsIt } from '../examples/svelte.ts'
-import { useSession } from '../examples/vue.ts'
-import { alice, bob, room } from './core/support.ts'
+import { name, auth as ofSvelte, session, whoIsIt } from '../../examples/svelte.ts'
+import { useSession } from '../../examples/vue.ts'
+import { alice, bob, room } from '../core/support.ts'
 
 test('Vue: the composable follows the session until its component is gone', async () => {
   vi.stubGlobal('window', globalThis)
@@ -94,7 +94,7 @@ test('Svelte: $auth in a component follows the session until the component is go
 
 /** The component, compiled as an application's bundler would have it done. */
 async function bundled(): Promise<string> {
-  const examples = fileURLToPath(new URL('../examples', import.meta.url))
+  const examples = fileURLToPath(new URL('../../examples', import.meta.url))
   const contents = `
     import { flushSync, mount, unmount } from 'svelte'
     import Who from './who.svelte'
