@@ -138,10 +138,11 @@ export function createAsker(
     // What is not saved yet is not all there is: another may have been helped.
     if (session.cell.unsaved) await session.cell.peek()
     await session.cell.change((standing) => {
-      if (standing && (standing.id !== id || standing.version !== version || 'ended' in standing))
-        return undefined
+      // What the store has lost is what we hold, which may be another by now.
+      const ends = standing ?? session.held?.record
+      if (ends && (ends.id !== id || ends.version !== version || 'ended' in ends)) return undefined
       // The same version by another way, while ours could not be written: it is another's, and has not been found wanting.
-      if (standing && standing.access?.token !== access?.token) return undefined
+      if (ends && ends.access?.token !== access?.token) return undefined
       return { id, version, calledAt, ended: reason }
     }, true)
   }

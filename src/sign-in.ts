@@ -131,14 +131,16 @@ export function createSignIn(
       }
       const stands = await session.cell.change((standing) => {
         if (controller.signal.aborted) return undefined
-        if (!standing) return next
+        // In the store's time as it is known now: when it was called the store may have been away.
+        const made = { ...next, calledAt: attempt.calledAt() }
+        if (!standing) return made
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
         // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
         const mine = begun.indexOf(standing.id)
         const earlier = mine >= 0 && mine < begun.indexOf(id) && !isEnded(standing)
         const known = earlier || (standing.id === seen.id && isEnded(standing) === seen.ended)
-        const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > next.calledAt
-        return standing.id === id || (!known && later) ? undefined : next
+        const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > made.calledAt
+        return standing.id === id || (!known && later) ? undefined : made
       }, true)
       if (stands?.id !== id || session.held?.record.id !== id) {
         await undo(id, brought.tokens)
@@ -379,7 +381,9 @@ export function createSignIn(
       const attempt: Attempt = { id: on.id(), calledAt: session.cell.moment(), seen: look(), controller }
       const first = record('initial', { tokens, at: undefined }, attempt)
       attempts.add(attempt)
-      session.start((standing) => (standing || controller.signal.aborted ? undefined : first))
+      session.start((standing) =>
+        standing || controller.signal.aborted ? undefined : { ...first, calledAt: attempt.calledAt() },
+      )
       const done = (): void => {
         attempts.delete(attempt)
         if (controller.signal.aborted) void undo(attempt.id, tokens)

@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
+import { handStore } from './by-hand.ts'
 import {
   alice,
   minute,
@@ -6,6 +7,7 @@ import {
   room,
   second,
   settle,
+  start,
   statuses,
   summary,
   times,
@@ -139,6 +141,26 @@ describe('12: a clock that is set', () => {
     await Promise.all([first, second])
     expect(backend.count('refresh')).toBe(1)
     expect(backend.reuseDetected).toBe(0)
+  })
+
+  test('ahead by hours makes no login later than it was: 5: a logout that is called after it, elsewhere, stands', async () => {
+    // Its time is not that of the clock that is set.
+    const store = handStore(() => start + performance.now())
+    const { auth, backend, another } = room({ client: { store } })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    vi.setSystemTime(Date.now() + hour)
+    const { commit } = store
+    store.commit = () => Promise.reject(new Error('out of order'))
+    await other.setTokens(await backend.signIn('alice'))
+    expect(other.session).toMatchObject({ version: 1 })
+    store.commit = commit
+    await pass(50)
+    await auth.logout()
+    await pass(minute)
+    expect(store.record).toMatchObject({ ended: 'logout' })
+    expect([auth.session, other.session]).toEqual([null, null])
   })
 
   test('ahead by hours costs a refresh at the most, and no loop', async () => {

@@ -236,6 +236,37 @@ test('4: a session that ran out while the store was away is taken up again where
   expect((await auth.fetch('protected')).status).toBe(200)
 })
 
+test('4: an old version’s end, still to be written when the data is cleared, is not that of the newer one', async () => {
+  const store = Object.assign(handStore(), { empty: 'ended' as const })
+  const { auth, backend, hold, told } = room({ client: { store } })
+  await auth.login(alice)
+  backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } })
+  backend.fault('refresh', { status: 401, body: { msg: 'Token has been revoked' } })
+  const refusal = hold('refresh', 'answer')
+  const call = auth.fetch('protected')
+  await settle()
+  expect(refusal.held()).toBe(true)
+  // The refusal is not written, and when that it is all over is to be written the store is slow.
+  const { read, commit } = store
+  const slow = deferred()
+  store.commit = () => {
+    store.read = () => slow.promise.then(read)
+    store.commit = commit
+    return Promise.reject(new Error('out of order'))
+  }
+  refusal.release()
+  await settle()
+  const login = auth.reauthenticate(alice)
+  await settle()
+  store.record = null
+  slow.resolve()
+  await Promise.all([call, login])
+  await pass(minute)
+  expect(summary(told).filter((one) => one.startsWith('loggedOut'))).toEqual([
+    'loggedOut: storage_cleared (elsewhere)',
+  ])
+})
+
 test('5: a logout that is heard of ends the session, though a change of it could not be written yet', async () => {
   const store = handStore()
   const { auth } = room({ client: { store } })
