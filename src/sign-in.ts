@@ -18,6 +18,7 @@ import type {
   LogoutReason,
   StoreRecord,
   Tokens,
+  Tombstone,
 } from './types.ts'
 import { readAnswer, type Wire } from './wire.ts'
 
@@ -26,8 +27,8 @@ interface Attempt {
   /** The session that it will make. */
   readonly id: string
   readonly calledAt: () => number
-  /** What stood in the store by what was known then, and whether it had been ended. */
-  seen: { id: string | undefined; ended: boolean }
+  /** What stood in the store by what was known then, and whether it had been ended; when, if that stood there too. */
+  seen: { id: string | undefined; ended: boolean; endedAt: number | undefined }
   readonly controller: AbortController
 }
 
@@ -87,7 +88,8 @@ export function createSignIn(
 
   function look(): Attempt['seen'] {
     const { standing } = session.cell
-    return { id: standing?.id, ended: isEnded(standing) || session.isEnded(standing?.id ?? '') }
+    const endedAt = isEnded(standing) ? standing.calledAt : undefined
+    return { id: standing?.id, ended: endedAt !== undefined || session.isEnded(standing?.id ?? ''), endedAt }
   }
 
   function drop(attempt: Attempt, why: AuthError): void {
@@ -138,7 +140,8 @@ export function createSignIn(
         // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
         const mine = begun.indexOf(standing.id)
         const earlier = mine >= 0 && mine < begun.indexOf(id) && !isEnded(standing)
-        const known = earlier || (standing.id === seen.id && isEnded(standing) === seen.ended)
+        const stood = standing.id === seen.id && isEnded(standing) === seen.ended
+        const known = earlier || (stood && (seen.endedAt ?? standing.calledAt) === standing.calledAt)
         const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > made.calledAt
         return standing.id === id || (!known && later) ? undefined : made
       }, true)
@@ -238,7 +241,10 @@ export function createSignIn(
       const earlier = standing?.id === mine?.id || (order >= 0 && order < before)
       if (standing && !earlier && standing.calledAt > calledAt()) return undefined
       const ends = standing ?? held
-      if (!ends || 'ended' in ends) return undefined
+      if (!ends) return undefined
+      // Over already, but a login that was called since then is over with this.
+      if ('ended' in ends)
+        return held && ends.calledAt < calledAt() ? { ...ends, calledAt: calledAt() } : undefined
       // Newer tokens than we held, and those of a session that we had not heard of.
       give(ends)
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
@@ -398,7 +404,8 @@ export function createSignIn(
   }
 }
 
-const isEnded = (record: StoreRecord | null | undefined): boolean => record != null && 'ended' in record
+const isEnded = (record: StoreRecord | null | undefined): record is Tombstone =>
+  record != null && 'ended' in record
 
 function superseded(): AuthError {
   return new AuthError('session_changed', 'A logout or another login was called meanwhile', {})

@@ -1,7 +1,7 @@
 /** What random programs found, held one by one; the programs themselves are in test/model. */
 import { describe, expect, test, vi } from 'vitest'
 import { handStore } from './by-hand.ts'
-import { alice, bob, deferred, minute, pass, room, settle, summary, virtualTime } from './support.ts'
+import { alice, bob, deferred, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
 
 virtualTime()
 
@@ -265,6 +265,28 @@ test('4: an old version’s end, still to be written when the data is cleared, i
   expect(summary(told).filter((one) => one.startsWith('loggedOut'))).toEqual([
     'loggedOut: storage_cleared (elsewhere)',
   ])
+})
+
+test('5: a logout of what had been signed out elsewhere ends a login that was called in between', async () => {
+  const store = handStore()
+  const { auth, another, backend } = room({ client: { store } })
+  await auth.login(alice)
+  const { auth: other } = another()
+  await other.ready
+  await other.logout()
+  const answered = deferred()
+  const login = other.login(async () => {
+    await answered.promise
+    return backend.signIn('alice')
+  })
+  await pass(second)
+  // Nobody has told this one that it is signed out.
+  expect(auth.session).toMatchObject({ subject: 'alice' })
+  await auth.logout()
+  answered.resolve()
+  await expect(login).rejects.toMatchObject({ code: 'session_changed' })
+  expect(store.record).toMatchObject({ ended: 'logout' })
+  expect(other.session).toBeNull()
 })
 
 test('5: a logout that is heard of ends the session, though a change of it could not be written yet', async () => {
