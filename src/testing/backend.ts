@@ -3,16 +3,17 @@
  * clock, its memory and its misfortunes in the test's hand. It shares no code with the client.
  */
 
+import { type Match, readApi } from './api.ts'
 import { decodeText, isRecord, parseJson } from './encoding.ts'
+import { fakeReader } from './fake-tokens.ts'
 import { createFaults, isProcessed, spoil } from './faults.ts'
 import { createJournal, type Draft } from './journal.ts'
 import { createLedger } from './ledger.ts'
 import { routeAt, serve } from './routes.ts'
-import { mintLogin, type Server } from './server.ts'
-import { fastSigner, joseSigner } from './signer.ts'
+import { mintLogin, type Server, toRequest } from './server.ts'
+import { defaultSecret, fastSigner, joseSigner } from './signer.ts'
+import type { Name } from './timeline.ts'
 import type { Backend, BackendOptions, BackendSettings, CookieSettings, User } from './types.ts'
-
-const defaultSecret = 'a secret for tests, of the 32 bytes that HS256 asks for'
 
 const defaultCookies: CookieSettings = {
   accessName: 'access_token_cookie',
@@ -29,7 +30,7 @@ const defaultCookies: CookieSettings = {
   persistent: false,
 }
 
-const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency'> = {
+const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency' | 'paths'> = {
   dialect: 'default',
   refresh: 'reusable',
   reuseGrace: 0,
@@ -81,6 +82,7 @@ const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency'> = {
  * | `POST validated` | access token, JSON `name`, `price` | a 422 of the application's own unless both are there |
  * | `redirect?to=…&status=…` (any method) | nothing | a redirect, 302 by default |
  * | `POST register` (tutorial) | JSON `username`, `password` | 201, 409 |
+ * | whatever `api` has | as it says | as it says |
  * | `admin` (any method, tutorial) | access token with `is_admin: true` | else a 401 that is not about the token |
  *
  * Cookies work where a `Request` may carry `Cookie` and a `Response` `Set-Cookie`: in Node, Bun and Deno, not
@@ -104,7 +106,7 @@ const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency'> = {
  * const backend = createBackend({ signer: 'fast', clock: world, sleep: world.sleep, latency: { '*': 20 } })
  * ```
  */
-export function createBackend(options: BackendOptions = {}): Backend {
+export function createBackend<Api extends string = never>(options: BackendOptions<Api> = {}): Backend<Api> {
   const {
     prefix = '/',
     users = { alice: 'wonderland', bob: 'builder' },
@@ -115,6 +117,8 @@ export function createBackend(options: BackendOptions = {}): Backend {
     uuid = () => crypto.randomUUID(),
     cookies,
     latency = {},
+    paths = {},
+    api = {},
     ...given
   } = options
   if (signer !== 'webcrypto' && signer !== 'fast') {
@@ -126,11 +130,13 @@ export function createBackend(options: BackendOptions = {}): Backend {
     ...withoutUndefined(given),
     cookies: { ...defaultCookies, ...cookies },
     latency: { ...latency },
+    paths: { ...paths },
   }
   const root = `/${prefix}/`.replace(/\/+/g, '/')
+  const findApi = readApi(api)
   let advanced = 0
 
-  const ledger = createLedger(settings, uuid)
+  const ledger = createLedger(settings, uuid, fakeReader(secret))
   const journal = createJournal(settings, ledger)
   const faults = createFaults()
   const server: Server = {
@@ -144,7 +150,12 @@ export function createBackend(options: BackendOptions = {}): Backend {
     uuid,
   }
 
-  const handle = async (request: Request, url: URL, entry: Draft): Promise<Response> => {
+  const handle = async (
+    request: Request,
+    url: URL,
+    entry: Draft,
+    api: Match | undefined,
+  ): Promise<Response> => {
     const body = await readBody(request)
     if (body.length > 0) {
       if (entry.route !== 'upload') entry.body = decodeText(body)
@@ -155,7 +166,7 @@ export function createBackend(options: BackendOptions = {}): Backend {
     let answer: Response | undefined
     if (isProcessed(entry.fault)) {
       entry.processed = true
-      answer = await serve({ server, settings, request, url, body, entry, claims: undefined })
+      answer = await serve({ server, settings, request, url, body, entry, api, claims: undefined })
       entry.status = answer.status
     }
     if (after > 0) await sleep(after)
@@ -175,23 +186,50 @@ export function createBackend(options: BackendOptions = {}): Backend {
     }
   }
 
+  /** `token`: itself or its `jti`. */
+  const revoked = (target: Parameters<Backend['revoke']>[0], name: Name): string => {
+    if (typeof target !== 'string') {
+      return 'sub' in target ? `every session so far of ${target.sub} is` : 'a session is'
+    }
+    const { token, kind } = ledger.find(target) ?? ledger.issued.find(({ jti }) => jti === target) ?? {}
+    return `${token ? name(token, kind) : 'a token'} is`
+  }
+
+  const expectRefreshes = (times: number): void => {
+    const came = journal.count('refresh')
+    if (came === times) return
+    const many = (count: number): string => `${count} ${count === 1 ? 'refresh' : 'refreshes'}`
+    const error = new Error(
+      `Expected ${many(times)}, but the backend saw ${came}:\n\n${journal.timeline() || '(no request at all)'}\n`,
+    )
+    // As the runners know a failed assertion.
+    Object.assign(error, { name: 'AssertionError', actual: came, expected: times })
+    captureStackTrace?.(error, expectRefreshes)
+    throw error
+  }
+
   return {
     async fetch(input, init) {
-      const request = input instanceof Request && init === undefined ? input : new Request(input, init)
+      const request = toRequest(input, init)
       request.signal.throwIfAborted()
       if (request.bodyUsed) throw new TypeError('The body of this request was used already.')
       // All that a harness may count is there before anything is waited for.
       const url = new URL(request.url)
-      const entry = journal.arrive(request, url, routeAt(url.pathname, root, settings), server.now())
+      const path = url.pathname.startsWith(root) ? url.pathname.slice(root.length) : undefined
+      const own = path === undefined ? undefined : findApi(request.method, path)
+      const route = own ? 'api' : routeAt(path ?? '', settings)
+      const entry = journal.arrive(request, url, route, own?.name, server.now())
       const fault = faults.take(entry)
       if (fault !== undefined) journal.strike(entry, fault)
-      return untilAborted(handle(request, url, entry), request.signal)
+      return untilAborted(handle(request, url, entry, own), request.signal)
     },
     settings,
     users: server.users,
     now: server.now,
     advance(milliseconds) {
       advanced += milliseconds
+      const by = `${milliseconds < 0 ? '−' : '+'}${Math.abs(milliseconds) / 1000} s`
+      journal.note(server.now(), `the server's clock moves by ${by}`)
     },
     fault: faults.add,
     clearFaults: faults.clear,
@@ -202,9 +240,18 @@ export function createBackend(options: BackendOptions = {}): Backend {
       return { accessToken: access.token, refreshToken: refresh.token, family: access.family }
     },
     sign: async (payload, header) => server.signer.sign(payload, header),
-    expireAccessTokens: ledger.expireAccessTokens,
-    revoke: ledger.revoke,
-    restart: ledger.restart,
+    expireAccessTokens() {
+      ledger.expireAccessTokens()
+      journal.note(server.now(), 'every access token so far counts as expired')
+    },
+    revoke(target) {
+      ledger.revoke(target)
+      journal.note(server.now(), (name) => `${revoked(target, name)} revoked`)
+    },
+    restart() {
+      ledger.restart()
+      journal.note(server.now(), 'the server starts anew')
+    },
     isHonoured: (token) => ledger.isHonoured(token, server.now()),
     sessionAlive: (target) =>
       ledger
@@ -219,11 +266,18 @@ export function createBackend(options: BackendOptions = {}): Backend {
       return ledger.reuseDetected
     },
     issued: ledger.issued,
+    timeline: journal.timeline,
+    expectRefreshes,
     log: journal.entries,
     count: journal.count,
     uses: journal.uses,
     clearLog: journal.clear,
   }
+}
+
+// V8's own: an error that points to the line of the test.
+const { captureStackTrace } = Error as {
+  captureStackTrace?: (error: Error, above: (times: number) => void) => void
 }
 
 /** Resolves with the work, or rejects as soon as the caller gives up; the work itself goes on. */

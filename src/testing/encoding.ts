@@ -4,9 +4,12 @@ const utf8 = new TextEncoder()
 const lenientUtf8 = new TextDecoder()
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** UTF-8 bytes of a text. */
+/**
+ * UTF-8 bytes of a text, in a `Uint8Array` of the global name: under jsdom that is another than the encoder's own, and
+ * jose looks with `instanceof`.
+ */
 export function encodeText(text: string): Uint8Array<ArrayBuffer> {
-  return utf8.encode(text)
+  return new Uint8Array(utf8.encode(text))
 }
 
 /** The text of UTF-8 bytes, replacement characters for what is none. */

@@ -1,7 +1,7 @@
 /** Faults in waiting, and what each does to an answer. */
 
 import { asciiJson, encodeText } from './encoding.ts'
-import type { Fault, FaultAnswer, FaultHandle, FaultOptions, LogEntry, RouteName } from './types.ts'
+import type { Fault, FaultAnswer, FaultHandle, FaultOptions, LogEntry } from './types.ts'
 
 /**
  * The connection went away without an answer. It looks as undici's own error does, so that clients which go
@@ -22,7 +22,7 @@ export class ConnectionDropped extends TypeError {
 }
 
 interface Waiting extends FaultHandle {
-  readonly route: RouteName | '*'
+  readonly route: string
   readonly fault: Fault
   readonly when: ((entry: LogEntry) => boolean) | undefined
   fired: number
@@ -31,7 +31,7 @@ interface Waiting extends FaultHandle {
 
 /** See {@link createFaults}. */
 export interface Faults {
-  add(route: RouteName | '*', fault: Fault, options?: FaultOptions): FaultHandle
+  add(route: string, fault: Fault, options?: FaultOptions): FaultHandle
   /** The fault for this request, which is then used up. */
   take(entry: LogEntry): Fault | undefined
   clear(): void
@@ -59,7 +59,9 @@ export function createFaults(): Faults {
     take(entry) {
       const struck = waiting.find(
         ({ route, left, when }) =>
-          left > 0 && (route === '*' || route === entry.route) && (when === undefined || when(entry)),
+          left > 0 &&
+          (route === '*' || route === entry.route || route === entry.api) &&
+          (when === undefined || when(entry)),
       )
       if (!struck) return undefined
       struck.fired += 1

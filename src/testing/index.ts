@@ -7,14 +7,20 @@
 
 export { createBackend } from './backend.ts'
 export { checksum } from './encoding.ts'
+export { fakeTokens } from './fake-tokens.ts'
 export { ConnectionDropped } from './faults.ts'
 export type {
+  ApiAnswer,
+  ApiCall,
+  ApiRoute,
   Backend,
   BackendOptions,
   BackendSettings,
   Claims,
   CookieSettings,
   Dialect,
+  FakeTokens,
+  FakeTokensOptions,
   Family,
   Fault,
   FaultAnswer,
@@ -28,7 +34,9 @@ export type {
   RefusalReason,
   RouteName,
   SignedIn,
+  TimelineOptions,
   TokenKind,
   TokenLocation,
   User,
 } from './types.ts'
+export { withCookies } from './with-cookies.ts'

@@ -2,7 +2,8 @@
 
 import { presentedTokens } from './find.ts'
 import type { Ledger } from './ledger.ts'
-import type { BackendSettings, Fault, LogEntry, PresentedToken, RouteName } from './types.ts'
+import { type Line, type Note, writeTimeline } from './timeline.ts'
+import type { BackendSettings, Fault, LogEntry, PresentedToken, RouteName, TimelineOptions } from './types.ts'
 
 /** A log entry while its request is served. */
 export type Draft = { -readonly [K in keyof LogEntry]: LogEntry[K] }
@@ -10,19 +11,24 @@ export type Draft = { -readonly [K in keyof LogEntry]: LogEntry[K] }
 /** See {@link createJournal}. */
 export interface Journal {
   readonly entries: Draft[]
-  arrive(request: Request, url: URL, route: RouteName, time: number): Draft
+  arrive(request: Request, url: URL, route: RouteName, api: string | undefined, time: number): Draft
   /** Enters a token that was only found in the body. */
   addToken(entry: Draft, where: PresentedToken['where'], token: string): void
   strike(entry: Draft, fault: Fault): void
-  count(route?: RouteName): number
+  /** Enters what the test does to the server, for the timeline alone. */
+  note(time: number, tell: Note['tell'] | string): void
+  timeline(options?: TimelineOptions): string
+  count(route?: string): number
   uses(jti: string): number
-  faultsFired(route?: RouteName): number
+  faultsFired(route?: string): number
   clear(): void
 }
 
 /** An empty journal. */
 export function createJournal(settings: BackendSettings, ledger: Ledger): Journal {
   const entries: Draft[] = []
+  // Entries and what came between them.
+  const lines: Line[] = []
   const counts = new Map<string, number>()
   const uses = new Map<string, number>()
   const faults = new Map<string, number>()
@@ -43,7 +49,7 @@ export function createJournal(settings: BackendSettings, ledger: Ledger): Journa
 
   return {
     entries,
-    arrive(request, url, route, time) {
+    arrive(request, url, route, api, time) {
       const entry: Draft = {
         id: ++lastId,
         time,
@@ -51,6 +57,7 @@ export function createJournal(settings: BackendSettings, ledger: Ledger): Journa
         url: request.url,
         path: url.pathname,
         route,
+        api,
         headers: Object.fromEntries(request.headers),
         body: undefined,
         tokens: [],
@@ -61,22 +68,27 @@ export function createJournal(settings: BackendSettings, ledger: Ledger): Journa
         error: undefined,
         detail: undefined,
         fault: undefined,
+        issued: [],
       }
       for (const token of presentedTokens(request, url, route, settings)) addToken(entry, token)
       entries.push(entry)
-      increment(counts, route)
+      lines.push(entry)
+      countUnder(counts, entry)
       return entry
     },
     addToken: (entry, where, token) => addToken(entry, { where, token }),
     strike(entry, fault) {
       entry.fault = fault
-      increment(faults, entry.route)
+      countUnder(faults, entry)
     },
+    note: (time, tell) => void lines.push({ time, tell: typeof tell === 'string' ? () => tell : tell }),
+    timeline: (options) => writeTimeline(lines, options),
     count: (route) => total(counts, route),
     uses: (jti) => uses.get(jti) ?? 0,
     faultsFired: (route) => total(faults, route),
     clear() {
       entries.length = 0
+      lines.length = 0
       counts.clear()
       uses.clear()
       faults.clear()
@@ -88,9 +100,15 @@ function increment(counts: Map<string, number>, key: string): void {
   counts.set(key, (counts.get(key) ?? 0) + 1)
 }
 
-function total(counts: Map<string, number>, route: RouteName | undefined): number {
-  if (route !== undefined) return counts.get(route) ?? 0
+/** Under its route, and if that is one of the test's own under its name, too. */
+function countUnder(counts: Map<string, number>, { route, api }: LogEntry): void {
+  increment(counts, route)
+  if (api !== undefined) increment(counts, `api ${api}`)
+}
+
+function total(counts: Map<string, number>, route: string | undefined): number {
+  if (route !== undefined) return counts.get(`api ${route}`) ?? counts.get(route) ?? 0
   let sum = 0
-  for (const count of counts.values()) sum += count
+  for (const [name, count] of counts) if (!name.startsWith('api ')) sum += count
   return sum
 }

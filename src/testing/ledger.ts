@@ -3,6 +3,7 @@
  * method runs in one go, so that two requests at once can't both spend the same token.
  */
 
+import { type Fake, fakesMade } from './fake-tokens.ts'
 import { checkClaims, isRefresh } from './jwt.ts'
 import type { BackendSettings, Claims, Family, IssuedToken } from './types.ts'
 
@@ -32,7 +33,11 @@ export interface Ledger {
 }
 
 /** An empty ledger under the given settings, which it reads anew each time. */
-export function createLedger(settings: BackendSettings, uuid: () => string): Ledger {
+export function createLedger(
+  settings: BackendSettings,
+  uuid: () => string,
+  readFake: (token: string) => Fake | undefined,
+): Ledger {
   const families = new Map<string, FamilyRecord>()
   const byToken = new Map<string, IssuedToken>()
   const familyOf = new Map<string, string>()
@@ -41,6 +46,9 @@ export function createLedger(settings: BackendSettings, uuid: () => string): Led
   const spentAt = new Map<string, number>()
   let expiredEarly = new Set<string>()
   let reuseDetected = 0
+  // What was done to all tokens is done to the fake ones, too, that were made before and are seen only later.
+  let fakesExpired = 0
+  const fakesRevoked = new Map<string, number>()
 
   const begin = (sub: string, now: number): FamilyRecord => {
     const family: FamilyRecord = {
@@ -65,6 +73,43 @@ export function createLedger(settings: BackendSettings, uuid: () => string): Led
     return !(detects() && now - at < settings.reuseGrace)
   }
 
+  const add = (token: IssuedToken): void => {
+    issued.push(token)
+    byToken.set(token.token, token)
+    familyOf.set(token.jti, token.family)
+    families.get(token.family)?.tokens.push(token)
+  }
+
+  /** Enters a fake token as if it had been given out here. */
+  const adopt = (token: string): IssuedToken | undefined => {
+    const fake = readFake(token)
+    if (!fake) return undefined
+    const { order, family, kind, claims } = fake
+    const sub = String(claims.sub)
+    if (!families.has(family)) {
+      const ended = order <= (fakesRevoked.get(sub) ?? 0) ? 'revoked' : undefined
+      const startedAt = Number(claims.iat) * 1000
+      families.set(family, { id: family, sub, startedAt, generation: 0, ended, tokens: [] })
+    }
+    const adopted: IssuedToken = {
+      token,
+      kind,
+      jti: String(claims.jti),
+      sub,
+      family,
+      generation: 0,
+      fresh: claims.fresh as boolean,
+      iat: Number(claims.iat),
+      exp: typeof claims.exp === 'number' ? claims.exp : null,
+      claims,
+    }
+    add(adopted)
+    if (kind === 'access' && order <= fakesExpired) expiredEarly.add(adopted.jti)
+    return adopted
+  }
+
+  const find = (token: string): IssuedToken | undefined => byToken.get(token) ?? adopt(token)
+
   const ledger: Ledger = {
     issued,
     get reuseDetected() {
@@ -73,14 +118,8 @@ export function createLedger(settings: BackendSettings, uuid: () => string): Led
     families: () => [...families.values()],
     begin,
 
-    add(token) {
-      issued.push(token)
-      byToken.set(token.token, token)
-      familyOf.set(token.jti, token.family)
-      families.get(token.family)?.tokens.push(token)
-    },
-
-    find: (token) => byToken.get(token),
+    add,
+    find,
 
     exchange(claims, now) {
       const jti = String(claims.jti)
@@ -109,13 +148,15 @@ export function createLedger(settings: BackendSettings, uuid: () => string): Led
 
     expireAccessTokens() {
       expiredEarly = new Set(issued.filter((token) => token.kind === 'access').map((token) => token.jti))
+      fakesExpired = fakesMade()
     },
 
     revoke(target) {
       if (typeof target === 'string') {
-        revoked.add(byToken.get(target)?.jti ?? target)
+        revoked.add(find(target)?.jti ?? target)
         return
       }
+      if ('sub' in target) fakesRevoked.set(target.sub, fakesMade())
       for (const family of families.values()) {
         const meant = 'sub' in target ? family.sub === target.sub : family.id === target.family
         if (meant) family.ended ??= 'revoked'
@@ -124,6 +165,7 @@ export function createLedger(settings: BackendSettings, uuid: () => string): Led
 
     restart() {
       revoked.clear()
+      fakesRevoked.clear()
       if (!detects()) spentAt.clear()
       for (const family of families.values()) {
         if (family.ended === 'revoked') family.ended = undefined
@@ -131,7 +173,7 @@ export function createLedger(settings: BackendSettings, uuid: () => string): Led
     },
 
     isHonoured(token, now) {
-      const record = byToken.get(token)
+      const record = find(token)
       if (!record) return false
       const { leeway, audience, issuer, verifySub } = settings
       try {

@@ -6,7 +6,11 @@
 
 import { type HttpHandler, HttpResponse, http } from 'msw/http'
 import { ConnectionDropped } from './faults.ts'
-import type { Backend } from './types.ts'
+
+/** Anything that answers requests: a fake backend, a Hono application, a function of one's own. */
+export interface Answering {
+  fetch(request: Request): Response | Promise<Response>
+}
 
 /**
  * Handlers that send everything under an origin through the backend, so that the global `fetch` (and all
@@ -14,10 +18,11 @@ import type { Backend } from './types.ts'
  *
  * A dropped connection becomes `HttpResponse.error()`. Requests to other origins are left to other handlers.
  *
+ * @param backend Of `createBackend`, or whatever has a `fetch` from request to response.
  * @param origin Such as `https://api.test`; with a path only what is under that path. Give the backend the
- * path as its `prefix` then.
+ * path as its `prefix` then. Where there is a document it may be relative to it: `/api/`.
  *
- * @throws TypeError if `origin` is not an absolute URL.
+ * @throws TypeError if `origin` is no URL.
  *
  * @example
  * ```ts
@@ -26,8 +31,8 @@ import type { Backend } from './types.ts'
  * server.listen()
  * ```
  */
-export function handlers(backend: Backend, origin: string): HttpHandler[] {
-  const { href } = new URL(origin)
+export function handlers(backend: Answering, origin: string): HttpHandler[] {
+  const { href } = new URL(origin, globalThis.document?.baseURI)
   const base = href.endsWith('/') ? href : `${href}/`
   return [
     http.all(

@@ -2,6 +2,7 @@
 
 import { Hono } from 'hono'
 import { encodeBase64 } from 'hono/utils/encode'
+import { serveApi } from './api.ts'
 import { clearingCookies, readCookie, tokenCookies } from './cookies.ts'
 import { checksum, decodeText, isRecord, parseJson } from './encoding.ts'
 import { findToken, isJson } from './find.ts'
@@ -64,11 +65,15 @@ app.onError((error, { env: { entry, settings } }) => {
 })
 
 const paths: ReadonlySet<string> = new Set(app.routes.map(({ path }) => path))
+// After `paths`: it is reached by what the test calls it, not by a path of its own.
+app.on(everyMethod.concat('OPTIONS'), '/api', (c) => (c.env.api ? serveApi(c.env, c.env.api) : c.notFound()))
+
 const onlyTutorial: ReadonlySet<string> = new Set<RouteName>(['register', 'admin'])
 
-/** The route at a path; `root` begins and ends with a slash. */
-export function routeAt(pathname: string, root: string, settings: BackendSettings): RouteName {
-  const name = pathname.startsWith(root) ? pathname.slice(root.length) : ''
+/** The built-in route at a path beneath the prefix. */
+export function routeAt(path: string, settings: BackendSettings): RouteName {
+  const moved = Object.entries(settings.paths).find(([, to]) => to?.replace(/^\//, '') === path)?.[0]
+  const name = moved ?? (Object.hasOwn(settings.paths, path) ? '' : path)
   const known = paths.has(`/${name}`) && (settings.dialect === 'tutorial' || !onlyTutorial.has(name))
   return known ? (name as RouteName) : 'unknown'
 }
@@ -289,6 +294,7 @@ function badCredentials(call: Call): Response {
 
 function giveOut(call: Call, tokens: readonly IssuedToken[], message: string): Response {
   const { settings, server } = call
+  call.entry.issued = tokens
   const how = delivery(settings)
   const inCookie = tokens.filter(({ kind }) => how !== 'body' && (how !== 'split' || kind === 'refresh'))
   const inBody = tokens.filter(({ kind }) => how !== 'cookies' && (how !== 'split' || kind === 'access'))
@@ -310,6 +316,7 @@ async function refreshImplicitly(call: Call, response: Response): Promise<void> 
   const family = server.ledger.find(call.entry.token?.token ?? '')?.family ?? server.ledger.begin(sub, now).id
   const generation = call.entry.token?.generation ?? 0
   const access = await mint(server, { kind: 'access', sub, family, generation })
+  call.entry.issued = [access]
   for (const cookie of tokenCookies(access, settings, now)) response.headers.append('Set-Cookie', cookie)
 }
 

@@ -1,5 +1,6 @@
 /** What the routes work with: the server behind them and the request before them. */
 
+import type { Match } from './api.ts'
 import type { Draft } from './journal.ts'
 import type { Ledger } from './ledger.ts'
 import type { Signer } from './signer.ts'
@@ -25,6 +26,8 @@ export interface Call {
   readonly url: URL
   readonly body: Uint8Array<ArrayBuffer>
   readonly entry: Draft
+  /** The route of the test's own that it is for, if it is. */
+  readonly api: Match | undefined
   /** The claims of the token that was let in, if any was asked for. */
   claims: Claims | undefined
 }
@@ -36,6 +39,13 @@ export interface Mint {
   readonly fresh?: boolean | number
   readonly family: string
   readonly generation: number
+}
+
+/** What `fetch` is given, as a request; relative to the document, where there is one, as in a browser. */
+export function toRequest(input: Request | URL | string, init?: RequestInit): Request {
+  if (input instanceof Request && init === undefined) return input
+  const base = globalThis.document?.baseURI
+  return new Request(typeof input === 'string' && base ? new URL(input, base) : input, init)
 }
 
 /** Gives out a token: claims in the library's order, signed, entered in the ledger (section 1). */

@@ -25,7 +25,10 @@ export type TokenLocation = 'headers' | 'cookies' | 'query_string' | 'json'
 /** The two sorts of token. */
 export type TokenKind = 'access' | 'refresh'
 
-/** The routes by name, for counters, latency and faults. `unknown` is every path that is none of them. */
+/**
+ * The routes by name, for counters, latency and faults. `api` is every route of the test's own, `unknown` every path
+ * that is none of them.
+ */
 export type RouteName =
   | 'login'
   | 'fresh-login'
@@ -40,6 +43,7 @@ export type RouteName =
   | 'redirect'
   | 'register'
   | 'admin'
+  | 'api'
   | 'unknown'
 
 /** The claims of a token, as parsed: `exp`, `iat` and `nbf` are in seconds since 1970. */
@@ -202,21 +206,70 @@ export interface BackendSettings {
   verifyClaims: ((claims: Claims) => boolean) | undefined
   /** Whether the user still exists; `false` → 401 `Error loading the user <sub>`. Default: none. */
   lookupUser: ((sub: string, claims: Claims) => boolean) | undefined
+  /**
+   * Where routes live if not at their own names, relative to `prefix`: `{ login: 'auth/login', refresh: 'token/refresh/' }`.
+   * Default: none is moved.
+   */
+  paths: Partial<Record<RouteName, string>>
   /** Delay per route, `*` for every route that is not named; a number is `before`. Default: none. */
   latency: Partial<Record<RouteName | '*', number | Latency>>
 }
 
+/** A request to a route of the test's own, once its token was let in. */
+export interface ApiCall {
+  /** As it came; its body is there to be read. */
+  readonly request: Request
+  readonly url: URL
+  /** What stood in the place of each `:name`. */
+  readonly params: Readonly<Record<string, string>>
+  /** Whose token came; `undefined` where none had to. */
+  readonly sub: string | undefined
+  /** What it says. */
+  readonly claims: Claims | undefined
+}
+
+/** Answers with a `Response`, or with what becomes one of JSON: 200, or 204 for `undefined`. What it throws, the caller gets. */
+export type ApiAnswer = (call: ApiCall) => unknown
+
+/** A route of the test's own. */
+export interface ApiRoute {
+  /**
+   * The token it asks for before it answers, in the words of Flask-JWT-Extended: any access token, a `fresh` one,
+   * `optional` one or none, `false` never any. Default `access`.
+   */
+  readonly token?: 'access' | 'fresh' | 'optional' | false
+  readonly answer: ApiAnswer
+}
+
 /**
- * What {@link createBackend} takes: the settings, and what is fixed once it stands.
+ * What {@link createBackend} takes: the settings, and what is fixed once it stands. `Api`: the names of the test's own
+ * routes.
  *
  * @example
  * ```ts
  * const backend = createBackend({ prefix: '/api/', users: { carol: 'secret' }, refresh: 'rotating' })
  * ```
  */
-export interface BackendOptions extends Partial<Omit<BackendSettings, 'cookies'>> {
+export interface BackendOptions<Api extends string = string>
+  extends Partial<Omit<BackendSettings, 'cookies'>> {
   /** Names, paths and attributes of the cookies; what is left out keeps its default. */
   readonly cookies?: Partial<CookieSettings>
+  /**
+   * Routes of the application under test, by `path` (any method) or `METHOD path`, relative to `prefix`; `:name` takes a
+   * segment. The first that fits answers, before the built-in ones. Their names are good for `count` and `fault`, too.
+   *
+   * @example
+   * ```ts
+   * const backend = createBackend({
+   *   api: {
+   *     'GET items/:id': ({ params }) => ({ id: params.id }),
+   *     'DELETE account': { token: 'fresh', answer: () => undefined },
+   *   },
+   * })
+   * backend.fault('GET items/:id', { status: 503 })
+   * ```
+   */
+  readonly api?: Readonly<Record<Api, ApiAnswer | ApiRoute>>
   /** The path under which the routes live. Default `/`. */
   readonly prefix?: string
   /** Who can log in: by user name, a password or a {@link User}. Default `{ alice: 'wonderland', bob: 'builder' }`. */
@@ -309,8 +362,10 @@ export interface LogEntry {
   readonly url: string
   /** The path of `url`, prefix and all, without the query. */
   readonly path: string
-  /** Told by the path alone, whatever the method. */
+  /** Told by the path alone, whatever the method; `api` for the test's own. */
   readonly route: RouteName
+  /** Which of the test's own, as it stands in `api`; else `undefined`. */
+  readonly api: string | undefined
   /** The headers, names in lower case. */
   readonly headers: Readonly<Record<string, string>>
   /** The body as text; not kept for `/upload`. */
@@ -331,6 +386,14 @@ export interface LogEntry {
   readonly detail: string | undefined
   /** The fault that struck. */
   readonly fault: Fault | undefined
+  /** What the server gave out for it, whether or not the answer arrived. */
+  readonly issued: readonly IssuedToken[]
+}
+
+/** What {@link Backend.timeline} takes. */
+export interface TimelineOptions {
+  /** Whether each line begins with the server's time since the first one. Default `false`: then it can be a snapshot. */
+  readonly times?: boolean
 }
 
 /**
@@ -404,8 +467,32 @@ export interface SignedIn {
   readonly family: string
 }
 
-/** The fake backend. See {@link createBackend}. */
-export interface Backend {
+/** What {@link fakeTokens} takes. */
+export interface FakeTokensOptions {
+  /** Whose they are. Default `alice`. */
+  readonly subject?: string
+  /** Whether the access token is a fresh one, as after a login. Default `true`. */
+  readonly fresh?: boolean
+  /** Life of the access token in **seconds** from `now`: negative if it has run out, `null` for no expiry. Default 900. */
+  readonly expiresIn?: number | null
+  /** The same of the refresh token. Default 2 592 000 (30 days). */
+  readonly refreshExpiresIn?: number | null
+  /** Further claims of both, such as `aud`; they override those of the same name, and `undefined` takes one away. */
+  readonly claims?: Claims
+  /** When they are given out, in milliseconds since 1970; `backend.now()` after an `advance`. Default `Date.now()`. */
+  readonly now?: number
+  /** The backend's. Default: the one of every backend that is given none. */
+  readonly secret?: string
+}
+
+/** What {@link fakeTokens} gives: it goes into `initial` and `auth.setTokens()` as it is. */
+export interface FakeTokens {
+  readonly accessToken: string
+  readonly refreshToken: string
+}
+
+/** The fake backend. See {@link createBackend}. `Api`: the names of the test's own routes. */
+export interface Backend<Api extends string = never> {
   /**
    * Serves a request, whatever its origin. It has the signature of the global `fetch` and stands in for it,
    * but is a server: it follows no redirects, keeps no cookies, and consumes the body of a given `Request`.
@@ -438,11 +525,11 @@ export interface Backend {
    * lost.fired // 2
    * ```
    */
-  fault(route: RouteName | '*', fault: Fault, options?: FaultOptions): FaultHandle
+  fault(route: RouteName | Api | '*', fault: Fault, options?: FaultOptions): FaultHandle
   /** Takes back every fault in waiting. */
   clearFaults(): void
   /** How many faults have struck, on one route or on all. */
-  faultsFired(route?: RouteName): number
+  faultsFired(route?: RouteName | Api): number
 
   /** Gives out a pair as a login would, without a request. Rejects with a `RangeError` for an unknown user. */
   signIn(username: string): Promise<SignedIn>
@@ -485,10 +572,40 @@ export interface Backend {
   /** Every token ever given out, oldest first; never cleared. */
   readonly issued: readonly IssuedToken[]
 
+  /**
+   * The log as text: a line for each request, in order of arrival, and for what the test did to the server in between.
+   * Tokens go by name in order of appearance: access tokens `a1`, `a2` …, refresh tokens `r1` …, those of another
+   * server `?1` …. Equal lines in a row are one, with their number. The same story gives the same text: it can be a
+   * snapshot.
+   *
+   * @example
+   * ```ts
+   * expect(backend.timeline()).toMatchInlineSnapshot(`
+   *   "POST /login          → 200 gives a1 (alice, fresh) r1
+   *   — the server's clock moves by +61 s
+   *   GET /protected   a1  → 401 expired  ×2
+   *   POST /refresh    r1  → 200 gives a2 (alice)
+   *   GET /protected   a2  → 200  ×2"
+   * `)
+   * ```
+   */
+  timeline(options?: TimelineOptions): string
+  /**
+   * Throws unless so many requests came to the refresh route since the start or the last {@link Backend.clearLog}; the
+   * error shows the timeline. It goes by what arrived: an exchange that was tried again after a 503 counts twice.
+   *
+   * @example
+   * ```ts
+   * await Promise.all([load('items'), load('account')])
+   * backend.expectRefreshes(1)
+   * await vi.waitFor(() => backend.expectRefreshes(2)) // one that runs beside a call
+   * ```
+   */
+  expectRefreshes(times: number): void
   /** Every request since the start or the last {@link Backend.clearLog}, in order of arrival. */
   readonly log: readonly LogEntry[]
   /** How many requests arrived at a route, or at all, since the start or the last {@link Backend.clearLog}. */
-  count(route?: RouteName): number
+  count(route?: RouteName | Api): number
   /** How many requests arrived with the token of this `jti`, accepted or not, since the start or the last {@link Backend.clearLog}. */
   uses(jti: string): number
   /** Empties the log and sets `count`, `uses` and `faultsFired` to zero. */

@@ -155,6 +155,7 @@ describe('the log', () => {
       error: undefined,
       detail: undefined,
       fault: undefined,
+      issued: backend.issued.slice(2),
     })
   })
 
