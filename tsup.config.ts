@@ -5,6 +5,7 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     browser: 'src/browser.ts',
+    devtools: 'src/devtools.ts',
     encrypted: 'src/encrypted.ts',
     ky: 'src/ky.ts',
     node: 'src/node.ts',

@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { Backend, BackendSettings, Fault, FaultHandle } from 'stayfresh/testing'
+import { style } from '../src/devtools/style.ts'
 
 /** How the server behaves for somebody who watches: tokens that live for seconds, answers that take a while. */
 export const watchable: Pick<BackendSettings, 'accessLifetime' | 'latency'> = {
@@ -133,7 +134,10 @@ export function createSite(
       const waiting = 'The steps are under way in the terminal. This page follows when they are over.\n'
       return new Response(waiting, { headers: { ...headers('text/plain; charset=utf-8'), refresh: '1' } })
     }
-    return new Response(await readFile(where(found.file)), { headers: headers(found.type) })
+    const content = await readFile(where(found.file))
+    // The drawing brings its own.
+    const body = pathname === '/style.css' ? `${style}\n${content}` : content
+    return new Response(body, { headers: headers(found.type) })
   }
 }
 

@@ -2,23 +2,16 @@
  * The client as an application has it, over a `fetch` that writes down what is sent. It draws nothing.
  */
 import { isNetworkError } from 'ky'
-import { type AuthEventType, createAuth, flaskJwt, isAuthError, type Session } from 'stayfresh'
+import { createAuth, flaskJwt, isAuthError } from 'stayfresh'
 import { browserStore } from 'stayfresh/browser'
 import { createKy } from 'stayfresh/ky'
-import { clockOffset, real } from './clock.ts'
-import type { CallItem, Log, RefreshItem, Send } from './record.ts'
+import { type CallItem, MARKED, type RefreshItem, real, type Send } from '../../src/devtools/items.ts'
+import { noteTokens } from '../../src/devtools/tokens.ts'
+import { clockOffset } from './clock.ts'
+import type { Log } from './record.ts'
 
 /** So that a send is known for that of a call. A server's log would know it by the same. */
 const CALL = 'x-request-id'
-
-/** What gets a mark of its own: refreshes and dialogs have bars. */
-const MARKED = [
-  'loggedIn',
-  'loggedOut',
-  'refreshFailed',
-  'clockSkew',
-  'storeUnavailable',
-] as const satisfies readonly AuthEventType[]
 
 /** See {@link createClient}. */
 export type Client = ReturnType<typeof createClient>
@@ -136,31 +129,8 @@ export function createClient(log: Log) {
     })
   }
 
-  // --- the life of tokens --------------------------------------------------------------------------------
-
-  let seen: { id: string; session: Session } | undefined
-
-  /** Has the timeline show which token is in use now. */
-  function noteSession(): void {
-    const session = auth.session ?? undefined
-    if (session === seen?.session) return
-    const before = seen
-    // A fresh token that ends gives way to one that a refresh brought before: the same version, but it lives longer.
-    const longer = (session?.expiresAt ?? 0) > (before?.session.expiresAt ?? 0)
-    const id = session && `${session.id}:${session.version}${session.fresh ? ':fresh' : ''}`
-    const same = before?.session.id === session?.id && before?.session.version === session?.version
-    if (session && same && (id === before?.id || !longer)) return
-    const now = real()
-    for (const item of log.items()) {
-      if (item.kind === 'token' && item.end === undefined && item.id !== id) log.put({ ...item, end: now })
-    }
-    seen = session && id ? { id, session } : undefined
-    if (!session || !id) return
-    const { version, fresh, subject, expiresAt } = session
-    const expires = expiresAt === undefined ? undefined : expiresAt - clockOffset()
-    log.put({ kind: 'token', id, tab, at: now, version, fresh, subject, expires })
-  }
-  auth.subscribe(noteSession)
+  // Has the timeline show which token is in use now.
+  const noteSession = noteTokens(auth, log, clockOffset)
 
   // --- calls -----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 /**
  * The browser's clock, to be set off: what `Date` tells, in every tab of this origin. It is imported first, so that
- * nothing has seen the right time. `real` is what the timeline goes by.
+ * nothing has seen the right time. The timeline goes by another clock (`real`), which nothing sets off.
  */
 
 const Real = Date
@@ -42,9 +42,4 @@ export function onClock(listener: () => void): void {
     offset = stored()
     listener()
   })
-}
-
-/** The right time, ms since the epoch: the same in all tabs, whatever `Date` says. */
-export function real(): number {
-  return performance.timeOrigin + performance.now()
 }

@@ -2,12 +2,13 @@
 // First: it sets the clock.
 
 import { type AuthEvents, type AuthEventType, type HistoryEntry, isAuthError } from 'stayfresh'
+import { type AskItem, type CallItem, real } from '../../src/devtools/items.ts'
+import { createTimeline } from '../../src/devtools/timeline.ts'
+import { callTitle, callWhy, duration, historyWords, type Words } from '../../src/devtools/words.ts'
 import type { Command, Settings } from '../site.ts'
 import { type Client, createClient } from './client.ts'
-import { clockOffset, onClock, real, setClock } from './clock.ts'
-import { type AskItem, type CallItem, type Log, openRecord } from './record.ts'
-import { createTimeline } from './timeline.ts'
-import { callTitle, callWhy, duration, historyWords, type Words } from './words.ts'
+import { clockOffset, onClock, setClock } from './clock.ts'
+import { type Log, openRecord } from './record.ts'
 
 const EVENTS: readonly AuthEventType[] = [
   'loggedIn',

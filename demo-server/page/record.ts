@@ -2,98 +2,12 @@
  * What happened, in every tab: each tab records its own and tells the others over a channel. Nothing here holds a
  * token, a password or a body.
  */
-import type { AuthEventType, ReauthReason } from 'stayfresh'
-import { real } from './clock.ts'
-
-/** A request on the wire. Times are ms since the epoch, right ones. */
-export interface Send {
-  readonly at: number
-  end?: number
-  /** Missing: no answer came. */
-  status?: number
-  /** The server's own words, where it did not do what was asked. */
-  said?: string
-  /** It never left: this tab is offline. */
-  offline?: boolean
-}
-
-interface Base {
-  readonly id: string
-  readonly tab: string
-  readonly at: number
-  end?: number
-}
-
-/** A call of the application's, or (`own`) one that the client makes for itself: a login, a logout. */
-export interface CallItem extends Base {
-  readonly kind: 'call'
-  readonly method: string
-  readonly path: string
-  readonly own: boolean
-  sends: Send[]
-  /** A status, or the code of an error. */
-  result?: string
-}
-
-/** The exchange of a refresh token, its retries included. */
-export interface RefreshItem extends Base {
-  readonly kind: 'refresh'
-  sends: Send[]
-  outcome?: 'done' | 'failed' | 'refused'
-  reason?: string
-  version?: number
-}
-
-/** A dialog that asks for the password. */
-export interface AskItem extends Base {
-  readonly kind: 'ask'
-  readonly reason: ReauthReason
-  outcome?: 'done' | 'dismissed'
-}
-
-/** Something that a tab was told. */
-export interface MarkItem extends Base {
-  readonly kind: 'mark'
-  readonly type: AuthEventType
-  readonly reason: string
-  readonly origin: string
-  readonly subject?: string | undefined
-}
-
-/** An access token's life, as the session tells it. */
-export interface TokenItem extends Base {
-  readonly kind: 'token'
-  readonly version: number
-  readonly fresh: boolean
-  readonly subject: string | undefined
-  readonly expires: number | undefined
-}
-
-/** What somebody did to the tokens behind the client's back. */
-export interface CauseItem extends Base {
-  readonly kind: 'cause'
-  readonly what: 'expired' | 'revoked'
-  /** How the ids begin of the token items that it is about. */
-  readonly token: string
-}
-
-export type Item = CallItem | RefreshItem | AskItem | MarkItem | TokenItem | CauseItem
+import { type Item, real, type Story } from '../../src/devtools/items.ts'
 
 /** See {@link openRecord}. */
-export interface Log {
-  /** This tab's letter. */
-  readonly tab: string
-  /** The tabs there are, by letter; those that were closed too, while something of theirs is kept. */
-  tabs(): { name: string; open: boolean }[]
-  items(): IterableIterator<Item>
+export interface Log extends Story {
   /** Writes something down, or that it has changed, and tells the other tabs. */
   put(item: Item): void
-  /** Calls back for each item that is new or has changed, here or elsewhere. */
-  onItem(listener: (item: Item) => void): void
-  /** Calls back when a tab has come or gone. */
-  onTabs(listener: () => void): void
-  /** Calls back when something is forgotten. */
-  onGone(listener: (id: string) => void): void
   /** Tells the other tabs that the server's settings have changed. */
   tellSettings(): void
   onSettings(listener: () => void): void

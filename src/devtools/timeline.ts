@@ -4,9 +4,18 @@
  *
  * Everything lies in a group that is moved as time goes by; a thing is drawn anew only when it changes.
  */
-import { real } from './clock.ts'
-import type { AskItem, CallItem, CauseItem, Item, Log, MarkItem, RefreshItem, TokenItem } from './record.ts'
-import { describe } from './words.ts'
+import {
+  type AskItem,
+  type CallItem,
+  type CauseItem,
+  type Item,
+  type MarkItem,
+  type RefreshItem,
+  real,
+  type Story,
+  type TokenItem,
+} from './items.ts'
+import { describe, tabName } from './words.ts'
 
 const SVG = 'http://www.w3.org/2000/svg'
 
@@ -24,6 +33,8 @@ const AXIS = 26
 export interface Timeline {
   /** Whether time stands still, for somebody who wants to look. */
   paused: boolean
+  /** Draws nothing any more. */
+  dispose(): void
 }
 
 interface Drawn {
@@ -47,8 +58,8 @@ function el<Name extends keyof SVGElementTagNameMap>(
   return element
 }
 
-/** Draws into `host`; `tip` tells what the pointer or the keyboard is at. */
-export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): Timeline {
+/** Draws into `host`, styled by `style.ts`; `tip` tells what the pointer or the keyboard is at. */
+export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story): Timeline {
   const start = real()
   const still = matchMedia('(prefers-reduced-motion: reduce)')
   const drawn = new Map<string, Drawn>()
@@ -140,8 +151,8 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
       frame.append(
         el('rect', { class: mine ? 'lane mine' : 'lane', x: 0, y, width, height }),
         el('line', { class: 'edge', x1: 0, x2: width, y1: y, y2: y }),
-        label('tab', y + 24, `Tab ${name}`),
-        label('row', y + 40, open ? (mine ? 'this tab' : '') : 'closed'),
+        label('tab', y + 24, tabName(name)),
+        label('row', y + 40, open ? (mine && name ? 'this tab' : '') : 'closed'),
       )
     }
     frame.append(el('line', { class: 'edge', x1: 0, x2: width, y1: bottom, y2: bottom }))
@@ -433,8 +444,9 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     const at = Math.min(Math.max((left + right) / 2 - tip.offsetWidth / 2, 4), width - tip.offsetWidth - 4)
     const above = box.top - around.top - tip.offsetHeight - 8
     const below = box.bottom - around.top + 8
-    // Towards the nearer edge of the timeline, where it covers less of it.
-    const y = box.top - around.top < bottom / 2 && above + around.top > 4 ? above : below
+    // Towards the nearer edge of the timeline, where it covers less of it; but within the window.
+    const fits = below + around.top + tip.offsetHeight < innerHeight - 4
+    const y = (box.top - around.top < bottom / 2 || !fits) && above + around.top > 4 ? above : below
     tip.style.transform = `translate(${at.toFixed(0)}px, ${y.toFixed(0)}px)`
   }
 
@@ -481,12 +493,13 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
 
   const view = (): number => pausedAt ?? real()
 
+  let disposed = false
   let due: number | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
 
   /** Draws in the next frame. */
   function soon(): void {
-    if (due === undefined) due = requestAnimationFrame(tick)
+    if (due === undefined && !disposed) due = requestAnimationFrame(tick)
   }
 
   function renew(): void {
@@ -540,9 +553,10 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     drawn.delete(id)
   })
   log.onTabs(renew)
-  new ResizeObserver(() => {
+  const resized = new ResizeObserver(() => {
     if (host.clientWidth !== width) renew()
-  }).observe(host)
+  })
+  resized.observe(host)
 
   return {
     get paused() {
@@ -551,6 +565,13 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Log): T
     set paused(on) {
       pausedAt = on ? real() : undefined
       renew()
+    },
+    dispose() {
+      disposed = true
+      resized.disconnect()
+      clearTimeout(timer)
+      if (due !== undefined) cancelAnimationFrame(due)
+      svg.remove()
     },
   }
 }

@@ -1,6 +1,6 @@
 /** What happened, and why, in words for a person. */
-import type { HistoryEntry } from 'stayfresh'
-import type { CallItem, Item, RefreshItem, Send } from './record.ts'
+import type { HistoryEntry } from '../types.ts'
+import type { CallItem, Item, RefreshItem, Send } from './items.ts'
 
 /** A few words for a thing, and a line or two for what and why. */
 export interface Words {
@@ -47,6 +47,11 @@ const RESULTS: Record<string, string> = {
   'network error': 'The network failed, and that is no business of the session.',
 }
 
+/** A lane by name; where there is one alone, it has none. */
+export function tabName(tab: string): string {
+  return tab ? `Tab ${tab}` : 'This tab'
+}
+
 /** Milliseconds as one reads them. */
 export function duration(ms: number): string {
   return ms < 995 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
@@ -55,7 +60,7 @@ export function duration(ms: number): string {
 /** What a bar or a mark of the timeline stands for. */
 export function describe(item: Item, now: number): Words {
   const took = duration((item.end ?? now) - item.at)
-  const tab = `Tab ${item.tab}`
+  const tab = tabName(item.tab)
   switch (item.kind) {
     case 'call':
       return {
@@ -66,7 +71,7 @@ export function describe(item: Item, now: number): Words {
       return {
         title: refreshTitle(item),
         lines: [
-          `One exchange for all tabs, made by tab ${item.tab}, ${took}`,
+          `One exchange for all tabs, ${took}${item.tab && `, made by tab ${item.tab}`}`,
           ...item.sends.map(sendLine),
           ...refreshWhy(item),
         ],
@@ -132,7 +137,8 @@ export function describe(item: Item, now: number): Words {
 
 /** `DELETE fresh → 200`. */
 export function callTitle({ method, path, result }: CallItem): string {
-  return result === undefined ? `${method} ${path}, under way` : `${method} ${path} → ${result}`
+  const what = `${method} ${path}`.trim()
+  return result === undefined ? `${what}, under way` : `${what} → ${result}`
 }
 
 /** Why a call went as it did. */

@@ -1,0 +1,81 @@
+/**
+ * `stayfresh/devtools`: a client's timeline in the developer's hand, in the console or as a panel. It stands on what
+ * `auth` tells anybody and on the platform's own resource timings; no other entry knows of it.
+ */
+import { createPanel, type TimelineElement } from './devtools/panel.ts'
+import { type Printing, printTo } from './devtools/print.ts'
+import { type RequestOptions, type Seen, watchRequests } from './devtools/requests.ts'
+import { tellStory, type Watched } from './devtools/story.ts'
+
+/** What {@link attachDevtools} takes. */
+export interface DevtoolsOptions extends RequestOptions {
+  /**
+   * `true`: a panel at the foot of the page, in place of the console's groups. An element: the panel goes into it.
+   * Default `false`.
+   */
+  readonly panel?: boolean | Element
+  /** Where the groups go. Default: the global `console`. */
+  readonly console?: Printing
+}
+
+/**
+ * Shows what a client does: its events, the state of its session, and its requests, with what was before where that is
+ * still known. It holds and shows no token, and cuts query strings.
+ *
+ * Requests are those of the platform's resource timings: what was answered elsewhere (a `fetch` option of your own, a mock
+ * in Node) is not among them. Their paths tell a refresh from a call; `refresh` says otherwise.
+ *
+ * @param auth A client.
+ * @returns What detaches it again.
+ * @throws TypeError for an option that is none, and for a panel where there is no document.
+ *
+ * @example
+ * ```ts
+ * if (import.meta.env.DEV) {
+ *   const { attachDevtools } = await import('stayfresh/devtools')
+ *   attachDevtools(auth, { panel: true })
+ * }
+ * ```
+ */
+export function attachDevtools(auth: Watched, options: DevtoolsOptions = {}): () => void {
+  const { panel = false, console: out = console, refresh, requests } = options
+  if (typeof auth?.subscribe !== 'function') throw new TypeError('attachDevtools takes what createAuth gave')
+  if (refresh !== undefined && !(refresh instanceof RegExp)) {
+    throw new TypeError(`refresh takes a RegExp for paths, got ${typeof refresh}`)
+  }
+  if (requests !== undefined && typeof requests !== 'function') {
+    throw new TypeError(`requests takes a function of a URL, got ${typeof requests}`)
+  }
+  if (typeof panel !== 'boolean' && !(typeof Element === 'function' && panel instanceof Element)) {
+    throw new TypeError(`panel takes true, false or an element, got ${typeof panel}`)
+  }
+  if (panel && typeof document === 'undefined') throw new TypeError('panel needs a document')
+
+  let request: (seen: Seen) => void = () => {}
+  const watching = watchRequests(
+    () => auth.baseUrl,
+    (seen) => request(seen),
+    { refresh, requests },
+  )
+  if (!panel) {
+    const printer = printTo(out, auth, watching.flush)
+    request = printer.request
+    return () => {
+      printer.end()
+      watching.end()
+    }
+  }
+  const story = tellStory(auth)
+  request = story.request
+  const element: TimelineElement = createPanel()
+  element.story = story
+  element.session = () => auth.session
+  if (panel === true) element.toggleAttribute('docked', true)
+  const parent = panel === true ? document.body : panel
+  parent.append(element)
+  return () => {
+    element.remove()
+    story.end()
+    watching.end()
+  }
+}

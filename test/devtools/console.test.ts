@@ -1,0 +1,148 @@
+/** The devtools in Node: over a real port, since only what goes out has resource timings. */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { startDemoServer } from '../../demo-server/server.ts'
+import { attachDevtools, type DevtoolsOptions } from '../../src/devtools.ts'
+import { type Auth, createAuth, flaskJwt, type StandardClaims } from '../../src/index.ts'
+import { type Backend, fakeTokens } from '../../src/testing/index.ts'
+
+const alice = { username: 'alice', password: 'wonderland' }
+
+async function world(): Promise<{ auth: Auth<StandardClaims, typeof alice>; backend: Backend }> {
+  const { url, backend, close } = await startDemoServer({
+    port: 0,
+    backend: { refresh: 'rotating', latency: {} },
+  })
+  onTestFinished(close)
+  const auth = createAuth({ baseUrl: `${url}api/`, backend: flaskJwt() })
+  onTestFinished(() => auth.dispose())
+  return { auth, backend }
+}
+
+/** A console that keeps what it is told: a title and lines for each group. */
+function attached(auth: Auth<StandardClaims, never>, options: DevtoolsOptions = {}) {
+  const groups: { title: string; lines: string[] }[] = []
+  const detach = attachDevtools(auth, {
+    ...options,
+    console: {
+      groupCollapsed: (title: string) => void groups.push({ title, lines: [] }),
+      log: (line: string) => void groups.at(-1)?.lines.push(line),
+      groupEnd: () => {},
+    },
+  })
+  onTestFinished(detach)
+  return { groups, detach, titles: () => groups.map(({ title }) => title) }
+}
+
+test('each event is a group, with what was sent before it told by path, status and kind', async () => {
+  const { auth, backend } = await world()
+  const { groups, titles } = attached(auth)
+  await auth.login(alice)
+  backend.expireAccessTokens()
+  const answer = await auth.fetch('protected?secret=1')
+  // A platform tells of a request once its body was read.
+  expect(await answer.json()).toMatchObject({ sub: 'alice' })
+  await vi.waitFor(() => expect(titles()).toEqual(['stayfresh · Signed in', 'stayfresh · Refreshed to v2']))
+  await auth.logout()
+  await vi.waitFor(() => expect(titles().at(-1)).toBe('stayfresh · Signed out'))
+  const told = groups.map(({ lines }) => lines.map((line) => line.replace(/[\d.]+ (?:ms|s)\b/g, '…')))
+  expect(told[0]).toEqual([
+    'The session is at version 1.',
+    'loggedIn: login',
+    'alice, version 1, fresh, active, for another …',
+    'sign-in  login → 200 after …',
+  ])
+  expect(told[1]).toContain('alice, version 2, active, for another …')
+  expect(told[1]).toContain('call     protected → 401 after …')
+  expect(told[1]).toContain('refresh  refresh → 200 after …')
+  expect([...(told[1] ?? []), ...(told[2] ?? [])]).toContain('replay   protected → 200 after …')
+  expect(told[2]).toContain('Nobody is signed in')
+  const all = JSON.stringify(groups)
+  expect(all).not.toContain('secret')
+  for (const { token } of backend.issued) expect(all).not.toContain(token)
+})
+
+test('what was before is told first, from the history, with the requests that the platform still has', async () => {
+  const { auth } = await world()
+  await auth.login(alice)
+  await auth.refresh()
+  const { groups, detach } = attached(auth)
+  expect(groups).toHaveLength(1)
+  expect(groups[0]?.title).toBe('stayfresh · 2 before')
+  expect(groups[0]?.lines[0]).toMatch(/Signed in {2}loggedIn: login$/)
+  expect(groups[0]?.lines[1]).toMatch(/Refreshed to v2 {2}tokenRefreshed: requested$/)
+  // Nothing waits once it is detached.
+  await auth.logout()
+  detach()
+  expect(groups.at(-1)?.title).toBe('stayfresh · Signed out')
+  expect(groups.at(-1)?.lines.some((line) => line.startsWith('sign-in  login → 200'))).toBe(true)
+  await auth.login(alice)
+  await new Promise((resolve) => setTimeout(resolve, 120))
+  expect(groups.filter(({ title }) => title === 'stayfresh · Signed in')).toHaveLength(0)
+})
+
+test('refresh and requests say which paths and URLs are meant', async () => {
+  const { auth, backend } = await world()
+  const { groups } = attached(auth, {
+    refresh: /protected/,
+    requests: ({ pathname }) => !pathname.endsWith('login'),
+  })
+  await auth.login(alice)
+  await (await auth.fetch('protected')).text()
+  backend.revoke({ sub: 'alice' })
+  await auth.fetch('whoami')
+  await vi.waitFor(() => expect(groups.at(-1)?.title).toBe('stayfresh · Signed out'))
+  const lines = groups.flatMap((group) => group.lines)
+  expect(lines.filter((line) => line.startsWith('refresh  protected'))).toHaveLength(1)
+  expect(lines.filter((line) => line.includes('login → '))).toEqual([])
+})
+
+test('a wrong option is named, and a panel wants a document', () => {
+  const auth = createAuth({ baseUrl: 'https://api.test/', backend: flaskJwt(), initial: fakeTokens() })
+  const attach = (options: unknown) => () => attachDevtools(auth, options as DevtoolsOptions)
+  expect(() => attachDevtools({} as never)).toThrow('attachDevtools takes what createAuth gave')
+  expect(attach({ refresh: 'refresh' })).toThrow('refresh takes a RegExp for paths, got string')
+  expect(attach({ requests: true })).toThrow('requests takes a function of a URL, got boolean')
+  expect(attach({ panel: 'foot' })).toThrow('panel takes true, false or an element, got string')
+  expect(attach({ panel: true })).toThrow('panel needs a document')
+})
+
+test('nothing waits for it: a process that has it ends by itself', () => {
+  const script = `
+    import { createAuth, flaskJwt } from 'stayfresh'
+    import { attachDevtools } from 'stayfresh/devtools'
+    const auth = createAuth({ baseUrl: 'http://127.0.0.1:9/', backend: flaskJwt() })
+    attachDevtools(auth)
+    await auth.setTokens({ refreshToken: 'r' })`
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: fileURLToPath(new URL('../..', import.meta.url)),
+    timeout: 20_000,
+    encoding: 'utf8',
+  })
+  expect([status, stderr]).toEqual([0, ''])
+})
+
+test('nobody who does not ask for it has it: no other entry leads to it, and a bundle splits it off', async () => {
+  const bundle = async (contents: string) => {
+    const { outputFiles } = await build({
+      stdin: { contents, resolveDir: fileURLToPath(new URL('../..', import.meta.url)) },
+      bundle: true,
+      splitting: true,
+      format: 'esm',
+      outdir: 'out',
+      write: false,
+      platform: 'node',
+      external: ['ky'],
+      logLevel: 'error',
+    })
+    return outputFiles.map(({ text }) => text.includes('stayfresh-timeline'))
+  }
+  const rest = ['stayfresh', 'stayfresh/browser', 'stayfresh/ky', 'stayfresh/node', 'stayfresh/encrypted']
+  expect(await bundle(rest.map((name, n) => `export * as e${n} from '${name}'`).join('\n'))).toEqual([false])
+  const later = await bundle(
+    "import { createAuth } from 'stayfresh'\nexport { createAuth }\nimport('stayfresh/devtools')",
+  )
+  expect([later[0], later.filter(Boolean).length]).toEqual([false, 1])
+})
