@@ -25,7 +25,7 @@ export interface DevtoolsOptions extends RequestOptions {
  * Requests are those of the platform's resource timings: what was answered elsewhere (a `fetch` option of your own, a mock
  * in Node) is not among them. Their paths tell a refresh from a call; `refresh` says otherwise.
  *
- * @param auth A client.
+ * @param client What `createAuth` gave.
  * @returns What detaches it again.
  * @throws TypeError for an option that is none, and for a panel where there is no document.
  *
@@ -37,8 +37,10 @@ export interface DevtoolsOptions extends RequestOptions {
  * }
  * ```
  */
-export function attachDevtools(auth: Watched, options: DevtoolsOptions = {}): () => void {
+export function attachDevtools<Claims>(client: Watched<Claims>, options: DevtoolsOptions = {}): () => void {
   const { panel = false, console: out = console, refresh, requests } = options
+  // Of claims it shows none.
+  const auth = client as unknown as Watched
   if (typeof auth?.subscribe !== 'function') throw new TypeError('attachDevtools takes what createAuth gave')
   if (refresh !== undefined && !(refresh instanceof RegExp)) {
     throw new TypeError(`refresh takes a RegExp for paths, got ${typeof refresh}`)

@@ -70,7 +70,8 @@ function elementClass(): CustomElementConstructor {
 
     connectedCallback(): void {
       const { story } = this
-      if (!story || this.#timeline) return
+      // jsdom has nothing to draw with: an application under test may attach it all the same.
+      if (!story || this.#timeline || typeof ResizeObserver !== 'function') return
       const root = this.shadowRoot ?? this.attachShadow({ mode: 'open' })
       const sheet = new CSSStyleSheet()
       sheet.replaceSync(style + OWN)

@@ -45,17 +45,24 @@ export function printTo(
   ): void {
     const { reason, origin } = event
     const status = 'status' in event ? event.status : undefined
-    const { at } = { at: Date.now() }
+    const at = Date.now()
     const { title, lines } = historyWords({ at, type, reason, origin, status, version: session?.version })
     const when = real()
     const print = (): void => {
       waiting.delete(print)
       clearTimeout(timer)
       flush()
+      // No event of its own: the session may outlive it.
+      const news = auth.history.slice(told ? auth.history.lastIndexOf(told) + 1 : 0)
+      told = auth.history.at(-1)
+      const refusals = news
+        .filter((entry) => entry.type === 'refreshRefused')
+        .map((entry) => historyWords(entry))
       const before = seen.filter((one) => one.at < when)
       seen = seen.filter((one) => one.at >= when)
       group(`stayfresh · ${title}`, [
         ...lines,
+        ...refusals.map((refusal) => `${refusal.title}: ${refusal.lines[0]}`),
         sessionLine(session, at),
         ...before.slice(-MOST).map(requestLine),
       ])
@@ -67,6 +74,7 @@ export function printTo(
   }
 
   const { history } = auth
+  let told = history.at(-1)
   if (history.length > 0) {
     const line = (entry: (typeof history)[number]): string => {
       const { title, lines } = historyWords(entry)

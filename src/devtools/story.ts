@@ -1,11 +1,14 @@
 /** A client's events and requests, put together to what a timeline draws. It changes nothing of the client. */
-import type { Auth, AuthEventType, HistoryEntry } from '../types.ts'
+import type { Auth, AuthEventType, HistoryEntry, StandardClaims } from '../types.ts'
 import { type CallItem, type Item, MARKED, type RefreshItem, real, type Story } from './items.ts'
 import type { Seen } from './requests.ts'
 import { noteTokens } from './tokens.ts'
 
 /** What of a client is watched. */
-export type Watched = Pick<Auth, 'on' | 'subscribe' | 'session' | 'history' | 'baseUrl'>
+export type Watched<Claims = StandardClaims> = Pick<
+  Auth<Claims>,
+  'on' | 'subscribe' | 'session' | 'history' | 'baseUrl'
+>
 
 // How long something is kept, in ms: longer than the widest timeline shows.
 const KEPT = 120_000

@@ -83,6 +83,18 @@ test('what was before is told first, from the history, with the requests that th
   expect(groups.filter(({ title }) => title === 'stayfresh · Signed in')).toHaveLength(0)
 })
 
+test('a refused refresh, which is no event, is told with the next one', async () => {
+  const { auth, backend } = await world()
+  const { groups } = attached(auth)
+  await auth.login(alice)
+  backend.revoke({ sub: 'alice' })
+  await auth.refresh().catch(() => {})
+  await (await auth.fetch('protected')).text()
+  await vi.waitFor(() => expect(groups.at(-1)?.title).toBe('stayfresh · Signed out'))
+  const lines = groups.flatMap((group) => group.lines)
+  expect(lines.filter((line) => line.startsWith('Refresh refused: '))).toHaveLength(1)
+})
+
 test('refresh and requests say which paths and URLs are meant', async () => {
   const { auth, backend } = await world()
   const { groups } = attached(auth, {
