@@ -4,6 +4,7 @@
  */
 
 import { type Match, readApi } from './api.ts'
+import { inDialect, pathsOf, type Served } from './dialects.ts'
 import { decodeText, isRecord, parseJson } from './encoding.ts'
 import { fakeReader } from './fake-tokens.ts'
 import { createFaults, isProcessed, spoil } from './faults.ts'
@@ -13,7 +14,9 @@ import { routeAt, serve } from './routes.ts'
 import { mintLogin, type Server, toRequest } from './server.ts'
 import { defaultSecret, fastSigner, joseSigner } from './signer.ts'
 import type { Name } from './timeline.ts'
-import type { Backend, BackendOptions, BackendSettings, CookieSettings, User } from './types.ts'
+import type { Backend, BackendOptions, BackendSettings, CookieSettings, Dialect, User } from './types.ts'
+
+const DIALECTS: readonly Dialect[] = ['default', 'tutorial', 'simple-jwt', 'oauth2']
 
 const defaultCookies: CookieSettings = {
   accessName: 'access_token_cookie',
@@ -88,7 +91,7 @@ const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency' | 'paths'> = 
  * Cookies work where a `Request` may carry `Cookie` and a `Response` `Set-Cookie`: in Node, Bun and Deno, not
  * inside a browser.
  *
- * @throws TypeError for an unknown signer.
+ * @throws TypeError for an unknown signer or dialect, and for a route in `api` that is none.
  *
  * @example
  * ```ts
@@ -124,13 +127,16 @@ export function createBackend<Api extends string = never>(options: BackendOption
   if (signer !== 'webcrypto' && signer !== 'fast') {
     throw new TypeError(`signer: "webcrypto" or "fast", not ${JSON.stringify(signer)}`)
   }
+  if (given.dialect !== undefined && !DIALECTS.includes(given.dialect)) {
+    throw new TypeError(`dialect: one of ${DIALECTS.join(', ')}, not ${JSON.stringify(given.dialect)}`)
+  }
   const settings: BackendSettings = {
     ...defaultSettings,
     refresh: given.dialect === 'tutorial' ? 'single-use' : 'reusable',
     ...withoutUndefined(given),
     cookies: { ...defaultCookies, ...cookies },
     latency: { ...latency },
-    paths: { ...paths },
+    paths: { ...pathsOf(given.dialect), ...paths },
   }
   const root = `/${prefix}/`.replace(/\/+/g, '/')
   const findApi = readApi(api)
@@ -176,6 +182,18 @@ export function createBackend<Api extends string = never>(options: BackendOption
     return response
   }
 
+  /** Takes a request in: all that a harness may count is there before anything is waited for. */
+  const receive = (request: Request): Served => {
+    const url = new URL(request.url)
+    const path = url.pathname.startsWith(root) ? url.pathname.slice(root.length) : undefined
+    const own = path === undefined ? undefined : findApi(request.method, path)
+    const route = own ? 'api' : routeAt(path ?? '', settings)
+    const entry = journal.arrive(request, url, route, own?.name, server.now())
+    const fault = faults.take(entry)
+    if (fault !== undefined) journal.strike(entry, fault)
+    return { entry, answer: untilAborted(handle(request, url, entry, own), request.signal) }
+  }
+
   const enterJsonTokens = (entry: Draft, body: Uint8Array): void => {
     const data = parseJson(body)
     if (!isRecord(data)) return
@@ -213,15 +231,9 @@ export function createBackend<Api extends string = never>(options: BackendOption
       const request = toRequest(input, init)
       request.signal.throwIfAborted()
       if (request.bodyUsed) throw new TypeError('The body of this request was used already.')
-      // All that a harness may count is there before anything is waited for.
-      const url = new URL(request.url)
-      const path = url.pathname.startsWith(root) ? url.pathname.slice(root.length) : undefined
-      const own = path === undefined ? undefined : findApi(request.method, path)
-      const route = own ? 'api' : routeAt(path ?? '', settings)
-      const entry = journal.arrive(request, url, route, own?.name, server.now())
-      const fault = faults.take(entry)
-      if (fault !== undefined) journal.strike(entry, fault)
-      return untilAborted(handle(request, url, entry, own), request.signal)
+      const { pathname } = new URL(request.url)
+      const path = pathname.startsWith(root) ? pathname.slice(root.length) : ''
+      return inDialect({ request, path, root, server, serve: receive }) ?? receive(request).answer
     },
     settings,
     users: server.users,

@@ -51,12 +51,17 @@ export function refusalResponse(refusal: Refusal, settings: BackendSettings): Re
 }
 
 /** A JSON answer as Flask's `jsonify` writes it: compact, keys sorted, ASCII, a newline at the end. */
-export function json(status: number, body: object, cookies: readonly string[] = []): Response {
+export function json(
+  status: number,
+  body: object,
+  cookies: readonly string[] = [],
+  headers: Record<string, string> = {},
+): Response {
   const sorted = Object.fromEntries(Object.entries(body).sort(([a], [b]) => (a < b ? -1 : 1)))
   const text = `${asciiJson(sorted)}\n`
   const response = new Response(text, {
     status,
-    headers: { 'Content-Type': 'application/json', 'Content-Length': String(text.length) },
+    headers: { 'Content-Type': 'application/json', 'Content-Length': String(text.length), ...headers },
   })
   for (const cookie of cookies) response.headers.append('Set-Cookie', cookie)
   return response

@@ -5,8 +5,20 @@
  * reproduces; the JWT_… names are that library's own settings.
  */
 
-/** `default`: the texts of Flask-JWT-Extended itself. `tutorial`: those of the widely copied Teclado course. */
-export type Dialect = 'default' | 'tutorial'
+/**
+ * How the server speaks.
+ *
+ * - `default`: the texts of Flask-JWT-Extended itself.
+ * - `tutorial`: those of the widely copied Teclado course.
+ * - `simple-jwt`: Django REST Framework SimpleJWT: `POST token/`, `token/refresh/`, `token/blacklist/` (each to be moved by
+ *   `paths`), the refresh token in the body.
+ * - `oauth2`: an OAuth 2 server, `POST token` and `POST revoke` (to be moved as `login` and `logout`), and an API with the
+ *   challenges of RFC 6750 and RFC 9470. A `code` is the name of the user who gave it. A refresh stands in the log under
+ *   its own route.
+ *
+ * The last two take tokens in headers; to be chosen when the backend is made.
+ */
+export type Dialect = 'default' | 'tutorial' | 'simple-jwt' | 'oauth2'
 
 /**
  * What an exchange does to the refresh token that paid for it.

@@ -7,7 +7,6 @@ import {
   type Backend,
   type BackendOptions,
   createBackend,
-  type Dialect,
   type IssuedToken,
   type Latency,
   type LogEntry,
@@ -61,6 +60,8 @@ const roleOf = (route: RouteName): Role | undefined =>
 
 const bearerOf = (entry: Pick<LogEntry, 'headers'>): string | undefined =>
   /^Bearer (.+)$/.exec(entry.headers.authorization ?? '')?.[1]
+
+type Dialect = 'default' | 'tutorial'
 
 const refusals: Record<Dialect, Scene['refusals']> = {
   default: {

@@ -1,4 +1,4 @@
-import { type AuthOptions, createAuth, flaskJwt, isAuthError } from 'stayfresh'
+import { type AuthOptions, createAuth, flaskJwt, isAuthError, simpleJwt } from 'stayfresh'
 import { type BackendOptions, createBackend, fakeTokens } from 'stayfresh/testing'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 
@@ -122,6 +122,24 @@ describe('servers of another kind', () => {
     await auth.refresh()
     expect(backend.reuseDetected).toBe(0)
     backend.expectRefreshes(2)
+  })
+
+  test('Django REST Framework SimpleJWT, or OAuth 2', async () => {
+    const backend = createBackend({ dialect: 'simple-jwt', api: { 'GET items': () => [] } })
+    const auth = createAuth({
+      baseUrl: 'https://api.test/',
+      backend: simpleJwt(),
+      fetch: backend.fetch,
+      initial: fakeTokens(),
+    })
+    backend.expireAccessTokens()
+    expect((await auth.fetch('items')).status).toBe(200)
+    expect(backend.timeline()).toMatchInlineSnapshot(`
+      "— every access token so far counts as expired
+      GET /items            a1  → 401 expired
+      POST /token/refresh/  r1  → 200 gives a2 (alice)
+      GET /items            a2  → 200"
+    `)
   })
 
   test('a test of your own backend preset needs no server at all', async () => {
