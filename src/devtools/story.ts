@@ -109,7 +109,7 @@ export function tellStory(auth: Watched): Told {
   let last: HistoryEntry | undefined
   function lookForRefusal(): void {
     const { history } = auth
-    // One that is forgotten by now was followed by a hundred others.
+    // If that one is forgotten by now, all that is there came later.
     for (const entry of history.slice(last ? history.lastIndexOf(last) + 1 : 0)) {
       if (entry.type === 'refreshRefused') endExchange('refused', entry.reason, real())
     }

@@ -111,6 +111,16 @@ test('refresh and requests say which paths and URLs are meant', async () => {
   expect(lines.filter((line) => line.includes('login → '))).toEqual([])
 })
 
+test('a client whose relative base nothing resolves is no trouble for others', async () => {
+  const { auth } = await world()
+  const relative = createAuth({ baseUrl: '/api/', backend: flaskJwt(), initial: fakeTokens() })
+  const { groups } = attached(relative)
+  await auth.login(alice)
+  await relative.logout({ revoke: false })
+  await vi.waitFor(() => expect(groups.at(-1)?.title).toBe('stayfresh · Signed out'))
+  expect(groups.at(-1)?.lines.filter((line) => line.includes(' → '))).toEqual([])
+})
+
 test('a wrong option is named, and a panel wants a document', () => {
   const auth = createAuth({ baseUrl: 'https://api.test/', backend: flaskJwt(), initial: fakeTokens() })
   const attach = (options: unknown) => () => attachDevtools(auth, options as DevtoolsOptions)

@@ -1,8 +1,9 @@
 // @vitest-environment jsdom
-/** jsdom has its own Blob, FormData, AbortSignal and Uint8Array beside Node's fetch: all of the kit has to bear that. */
+/** jsdom has its own Blob, FormData, AbortSignal and Uint8Array beside Node's fetch: what tests use has to bear that. */
 import { setupServer } from 'msw/node'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { browserStore, tabStore } from '../../../src/browser.ts'
+import { attachDevtools } from '../../../src/devtools.ts'
 import { type Auth, type AuthOptions, createAuth, flaskJwt, flaskJwtCookies } from '../../../src/index.ts'
 import { type Backend, checksum, createBackend, fakeTokens, withCookies } from '../../../src/testing/index.ts'
 import { handlers } from '../../../src/testing/msw.ts'
@@ -115,4 +116,24 @@ test('withCookies begins with none, whatever another test left', async () => {
   await backend.fetch('http://localhost:3000/api/protected')
   expect(backend.timeline()).toBe('GET /api/protected  → 401 missing')
   expect(backend.reuseDetected).toBe(0)
+})
+
+test('an application under test in jsdom may attach the panel: it stays empty, and nothing breaks', async () => {
+  interface Claims {
+    role: string
+    csrf: string
+  }
+  const backend = createBackend({ prefix: '/api/' })
+  const auth: Auth<Claims, { pin: number }> = createAuth({
+    baseUrl: '/api/',
+    backend: flaskJwt<Claims, { pin: number }>(),
+    fetch: backend.fetch,
+    initial: fakeTokens(),
+  })
+  const detach = attachDevtools(auth, { panel: true })
+  backend.expireAccessTokens()
+  expect((await auth.fetch('protected')).status).toBe(200)
+  expect(document.querySelector('stayfresh-timeline')?.shadowRoot).toBeNull()
+  detach()
+  expect(document.querySelector('stayfresh-timeline')).toBeNull()
 })
