@@ -32,7 +32,8 @@ export interface Answering {
  * ```
  */
 export function handlers(backend: Answering, origin: string): HttpHandler[] {
-  const { href } = new URL(origin, globalThis.document?.baseURI)
+  // `api.test` is a slip, not a path.
+  const { href } = new URL(origin, /^[./]/.test(origin) ? globalThis.document?.baseURI : undefined)
   const base = href.endsWith('/') ? href : `${href}/`
   return [
     http.all(

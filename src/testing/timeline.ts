@@ -78,6 +78,7 @@ function outcome(entry: LogEntry, name: Name): string {
     if (status !== undefined && !delivered) parts.push('(not delivered)')
   }
   if (error) parts.push(error)
+  else if (entry.route === 'unknown' && processed) parts.push('no such route')
   if (gave.length > 0) parts.push(`gives ${gave.join(' ')}`)
   return parts.join(' ')
 }

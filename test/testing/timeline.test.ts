@@ -81,6 +81,16 @@ test('times are the server’s, since the first line', async () => {
   expect(backend.timeline()).toBe('')
 })
 
+test('a path that is no route is told from a 404 of the application’s own', async () => {
+  const { backend, send } = bench({
+    prefix: '/api/',
+    api: { gone: { token: false, answer: () => new Response(null, { status: 404 }) } },
+  })
+  await send('/protected')
+  await send('/api/gone')
+  expect(backend.timeline()).toBe('GET /protected  → 404 no such route\nGET /api/gone   → 404')
+})
+
 test('expectRefreshes counts what came to the refresh route, and shows the timeline when it fails', async () => {
   const backend = createBackend()
   const auth = createAuth({

@@ -58,6 +58,11 @@ test.each(Object.entries(through))(
   },
 )
 
+test('a relative origin begins with a slash or a dot, so that a slip is none', () => {
+  expect(() => handlers(createBackend(), 'api.test')).toThrow(TypeError)
+  expect(handlers(createBackend(), './api')).toHaveLength(1)
+})
+
 test('the stores of a browser: tabStore keeps the session, browserStore says that it goes on in memory', async () => {
   const backend = createBackend({ prefix: '/api/' })
   const page = (store: AuthOptions['store'], initial?: AuthOptions['initial']): Auth =>
