@@ -63,7 +63,7 @@ export function takeCall(
   const url = wire.resolve(request ? request.url : (input as string | URL))
   // A client that makes a Request copies onto it what it was given for fetch.
   const copied = request as AuthRequestInit | undefined
-  const { auth = copied?.auth, replay = copied?.replay ?? true, [ABOVE]: above } = init ?? {}
+  const { auth = copied?.auth, replay = copied?.replay ?? true, [ABOVE]: above, ...rest } = init ?? {}
   if (![undefined, true, false, 'optional', 'fresh'].includes(auth as never)) {
     throw new AuthError(
       'invalid_input',
@@ -71,8 +71,6 @@ export function takeCall(
       {},
     )
   }
-  const rest: RequestInit = { ...init }
-  for (const own of ['auth', 'replay', ABOVE]) delete rest[own as never]
   // Members that sit on a prototype are lost to a copy: those that fetch knows go by way of a Request.
   let from = init && Object.getPrototypeOf(init)
   if (from && from !== Object.prototype) {
