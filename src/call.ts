@@ -11,7 +11,7 @@ export const ABOVE: unique symbol = Symbol.for('stayfresh.above') as never
 
 export interface AboveInit extends AuthRequestInit {
   [ABOVE]?: {
-    /** Wraps each single send. */
+    /** Wraps each single send. A signal that it gives stands for that of the call as well. */
     eachSend(send: (signal?: AbortSignal) => Promise<Response>): Promise<Response>
     /** The body of the Request is a stream that can be read once. */
     stream: boolean
@@ -132,13 +132,7 @@ export function takeCall(
     // Raced, for a fetch that doesn't heed its signal.
     if (!above)
       return signal ? free({ signal, disposal }, wire.fetch(target, options)) : wire.fetch(target, options)
-    return above.eachSend((limit) => {
-      const signals = [signal, limit].filter((one) => one != null)
-      return wire.fetch(target, {
-        ...options,
-        signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0],
-      })
-    })
+    return above.eachSend((limit) => wire.fetch(target, { ...options, signal: limit ?? signal }))
   }
 
   return {
