@@ -11,9 +11,14 @@ declare module 'ky' {
   interface Options extends Pick<AuthRequestInit, 'auth' | 'replay'> {}
 }
 
-// How ky's limit and the kind of the body reach the fetch: ky hands options that it doesn't know down.
+// How ky's limit and what is known of the body reach the fetch: ky hands options that it doesn't know down.
 interface Handed {
-  stayfresh?: { timeout: number | false; stream: boolean }
+  stayfresh?: {
+    timeout: number | false
+    stream: boolean
+    /** The text of the body, where it is known that the Request was made of it. */
+    text(): string | undefined
+  }
 }
 
 // ky's own.
@@ -38,7 +43,10 @@ export function createKy(auth: Pick<Auth, 'fetch' | 'baseUrl'>, base: KyInstance
   return base.extend({
     fetch: (input: string | URL | Request, init?: RequestInit & Handed) => {
       const { stayfresh, ...rest } = init ?? {}
-      const { timeout = false, stream = false } = stayfresh ?? {}
+      const { timeout = false, stream = false, text } = stayfresh ?? {}
+      // Sent again from its text, a body is neither copied nor read through the copy (docs/bench.md).
+      const body = text?.()
+      if (body !== undefined) rest.body = body
       const above: AboveInit[typeof ABOVE] = {
         eachSend: (send) => limited(send, timeout, input as Request),
         // A Request no longer tells a stream that can be read once from a body that can be copied.
@@ -50,7 +58,7 @@ export function createKy(auth: Pick<Auth, 'fetch' | 'baseUrl'>, base: KyInstance
       init: [
         (options: Options & Handed) => {
           const { timeout = DEFAULT_TIMEOUT, body } = options
-          options.stayfresh = { timeout, stream: body instanceof ReadableStream }
+          options.stayfresh = { timeout, stream: body instanceof ReadableStream, text: textOf(options) }
           options.timeout = false
           // Here, because a relative base is known at the first use, not at the import.
           options.baseUrl ??= auth.baseUrl
@@ -58,6 +66,26 @@ export function createKy(auth: Pick<Auth, 'fetch' | 'baseUrl'>, base: KyInstance
       ],
     },
   })
+}
+
+/** Tells the text that ky has made a body of, once it has: to the byte, or `undefined`. */
+function textOf(options: Options): () => string | undefined {
+  const { stringifyJson } = options
+  let written: string | undefined
+  // What is written here is what ky sends: a value may turn out differently the next time.
+  const write = (data: unknown): string => {
+    written = stringifyJson?.(data) ?? JSON.stringify(data)
+    return written
+  }
+  if (options.json !== undefined) options.stringifyJson = write
+  return () => {
+    const { hooks, json, body, onUploadProgress } = options
+    // A hook can put another Request in its place.
+    if (hooks?.beforeRequest?.length || hooks?.beforeRetry?.length || hooks?.afterResponse?.length) return
+    if (onUploadProgress) return undefined
+    if (json !== undefined) return options.stringifyJson === write ? written : undefined
+    return typeof body === 'string' ? body : undefined
+  }
 }
 
 // Longer delays overflow a signed 32-bit integer and fire at once.

@@ -1,5 +1,5 @@
 /** createKy(auth): ky stays what it is, and its user stays signed in. */
-import ky, { isHTTPError, isNetworkError, isTimeoutError, type KyInstance } from 'ky'
+import ky, { isHTTPError, isNetworkError, isTimeoutError, type KyInstance, type Options } from 'ky'
 import { describe, expect, test, vi } from 'vitest'
 import { createAuth, flaskJwt, isAuthError } from '../src/index.ts'
 import { createKy } from '../src/ky.ts'
@@ -155,6 +155,30 @@ describe('a request', () => {
     expect(await second?.bytes).toEqual(await first?.bytes)
     expect((await second?.bytes)?.length).toBeGreaterThan(0)
     expect(second?.headers.get('content-type')).toBe(first?.headers.get('content-type'))
+  })
+
+  test('invariant 14: a body that is written differently each time is written once', async () => {
+    const { api, backend, sentTo } = await kyBench()
+    backend.expireAccessTokens()
+    let count = 0
+    await api.post('protected', { json: { toJSON: () => ++count } })
+    backend.expireAccessTokens()
+    await api.post('protected', { json: { a: 1 }, stringifyJson: () => `written ${++count}` })
+    const bodies = sentTo('/protected').map(async ({ bytes }) => new TextDecoder().decode(await bytes))
+    expect(await Promise.all(bodies)).toEqual(['1', '1', 'written 2', 'written 2'])
+  })
+
+  test.each<[string, Options]>([
+    ['json', { json: { b: 2 } }],
+    ['a string', { json: undefined, body: '{"b":2}' }],
+    ['how JSON is written', { stringifyJson: () => '{"b":2}' }],
+  ])('invariant 14: a later init hook may still change the body: %s', async (_, change) => {
+    const { api, backend, sentTo } = await kyBench()
+    backend.expireAccessTokens()
+    const init = [(options: Options) => void Object.assign(options, change)]
+    await api.extend({ hooks: { init } }).post('protected', { json: { a: 1 } })
+    const bodies = sentTo('/protected').map(async ({ bytes }) => new TextDecoder().decode(await bytes))
+    expect(await Promise.all(bodies)).toEqual(['{"b":2}', '{"b":2}'])
   })
 
   test("leaves the caller's own Authorization alone", async () => {
