@@ -4,10 +4,11 @@
  * (bench/results/herd.svg), and runs the same, smaller, with real clients on a clock of its own, so that the model and
  * what it stands for can't part.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
 import { createAuthOn } from '../src/auth.ts'
 import { flaskJwt } from '../src/index.ts'
 import type { Platform } from '../src/platform.ts'
+import { picture, save } from './draw.ts'
+import { random } from './report.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -35,16 +36,6 @@ interface Scenario {
 interface Arrivals {
   all: Uint32Array
   failed: Uint32Array
-}
-
-function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 // --- the model -------------------------------------------------------------------------------------------------
@@ -266,17 +257,7 @@ for (const [index, { scenario, arrivals, figures }] of drawn.entries()) {
   }
 }
 const tall = 40 + drawn.length * (height + 50)
-const results = new URL('results/', import.meta.url)
-mkdirSync(results, { recursive: true })
-writeFileSync(
-  new URL('herd.svg', results),
-  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width + left + 30} ${tall}" font-family="sans-serif">
-<title>When 100,000 clients refresh</title>
-<style>.title{font-size:14px;fill:#222}.axis{font-size:11px;fill:#666}.all{fill:none;stroke:#1f6feb;stroke-width:1.2}.failed{fill:none;stroke:#d1242f;stroke-width:1.2}.mean{stroke:#999;stroke-dasharray:4 4}</style>
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="${left}" y="16" class="axis">Arrivals at the refresh endpoint by the minute; red: turned away; dashed: the mean</text>
-${parts.join('\n')}
-</svg>
-`,
-)
+const legend = 'Arrivals at the refresh endpoint by the minute; red: turned away; dashed: the mean'
+parts.unshift(`<text x="${left}" y="16" class="axis">${legend}</text>`)
+save('herd.svg', picture('When 100,000 clients refresh', width + left + 30, tall, parts))
 console.log('\ndrawn in bench/results/herd.svg')
