@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: stayfresh beside its peers, in one run and in turns, and its goals with their verdicts. Prints tables,
  * writes them to bench/results (bench.md, and a picture for each part); fails if a goal is missed that is not known to
- * be. `-- --quick`: a minute's worth, to look at; it writes nothing. `-- --only=calls,burst`: some of the parts.
+ * be. `-- --quick`: a minute's worth, to look at; it writes nothing. `-- --only=calls,burst`: some of the parts, the same.
  */
 import { readFileSync } from 'node:fs'
 import { measureBurst } from './burst.ts'
@@ -15,6 +15,8 @@ import { measureWeight } from './weight.ts'
 
 const quick = process.argv.includes('--quick')
 const only = process.argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length)
+// Tables and pictures in bench/results are of one run.
+const whole = !quick && !only
 
 const server = await startServer()
 const parts: Record<string, (progress: Progress) => Promise<Part>> = {
@@ -77,7 +79,7 @@ for (const [name, measure] of Object.entries(parts)) {
   const section = [`## ${part.title}`, part.about, table(part.head, part.rows), notes ?? ''].filter(Boolean)
   console.log(`\n${section.join('\n\n')}\n`)
   text.push(...section, `![${part.title}](${name}.svg)`)
-  if (!quick) save(`${name}.svg`, bars(part.title, part.charts))
+  if (whole) save(`${name}.svg`, bars(part.title, part.charts))
 }
 server.stop()
 
@@ -85,7 +87,7 @@ const rows = goals.map((goal) => [goal.what, goal.limit, goal.got, verdict(goal)
 const summary = ['## Goals', table(['', 'goal', 'this run', 'verdict'], rows)]
 console.log(`\n${summary.join('\n\n')}\n`)
 text.splice(2, 0, ...summary)
-if (!quick && !only) save('bench.md', `${text.join('\n\n')}\n`)
+if (whole) save('bench.md', `${text.join('\n\n')}\n`)
 const missed = goals.some(({ met, known }) => !met && !known)
 // Not all of the peers can be told to let go of their timers.
 process.stdout.write('', () => process.exit(missed ? 1 : 0))

@@ -56,9 +56,9 @@ export async function measureUpload(
     (taken.get(contestant) ?? []).filter(({ error }) => error)
   const bare = median(of(contestants[0] as Contestant, 'peak'))
   const above = (contestant: Contestant): number => median(of(contestant, 'peak')) - bare
-  const size = mib === 1024 ? 'A gigabyte' : `${mib} MiB`
+  const size = mib === 1024 ? 'a gigabyte' : `${mib} MiB`
   return {
-    title: `${size} streamed up`,
+    title: `Streaming up ${size}`,
     about: `A \`ReadableStream\` in \`init.body\`, chunks of 64 KiB each made anew, to a server that counts them; the collector is run every ${COLLECT} MiB. The peak resident set of a process that does nothing else, less that of bare fetch; the median of ${rounds} in turns.`,
     head: ['', 'peak MiB', 'above fetch', 's', 'failures'],
     rows: contestants.map((contestant) => [
@@ -79,7 +79,7 @@ export async function measureUpload(
       .filter(({ name }) => isOurs(name))
       .map(
         (contestant): Goal => ({
-          what: `${contestant.name}: memory for ${size.toLowerCase()} above that of bare fetch`,
+          what: `${contestant.name}: memory for ${size} above that of bare fetch`,
           limit: '≤ 64 MiB',
           got: `${above(contestant).toFixed(0)} MiB`,
           met: above(contestant) <= 64 && failures(contestant).length === 0,
@@ -87,7 +87,7 @@ export async function measureUpload(
       ),
     charts: [
       {
-        title: `${size} streamed up: peak memory above bare fetch, MiB`,
+        title: `Streaming up ${size}: peak memory above bare fetch, MiB`,
         bars: contestants
           .filter(({ name }) => name !== 'fetch')
           .map((contestant) => ({
