@@ -152,20 +152,37 @@ export function takeCall(
   }
 }
 
+// Who is to be told of a disposal. One listener for all of them: an EventTarget looks through those that it has for each
+// that comes or goes, and thousands may be waiting.
+const waiting = new WeakMap<AbortSignal, Set<() => void>>()
+
+function waitingFor(disposal: AbortSignal): Set<() => void> {
+  const known = waiting.get(disposal)
+  if (known) return known
+  const all = new Set<() => void>()
+  waiting.set(disposal, all)
+  const dispose = (): void => {
+    for (const leave of [...all]) leave()
+  }
+  disposal.addEventListener('abort', dispose, { once: true })
+  return all
+}
+
 /** `promise`, unless the caller goes first: an abort frees its caller at once, and the work goes on. */
 export function free<T>(
   { signal, disposal }: Pick<Call, 'signal' | 'disposal'>,
   promise: PromiseLike<T>,
 ): Promise<T> {
+  const others = waitingFor(disposal)
   return new Promise((resolve, reject) => {
     const settle = <V>(end: (value: V) => void, value: V): void => {
       signal?.removeEventListener('abort', leave)
-      disposal.removeEventListener('abort', leave)
+      others.delete(leave)
       end(value)
     }
     const leave = (): void => settle(reject, signal?.aborted ? signal.reason : disposed())
     signal?.addEventListener('abort', leave)
-    disposal.addEventListener('abort', leave)
+    others.add(leave)
     promise.then(
       (value) => settle(resolve, value),
       (error) => settle(reject, error),
