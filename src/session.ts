@@ -298,7 +298,11 @@ export function createSession(
       const mine = held?.record
       if (mine?.id !== id) return undefined
       const lost = standing ? standing.id === id && standing.version < mine.version : store.empty !== 'ended'
-      return lost && !(standing && 'ended' in standing) ? mine : undefined
+      if (!lost || (standing && 'ended' in standing)) return undefined
+      // Who is exchanging the refresh token that stays is still doing so.
+      return standing && standing.refreshToken === mine.refreshToken
+        ? { ...mine, claim: standing.claim }
+        : mine
     }
 
   // --- being told ----------------------------------------------------------------------------------------

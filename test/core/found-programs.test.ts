@@ -1,5 +1,6 @@
 /** What random programs found, held one by one; the programs themselves are in test/model. */
 import { describe, expect, test, vi } from 'vitest'
+import type { LiveRecord } from '../../src/index.ts'
 import { handStore } from './by-hand.ts'
 import { alice, bob, deferred, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
 
@@ -108,6 +109,27 @@ describe('12: a late 401, a newer token that has run out by a clock that jumped,
     expect(summary(told)).toEqual(events)
     expect(backend.count('protected')).toBe(2)
   })
+})
+
+test('1: a later version that is written back leaves the claim to its refresh token standing', async () => {
+  const store = handStore()
+  const { auth, tokens } = room({ client: { store } })
+  await auth.login(alice)
+  const first = store.record as LiveRecord
+  await auth.refresh()
+  expect(tokens('refresh')).toHaveLength(1)
+  // The store has fallen back, and somebody else has claimed what stands there: the same refresh token.
+  const claim = { by: 'them', until: Date.now() + 7_000, span: 7_000 }
+  store.record = { ...first, revision: 'theirs', claim }
+  store.notify({ revision: 'theirs', id: first.id, version: 1 })
+  await settle()
+  expect(store.record).toMatchObject({ version: 2, claim })
+  const refreshed = auth.refresh()
+  await pass(5_000)
+  expect(tokens('refresh')).toHaveLength(1)
+  await pass(2_001)
+  await refreshed
+  expect(tokens('refresh')).toHaveLength(2)
 })
 
 test('7: what another context was helped to counts as a replay: two sends at the most', async () => {
