@@ -11,14 +11,16 @@ export const GOAL = 5_000
 
 // What was reached, in bytes min+gzip; each grows only with a reason (docs/decisions/0004-size.md).
 const LIMITS: Record<string, { contents: string; limit: number }> = {
-  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 16_600 },
-  'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 23_000 },
+  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 16_900 },
+  'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 23_150 },
   'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 900 },
   'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 3_750 },
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_450 },
   'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 2_700 },
+  'stayfresh/react': { contents: "export * from 'stayfresh/react'", limit: 950 },
+  'stayfresh/devtools': { contents: "export * from 'stayfresh/devtools'", limit: 12_500 },
   'stayfresh/redis': { contents: "export * from 'stayfresh/redis'", limit: 4_450 },
-  'stayfresh/testing': { contents: "export * from 'stayfresh/testing'", limit: 10_500 },
+  'stayfresh/testing': { contents: "export * from 'stayfresh/testing'", limit: 14_700 },
 }
 
 export interface Bytes {
@@ -43,7 +45,7 @@ export async function bytesOf(contents: string, external: string[] = []): Promis
 }
 
 export async function entries(): Promise<({ title: string; limit: number } & Bytes)[]> {
-  const external = ['ky', 'redis', 'ioredis', 'hono', 'jose', 'msw']
+  const external = ['ky', 'redis', 'ioredis', 'hono', 'jose', 'msw', 'react']
   const weigh = async ([title, { contents, limit }]: [string, (typeof LIMITS)[string]]) => ({
     title,
     limit,

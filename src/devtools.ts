@@ -1,13 +1,22 @@
 /**
- * `stayfresh/devtools`: a client's timeline in the developer's hand, in the console or as a panel. It stands on what
+ * A client's timeline in the developer's hand, in the console or as a panel. It stands on what
  * `auth` tells anybody and on the platform's own resource timings; no other entry knows of it.
+ *
+ * @module stayfresh/devtools
  */
 import { createPanel, type TimelineElement } from './devtools/panel.ts'
 import { type Printing, printTo } from './devtools/print.ts'
 import { type RequestOptions, type Seen, watchRequests } from './devtools/requests.ts'
 import { tellStory, type Watched } from './devtools/story.ts'
 
-/** What {@link attachDevtools} takes. */
+/**
+ * What {@link attachDevtools} takes.
+ *
+ * @example
+ * ```ts
+ * const options: DevtoolsOptions = { panel: true, refresh: /token\/refresh/ }
+ * ```
+ */
 export interface DevtoolsOptions extends RequestOptions {
   /**
    * `true`: a panel at the foot of the page, in place of the console's groups. An element: the panel goes into it.

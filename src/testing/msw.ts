@@ -9,6 +9,7 @@ import { ConnectionDropped } from './faults.ts'
 
 /** Anything that answers requests: a fake backend, a Hono application, a function of one's own. */
 export interface Answering {
+  /** Answers a request, as a server does. */
   fetch(request: Request): Response | Promise<Response>
 }
 

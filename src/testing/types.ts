@@ -231,6 +231,7 @@ export interface BackendSettings {
 export interface ApiCall {
   /** As it came; its body is there to be read. */
   readonly request: Request
+  /** Its URL, parsed. */
   readonly url: URL
   /** What stood in the place of each `:name`. */
   readonly params: Readonly<Record<string, string>>
@@ -250,6 +251,7 @@ export interface ApiRoute {
    * `optional` one or none, `false` never any. Default `access`.
    */
   readonly token?: 'access' | 'fresh' | 'optional' | false
+  /** What it answers once the token was let in. */
   readonly answer: ApiAnswer
 }
 
@@ -269,6 +271,7 @@ export interface BackendOptions<Api extends string = string>
   /**
    * Routes of the application under test, by `path` (any method) or `METHOD path`, relative to `prefix`; `:name` takes a
    * segment. The first that fits answers, before the built-in ones. Their names are good for `count` and `fault`, too.
+   * Default none.
    *
    * @example
    * ```ts
@@ -402,7 +405,15 @@ export interface LogEntry {
   readonly issued: readonly IssuedToken[]
 }
 
-/** What {@link Backend.timeline} takes. */
+/**
+ * What {@link Backend.timeline} takes.
+ *
+ * @example
+ * ```ts
+ * const backend = createBackend()
+ * console.log(backend.timeline({ times: true }))
+ * ```
+ */
 export interface TimelineOptions {
   /** Whether each line begins with the server's time since the first one. Default `false`: then it can be a snapshot. */
   readonly times?: boolean
@@ -479,7 +490,14 @@ export interface SignedIn {
   readonly family: string
 }
 
-/** What {@link fakeTokens} takes. */
+/**
+ * What {@link fakeTokens} takes.
+ *
+ * @example
+ * ```ts
+ * const options: FakeTokensOptions = { subject: '42', fresh: false, expiresIn: -1 }
+ * ```
+ */
 export interface FakeTokensOptions {
   /** Whose they are. Default `alice`. */
   readonly subject?: string
@@ -489,7 +507,7 @@ export interface FakeTokensOptions {
   readonly expiresIn?: number | null
   /** The same of the refresh token. Default 2 592 000 (30 days). */
   readonly refreshExpiresIn?: number | null
-  /** Further claims of both, such as `aud`; they override those of the same name, and `undefined` takes one away. */
+  /** Further claims of both, such as `aud`; they override those of the same name, and `undefined` takes one away. Default none. */
   readonly claims?: Claims
   /** When they are given out, in milliseconds since 1970; `backend.now()` after an `advance`. Default `Date.now()`. */
   readonly now?: number
@@ -499,7 +517,9 @@ export interface FakeTokensOptions {
 
 /** What {@link fakeTokens} gives: it goes into `initial` and `auth.setTokens()` as it is. */
 export interface FakeTokens {
+  /** A JWT with the claims of Flask-JWT-Extended. */
   readonly accessToken: string
+  /** The refresh token beside it, another JWT. */
   readonly refreshToken: string
 }
 

@@ -21,7 +21,7 @@ interface Kept {
  *
  * @example
  * ```ts
- * // @vitest-environment jsdom
+ * // In a test whose environment is jsdom:
  * const backend = withCookies(createBackend({ prefix: '/api/', locations: ['cookies'] }))
  * const auth = createAuth({ baseUrl: '/api/', backend: flaskJwtCookies(), fetch: backend.fetch })
  * ```

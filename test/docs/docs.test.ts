@@ -58,9 +58,10 @@ const names = new Map(
 test('every example type-checks against what was built: in pages, and in docstrings', {
   timeout: PATIENCE,
 }, () => {
-  // Those of docs/examples.md are cut from the files in examples/, which are compiled whole.
+  // The blocks of these are cut from files that are compiled, and run, whole: those in examples/ and in test/testing/.
+  const cut = ['docs/examples.md', 'docs/testing.md']
   const inPages = pages()
-    .filter((page) => page !== 'docs/examples.md')
+    .filter((page) => !cut.includes(page))
     .flatMap(examplesIn)
   // But for those with elements in them.
   const inDocstrings = documented.flatMap(({ name, examples }): Example[] =>

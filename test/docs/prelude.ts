@@ -23,6 +23,14 @@ declare const client: import('stayfresh/redis').RedisClient
 declare const backend: import('stayfresh/testing').Backend
 declare const newest: import('stayfresh/encrypted').EncryptionKey
 
+interface ImportMeta {
+  readonly env: { readonly DEV: boolean }
+}
+
+declare const vi: typeof import('vitest').vi
+declare const expect: typeof import('vitest').expect
+declare function load(what: string): Promise<unknown>
+
 declare const baseUrl: string
 declare const url: string
 declare const username: string

@@ -36,6 +36,7 @@ afterAll(() => project?.remove())
 const ENTRIES = [
   '.',
   './browser',
+  './devtools',
   './encrypted',
   './ky',
   './node',
