@@ -23,11 +23,11 @@ const parts: Record<string, (progress: Progress) => Promise<Part>> = {
   calls: (progress) =>
     measureCalls(
       server,
-      { rounds: quick ? 50 : 500, warmup: quick ? 20 : 60, seconds: quick ? 20 : 90 },
+      { rounds: quick ? 50 : 500, warmup: quick ? 20 : 60, seconds: quick ? 20 : 80 },
       progress,
     ),
   burst: (progress) =>
-    measureBurst(server, { rounds: quick ? 1 : 5, warmup: 1, seconds: quick ? 10 : 40 }, progress),
+    measureBurst(server, { rounds: quick ? 1 : 5, warmup: 1, seconds: quick ? 10 : 35 }, progress),
   // In full every client that has a timer of its own for the refresh sets it.
   steady: (progress) =>
     measureSteady(server, quick ? { life: 900, left: 6 } : { life: 125, left: 125 }, progress),

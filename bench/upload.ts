@@ -69,7 +69,7 @@ export async function measureUpload(
       String(failures(contestant).length),
     ]),
     notes: [
-      "Node's fetch keeps all that it sends, for a redirect that may come, with or without a client above it.",
+      "Node's fetch clones a request before it sends it, and with that keeps the whole body, with or without a client above it.",
       ...contestants.flatMap((contestant) => {
         const [first] = failures(contestant)
         return first ? [`${contestant.name}: ${first.error}`] : []
