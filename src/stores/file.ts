@@ -64,7 +64,9 @@ export function fileStore(path: string | URL): Store {
   // The number that was told last, or stood there before anybody watched.
   let told: number | undefined
   let watcher: FSWatcher | undefined
-  let inode: number | undefined
+  let identity: string | undefined
+  // Whether the directory is another one than what was told stood in.
+  let anew = false
   let reported = 0
 
   const fileOf = (number: number): string => join(directory, `${number}.json`)
@@ -244,7 +246,8 @@ export function fileStore(path: string | URL): Store {
       try {
         const found = await find()
         // Numbers begin anew where all files were removed.
-        if (told === before && found.number < (told ?? 0)) told = found.number - 1
+        if (anew || (told === before && found.number < (told ?? 0))) told = found.number - 1
+        anew = false
         tell(found)
       } catch {
         // It is learned when somebody has to read.
@@ -256,12 +259,14 @@ export function fileStore(path: string | URL): Store {
   /** Watches the directory that stands there now: one that was removed is heard of no more. */
   function hear(): void {
     try {
-      const { ino } = statSync(directory)
-      if (watcher && ino === inode) return
+      const standing = identityOf(directory)
+      if (!standing) throw new Error(`${name}: there is no ${directory}`)
+      if (watcher && standing === identity) return
       watcher?.close()
-      inode = ino
+      anew = identity !== undefined && standing !== identity
+      identity = standing
       watcher = watch(directory, { persistent: false }, () => {
-        if (statSync(directory, { throwIfNoEntry: false })?.ino !== inode) rewatch()
+        if (identityOf(directory) !== identity) rewatch()
         void look()
       })
       watcher.on('error', rewatch)
@@ -331,6 +336,12 @@ const highest = (numbers: readonly number[]): number => numbers.reduce((a, b) =>
 
 function numbersIn(files: readonly string[]): number[] {
   return files.map((file) => Number(/^([1-9]\d{0,14})\.json$/.exec(file)?.[1])).filter((number) => number > 0)
+}
+
+/** Which directory it is: the number alone is given again to the next one. */
+function identityOf(directory: string): string | undefined {
+  const seen = statSync(directory, { throwIfNoEntry: false })
+  return seen && `${seen.ino} ${seen.birthtimeMs}`
 }
 
 function parse(text: string): WrittenHere | null {
