@@ -210,7 +210,8 @@ export function createRefresher(
         subject: standing.subject ?? subjectOf(backend, access),
         // After an outage all come at once: their next times are drawn anew, or they would for ever.
         due: draw(access, standing.failures ? undefined : standing.due),
-        claim: undefined,
+        // Written late, our own claim having run out: who is exchanging the refresh token that stays is still doing so.
+        claim: rotated ? undefined : released,
         failures: undefined,
         retryAt: undefined,
       }

@@ -132,6 +132,23 @@ test('1: a later version that is written back leaves the claim to its refresh to
   expect(tokens('refresh')).toHaveLength(2)
 })
 
+test('1: what a refresh brought, written late, leaves the claim that another has laid meanwhile to the same token standing', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const { commit } = store
+  store.commit = (next, expected) => {
+    if (next.version === 2) return Promise.reject(new Error('out of order'))
+    return commit?.(next, expected) ?? store.read()
+  }
+  await auth.refresh()
+  const claim = { by: 'them', until: Date.now() + 60_000, span: 10_000 }
+  store.record = { ...(store.record as LiveRecord), revision: 'theirs', claim }
+  store.commit = commit
+  await pass(second)
+  expect(store.record).toMatchObject({ version: 2, claim })
+})
+
 test('7: what another context was helped to counts as a replay: two sends at the most', async () => {
   const store = handStore()
   const { auth, another, backend, signInStale } = room({ client: { store } })
