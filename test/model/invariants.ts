@@ -249,7 +249,10 @@ function* endings({ world, program }: Run): Iterable<string> {
     for (const [i, told] of context.told.entries()) {
       if (told.type !== 'loggedOut' || told.origin !== 'this context') continue
       // Who could not ask the store goes by what he knows, and is back when he hears that another was helped.
-      const back = context.told.slice(i + 1).some(({ type }) => type === 'loggedIn')
+      const [before, after] = [context.told.slice(0, i), context.told.slice(i + 1)]
+      const alone = before.some(({ type }) => type === 'storeUnavailable')
+      const over = program.ops.some(({ op }) => op === 'logout')
+      const back = after.some(({ type }) => type === 'loggedIn') || (alone && over)
       if (told.reason === 'session_expired' && told.honoured.length && !back) {
         yield `${context.name} lost a session of which the server honours ${told.honoured.length} tokens`
       }
