@@ -61,7 +61,17 @@ export function mayRefuse(status: number): boolean {
 /** What is said of a token that will not be taken again. */
 export const DEAD: readonly (Signal | undefined)[] = ['expired', 'invalid', 'revoked', 'account']
 
-/** Checks a preset's options: `takes` has a `typeof` for each, several joined by `|`. */
+/** Where a request goes: `{ path, method }`, and for a logout `tokens`. */
+const isEndpoint = (value: unknown): boolean =>
+  Object.prototype.toString.call(value) === '[object Object]' &&
+  Object.entries(value as object).every(
+    ([name, member]) => /^(path|method|tokens)$/.test(name) && /string|undefined/.test(typeof member),
+  )
+
+/**
+ * Checks a preset's options: `takes` has what each may be, joined by `|`: a `typeof`, `array`, `endpoint`, or a value as it
+ * is written.
+ */
 export function checkOptions(preset: string, options: object, takes: Record<string, string>): void {
   if (typeof options !== 'object' || options === null) {
     throw new AuthError('invalid_option', `${preset} takes an object of options`, { option: 'options' })
@@ -74,8 +84,16 @@ export function checkOptions(preset: string, options: object, takes: Record<stri
       })
     }
     const type = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value
-    if (value !== undefined && !takes[option]?.split('|').includes(type)) {
-      const message = `${preset}: ${option} takes ${takes[option]?.replaceAll('|', ' or ')}, got ${type}`
+    const taken = (takes[option] as string).split('|')
+    const known = [
+      type,
+      typeof value === 'string' ? `'${value}'` : String(value),
+      isEndpoint(value) && 'endpoint',
+    ]
+    if (value !== undefined && !known.some((one) => one && taken.includes(one))) {
+      const words = taken.join(' or ').replace('endpoint', '{ path, method }')
+      // Never the value: a token may have been given by mistake.
+      const message = `${preset}: ${option} takes ${words}, got ${type}`
       throw new AuthError('invalid_option', message, { option })
     }
   }

@@ -103,19 +103,19 @@ export interface FlaskJwtCookiesOptions<Claims = StandardClaims>
 }
 
 const TAKES = {
-  login: 'object',
-  reauth: 'object',
-  refresh: 'object|boolean',
-  logout: 'object|boolean',
-  whoami: 'object',
+  login: 'endpoint',
+  reauth: 'endpoint',
+  refresh: 'endpoint|false',
+  logout: 'endpoint|false',
+  whoami: 'endpoint',
   messageKey: 'string',
   accessTokenKey: 'string',
   signals: 'object',
-  refreshToken: 'string',
-  revoked: 'string',
+  refreshToken: "'reusable'|'single-use'",
+  revoked: "'end'|'refresh'",
   subject: 'function',
-  accessToken: 'string',
-  csrf: 'object|boolean',
+  accessToken: "'cookie'|'memory'",
+  csrf: 'object|false',
   claims: 'function',
   followRedirects: 'boolean',
   cookies: 'object',
@@ -192,10 +192,6 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   const demand = (option: string, holds: boolean, takes: string): void => {
     if (holds) return
     throw new AuthError('invalid_option', `flaskJwtCookies: ${option} takes ${takes}`, { option })
-  }
-  demand('accessToken', place === 'cookie' || place === 'memory', "'cookie' or 'memory'")
-  for (const [option, value] of Object.entries({ refresh, logout, csrf })) {
-    demand(option, (value as unknown) !== true, 'an object, or false')
   }
   demand('refresh', refresh !== false || place === 'cookie', "an endpoint where accessToken is 'memory'")
   const { read, write } = Object(hook) as Partial<CookieHook>

@@ -1,5 +1,7 @@
 /** Flask-JWT-Extended 4 with tokens in headers: its default messages, and the codes of the well-known tutorial. */
+
 import type { Answer, Backend, RequestSpec, Signal, StandardClaims } from '../types.ts'
+import { checkOptions } from './answers.ts'
 
 /**
  * An endpoint of the server's.
@@ -88,9 +90,24 @@ const CODES: Record<string, Signal> = {
   'CSRF double submit tokens do not match': 'csrf',
 }
 
+const TAKES = {
+  login: 'endpoint',
+  reauth: 'endpoint',
+  refresh: 'endpoint',
+  logout: 'endpoint|false',
+  messageKey: 'string',
+  accessTokenKey: 'string',
+  refreshTokenKey: 'string',
+  signals: 'object',
+  refreshToken: "'reusable'|'single-use'",
+  revoked: "'end'|'refresh'",
+  subject: 'function',
+}
+
 /**
  * The backend for Flask-JWT-Extended 4 with tokens in headers.
  *
+ * @throws {TypeError} an `AuthError` of code `invalid_option`, naming the option and what it takes
  * @example
  * ```ts
  * flaskJwt()                                         // POST login, POST refresh, DELETE logout
@@ -101,6 +118,7 @@ const CODES: Record<string, Signal> = {
 export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword>(
   options: FlaskJwtOptions<Claims> = {},
 ): Backend<Claims, Credentials> {
+  checkOptions('flaskJwt', options, TAKES)
   const {
     login,
     reauth = login,

@@ -34,12 +34,12 @@ export interface SimpleJwtOptions<Claims = StandardClaims> {
 }
 
 const TAKES = {
-  login: 'object',
-  reauth: 'object',
-  refresh: 'object',
-  logout: 'object|boolean',
+  login: 'endpoint',
+  reauth: 'endpoint',
+  refresh: 'endpoint',
+  logout: 'endpoint|false',
   signals: 'object',
-  revoked: 'string',
+  revoked: "'end'|'refresh'",
   subject: 'function',
 }
 

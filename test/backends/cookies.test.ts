@@ -796,11 +796,11 @@ describe('options', () => {
   test.each([
     [{ accessToken: 'localStorage' }, 'accessToken', "'cookie' or 'memory'"],
     [{ accessToken: 'memory', refresh: false }, 'refresh', 'an endpoint'],
-    [{ refresh: true }, 'refresh', 'an object, or false'],
-    [{ csrf: true }, 'csrf', 'an object, or false'],
+    [{ refresh: true }, 'refresh', '{ path, method } or false'],
+    [{ csrf: true }, 'csrf', 'object or false'],
     [{ cookies: { read: () => '' } }, 'cookies', '{ read, write }'],
     [{ cookie: {} }, 'cookie', 'it takes'],
-    [{ whoami: 'whoami' }, 'whoami', 'object'],
+    [{ whoami: 'whoami' }, 'whoami', '{ path, method }'],
   ])('%o is told by its name', (options, option, words) => {
     const error = thrown(() => flaskJwtCookies(options as never))
     expect(error).toMatchObject({ code: 'invalid_option', option })

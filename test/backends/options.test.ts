@@ -29,6 +29,13 @@ describe('a bad option is refused by its name', () => {
     ['bearer', 'refusals', () => bearer({ refusals: 'gone' } as never)],
     ['bearer', 'logout', () => bearer({ logout: null } as never)],
     ['bearer', 'options', () => bearer(null as never)],
+    ['flaskJwt', 'refreshPath', () => flaskJwt({ refreshPath: 'token/refresh' } as never)],
+    ['flaskJwt', 'logout', () => flaskJwt({ logout: true } as never)],
+    ['flaskJwt', 'login', () => flaskJwt({ login: { url: 'auth/login' } } as never)],
+    ['flaskJwt', 'refresh', () => flaskJwt({ refresh: { path: 5 } } as never)],
+    ['flaskJwt', 'refreshToken', () => flaskJwt({ refreshToken: 'singleUse' } as never)],
+    ['flaskJwt', 'options', () => flaskJwt('/api/' as never)],
+    ['simpleJwt', 'revoked', () => simpleJwt({ revoked: 'ignore' } as never)],
     ['simpleJwt', 'rotation', () => simpleJwt({ rotation: true } as never)],
     ['simpleJwt', 'login', () => simpleJwt({ login: 'token/' } as never)],
     ['djRestAuth', 'subject', () => djRestAuth({ subject: 'user_id' } as never)],
@@ -50,6 +57,8 @@ describe('a bad option is refused by its name', () => {
   test('what is wrong is never quoted: it may be a secret', () => {
     const error = thrown(() => oauth2({ ...web, clientSecret: ['s3cret'] as never })) as Error
     expect(error.message).toBe('oauth2: clientSecret takes string, got array')
+    const mistaken = thrown(() => flaskJwt({ refreshToken: 't0ken' as never })) as Error
+    expect(mistaken.message).toBe("flaskJwt: refreshToken takes 'reusable' or 'single-use', got string")
   })
 })
 
