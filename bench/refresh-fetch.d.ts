@@ -4,7 +4,7 @@ declare module 'refresh-fetch' {
   export const fetchJSON: Sent
   export function configureRefreshFetch(options: {
     fetch: Sent
-    shouldRefreshToken(error: { response?: Response }): boolean
+    shouldRefreshToken(error: { response?: Response; body?: { msg?: string } }): boolean
     refreshToken(): Promise<void>
   }): Sent
 }

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { measureBurst } from './burst.ts'
 import { measureCalls } from './calls.ts'
+import { measureCases } from './cases.ts'
 import { bars, save } from './draw.ts'
 import { type Goal, type Part, type Progress, progressOf } from './report.ts'
 import { startServer } from './server.ts'
@@ -20,6 +21,7 @@ const whole = !quick && !only
 
 const server = await startServer()
 const parts: Record<string, (progress: Progress) => Promise<Part>> = {
+  cases: measureCases,
   calls: (progress) =>
     measureCalls(
       server,
@@ -78,7 +80,9 @@ for (const [name, measure] of Object.entries(parts)) {
   const notes = part.notes?.map((note) => `- ${note}`).join('\n')
   const section = [`## ${part.title}`, part.about, table(part.head, part.rows), notes ?? ''].filter(Boolean)
   console.log(`\n${section.join('\n\n')}\n`)
-  text.push(...section, `![${part.title}](${name}.svg)`)
+  text.push(...section)
+  if (part.charts.length === 0) continue
+  text.push(`![${part.title}](${name}.svg)`)
   if (whole) save(`${name}.svg`, bars(part.title, part.charts))
 }
 server.stop()

@@ -44,6 +44,10 @@ export interface Place {
   /** Ends in a slash; beneath it: `items`, `upload`, `refresh` (Bearer), `token` (OAuth 2, JSON or a form). */
   url: string
   tokens: Tokens
+  /** A directory, where several clients share the session as tabs do. */
+  shared?: string
+  /** Called when a client asks for a new login, or says that there is nobody signed in any more. */
+  onLoginWanted?: () => void
 }
 
 export interface Server {
