@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: stayfresh beside its peers, in one run and in turns, and its goals with their verdicts. Prints tables,
  * writes them to bench/results (bench.md, and a picture for each part); fails if a goal is missed that is not known to
- * be. `-- --quick`: a minute's worth, to look at; it writes nothing. `-- --only=calls,burst`: some of the parts, the same.
+ * be. `-- --quick`: a minute's worth, to look at; it writes nothing. `-- --only=calls,burst`: some of the parts, the same;
+ * `-- --only=cases`: what each does, which writes its section.
  */
 import { readFileSync } from 'node:fs'
 import { measureBurst } from './burst.ts'
@@ -72,6 +73,14 @@ const text: string[] = [
   '# stayfresh beside its peers',
   `By \`npm run bench\`, with Node ${process.version} and ${PEERS.map(versionOf).join(', ')}. All figures are of one run, on one machine that may have been busy, in turns: compare them with each other, not with those of another run. How it is measured and what was found: docs/bench.md.`,
 ]
+/** Marks, unlike times, are the same on a busy machine: this section is also written by a run of its own. */
+function replaceSection(section: string[]): void {
+  const sections = readFileSync(new URL('results/bench.md', import.meta.url), 'utf8').split(/^(?=## )/m)
+  const others = sections.filter((text) => !text.startsWith(`${section[0]}\n`))
+  // After the goals.
+  save('bench.md', others.toSpliced(2, 0, `${section.join('\n\n')}\n\n`).join(''))
+}
+
 const goals: Goal[] = []
 for (const [name, measure] of Object.entries(parts)) {
   if (only && !only.split(',').includes(name)) continue
@@ -81,6 +90,7 @@ for (const [name, measure] of Object.entries(parts)) {
   const section = [`## ${part.title}`, part.about, table(part.head, part.rows), notes ?? ''].filter(Boolean)
   console.log(`\n${section.join('\n\n')}\n`)
   text.push(...section)
+  if (only === 'cases') replaceSection(section)
   if (part.charts.length === 0) continue
   text.push(`![${part.title}](${name}.svg)`)
   if (whole) save(`${name}.svg`, bars(part.title, part.charts))
