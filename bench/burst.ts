@@ -1,5 +1,5 @@
 /** 1,000 requests at once, on an access token that has expired: what it takes, and who gets an answer. */
-import { type Contestant, contestants, exchange, type Family } from './contestants.ts'
+import { type Contestant, configurations as contestants, exchange, type Family } from './contestants.ts'
 import { counted, type Effort, inTurns, isOurs, median, type Part, type Progress, spread } from './report.ts'
 import type { Counts, Server } from './server.ts'
 

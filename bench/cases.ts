@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { type Api, type Opening, openApi, type Reply } from './cases-server.ts'
-import { type Client, type Contestant, contestants, notDeduplicating } from './contestants.ts'
+import { type Client, type Contestant, configurations } from './contestants.ts'
 import { isOurs, type Part, type Progress } from './report.ts'
 
 // Who takes longer than this hangs, in ms.
@@ -339,7 +339,7 @@ const cases: Case[] = [
       const staying = outcome(client.send(`${api.url}items?staying`))
       await sleep(50)
       abort.abort()
-      const left = await within(500, leaving)
+      const left = await within(1000, leaving)
       held.open()
       const [{ answered }] = await Promise.all([staying, leaving])
       return {
@@ -392,7 +392,7 @@ const cases: Case[] = [
   },
   {
     title: 'two tabs share a session: its refresh token is spent once',
-    why: 'Of two that spend it, the second ends the session for both, where tokens rotate. The tabs are threads with modules of their own, over a storage in files. (Supabase’s own server forgives a reuse within ten seconds by default.)',
+    why: 'Of two that spend it, the second ends the session for both, where tokens rotate. The tabs are threads with modules of their own, over a storage in files. (@supabase/auth-js without its `lock`, which is deprecated; Supabase’s own server forgives a reuse within ten seconds by default.)',
     opening: EXPIRED,
     // That their modules are loaded takes time.
     bound: 40_000,
@@ -472,10 +472,7 @@ function tell(seen: [string, Seen][]): string {
 }
 
 export async function measureCases(progress: Progress): Promise<Part> {
-  const asked = contestants.flatMap((one) => {
-    if (one.bare) return []
-    return one.name === 'axios-auth-refresh' ? [one, notDeduplicating] : [one]
-  })
+  const asked = configurations.filter(({ bare }) => !bare)
   const marks = new Map(asked.map((contestant) => [contestant, [] as string[]]))
   const notes: string[] = []
   // A peer that says that it could not refresh says so to its user, not into the table.
