@@ -4,6 +4,7 @@
  */
 import { Agent, createServer, type IncomingHttpHeaders, request as send } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { buffer } from 'node:stream/consumers'
 import type { Fault, Hold, Role, Seen } from '../stories/server.ts'
 
 /** A request as it is about to be forwarded; what is changed in it is what the server gets. */
@@ -20,12 +21,14 @@ export interface FrontOptions {
   readonly target: string
   /** Which role a request plays, by its method, path and body. */
   roleOf(method: string, path: string, body: string): Role | undefined
-  /** The token in a request's body; without one, it is the bearer token that counts. */
-  tokenIn?(role: Role | undefined, body: string): string | undefined
+  /** The token in a request's body or its cookies; without one, it is the bearer token that counts. */
+  tokenIn?(role: Role | undefined, body: string, headers: IncomingHttpHeaders): string | undefined
   /** Called before a request is forwarded. */
   passing?(passing: Passing): void
   /** Called with what the server answered. */
-  answered?(role: Role | undefined, status: number, body: string): void
+  answered?(role: Role | undefined, status: number, body: string, headers: IncomingHttpHeaders): void
+  /** Sees to it that the server refuses the token. Default: another stands in its place, which the server never gave. */
+  refuse?(passing: Passing): Promise<void>
 }
 
 export interface Front {
@@ -70,10 +73,9 @@ export async function startFront(options: FrontOptions): Promise<Front> {
           method,
           headers: { ...kept, host: new URL(options.target).host, 'content-length': body.byteLength },
         },
-        async (answer) => {
-          const chunks: Buffer[] = []
-          for await (const chunk of answer) chunks.push(chunk)
-          resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: Buffer.concat(chunks) })
+        (answer) => {
+          const { statusCode: status = 0, headers } = answer
+          buffer(answer).then((body) => resolve({ status, headers, body }), reject)
         },
       )
       out.on('error', reject)
@@ -82,17 +84,15 @@ export async function startFront(options: FrontOptions): Promise<Front> {
   }
 
   const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk)
     const { method = '', url: path = '', headers } = request
-    const body = Buffer.concat(chunks)
+    const body = await buffer(request)
     const text = body.toString()
     const role = options.roleOf(method, path, text)
     const bearer = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1]
     const note: Note = {
       role,
       method,
-      token: options.tokenIn?.(role, text) ?? bearer,
+      token: options.tokenIn?.(role, text, headers) ?? bearer,
       status: undefined,
       time: Date.now(),
       order: ++arrived,
@@ -119,12 +119,12 @@ export async function startFront(options: FrontOptions): Promise<Front> {
       return
     }
     const passing: Passing = { method, path, role, headers: { ...headers }, body }
-    if (fault === 'refuse') replaceToken(passing, note.token)
+    if (fault === 'refuse') await (options.refuse?.(passing) ?? replaceToken(passing, note.token))
     options.passing?.(passing)
     try {
       const answer = await forward(passing)
       note.status = answer.status
-      options.answered?.(role, answer.status, answer.body.toString())
+      options.answered?.(role, answer.status, answer.body.toString(), answer.headers)
       await held(role, 'answer')
       if (fault === 'drop-after') return void request.socket.destroy()
       const { connection: _, 'transfer-encoding': __, ...kept } = answer.headers
@@ -181,7 +181,7 @@ export async function startStranger(
 ): Promise<{ origin: string; tokens: (string | undefined)[]; close(): Promise<void> }> {
   const tokens: (string | undefined)[] = []
   const server = createServer((request, response) => {
-    tokens.push(request.headers.authorization)
+    tokens.push(request.headers.authorization ?? request.headers.cookie)
     request.resume()
     response.writeHead(401, { 'content-type': 'application/json' }).end(JSON.stringify(refusal))
   })

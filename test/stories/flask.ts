@@ -47,7 +47,7 @@ export const portTransport: Transport = {
   },
 }
 
-const routes: Record<Role, RouteName> = {
+export const routes: Record<Role, RouteName> = {
   login: 'login',
   refresh: 'refresh',
   logout: 'logout',
@@ -61,9 +61,9 @@ const roleOf = (route: RouteName): Role | undefined =>
 const bearerOf = (entry: Pick<LogEntry, 'headers'>): string | undefined =>
   /^Bearer (.+)$/.exec(entry.headers.authorization ?? '')?.[1]
 
-type Dialect = 'default' | 'tutorial'
+export type Dialect = 'default' | 'tutorial'
 
-const refusals: Record<Dialect, Scene['refusals']> = {
+export const refusals: Record<Dialect, Scene['refusals']> = {
   default: {
     expired: { msg: 'Token has expired' },
     stale: { msg: 'Fresh token required' },
@@ -87,7 +87,11 @@ function delivery(mode: Mode, accessLifetime: number): BackendOptions {
 }
 
 /** How the client is set up for it, with a jar in place of a browser's. */
-function inCookies(mode: Mode, rotation: Rotation, jar: CookieJar): ReturnType<typeof flaskJwtCookies> {
+export function inCookies(
+  mode: Mode,
+  rotation: Rotation,
+  jar: CookieJar,
+): ReturnType<typeof flaskJwtCookies> {
   return flaskJwtCookies({
     cookies: {
       read: (url) => jar.getCookieStringSync(url),
@@ -101,7 +105,7 @@ function inCookies(mode: Mode, rotation: Rotation, jar: CookieJar): ReturnType<t
 }
 
 /** How the client is set up for a dialect. */
-function preset(dialect: Dialect, rotation: Rotation): FlaskJwtOptions {
+export function preset(dialect: Dialect, rotation: Rotation): FlaskJwtOptions {
   return {
     ...(dialect === 'tutorial' && { logout: { method: 'POST', tokens: 'access' } }),
     ...(rotation === 'single-use' && { refreshToken: 'single-use' }),
@@ -114,7 +118,7 @@ function preset(dialect: Dialect, rotation: Rotation): FlaskJwtOptions {
  */
 export type Mode = 'headers' | 'cookies' | 'implicit' | 'hybrid'
 
-const modes: Record<Mode, string> = {
+export const modes: Record<Mode, string> = {
   headers: '',
   cookies: ', cookies',
   implicit: ', cookies that are replaced on any answer',

@@ -1,0 +1,16 @@
+import { afterAll, beforeAll } from 'vitest'
+import { type Flask, startFlask } from '../servers/flask.ts'
+import { realFlask } from './flask-real.ts'
+import { stories } from './stories.ts'
+
+let flask: Flask
+beforeAll(async () => {
+  flask = await startFlask()
+  console.log(`The stories run over ${flask.title}, at ${flask.origin}`)
+}, 300_000)
+afterAll(() => flask?.stop())
+
+stories(realFlask(() => flask, 'default'))
+stories(realFlask(() => flask, 'tutorial'))
+stories(realFlask(() => flask, 'default', 'cookies'))
+stories(realFlask(() => flask, 'default', 'implicit'))
