@@ -1,5 +1,6 @@
 import { afterAll, beforeAll } from 'vitest'
 import { type Flask, startFlask } from '../servers/flask.ts'
+import { alike } from './flask-alike.ts'
 import { realFlask } from './flask-real.ts'
 import { stories } from './stories.ts'
 
@@ -14,3 +15,8 @@ stories(realFlask(() => flask, 'default'))
 stories(realFlask(() => flask, 'tutorial'))
 stories(realFlask(() => flask, 'default', 'cookies'))
 stories(realFlask(() => flask, 'default', 'implicit'))
+
+for (const dialect of ['default', 'tutorial'] as const) {
+  alike(() => flask, dialect, 'headers')
+  alike(() => flask, dialect, 'cookies')
+}

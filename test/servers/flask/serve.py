@@ -202,8 +202,10 @@ def control(told):
     if "offset" in told:
         state.offset = timedelta(milliseconds=told["offset"])
     if "revoke" in told:
-        sub, jti = told["revoke"].get("sub"), told["revoke"].get("jti")
-        state.blocklist.update(known for whose, known in state.given if whose == sub or known == jti)
+        if "jti" in told["revoke"]:
+            state.blocklist.add(told["revoke"]["jti"])
+        else:
+            state.blocklist.update(jti for sub, jti in state.given if sub == told["revoke"]["sub"])
     if "honours" in told:
         with app.app_context():
             try:
