@@ -13,6 +13,8 @@ export interface FlaskSetup {
   lifetime?: number
   /** A token that expires within so many ms is replaced on any answer. Default: none is. */
   implicit?: number
+  /** The library's own settings. */
+  config?: Record<string, unknown>
 }
 
 export interface FlaskApp {

@@ -3,10 +3,9 @@
  * by side. Tokens are signed here, with a key that both have, so that both are asked about the very same ones.
  */
 import { createHmac } from 'node:crypto'
-import { beforeAll, describe, expect, test } from 'vitest'
-import { type Backend, createBackend } from '../../src/testing/index.ts'
-import { type Flask, type FlaskApp, SECRET } from '../servers/flask.ts'
-import type { Dialect } from './flask.ts'
+import { describe, expect, test } from 'vitest'
+import { type BackendOptions, createBackend } from '../../src/testing/index.ts'
+import { type Flask, type FlaskSetup, SECRET } from '../servers/flask.ts'
 
 interface Asked {
   route?: string
@@ -191,13 +190,17 @@ async function tell(response: Response): Promise<object> {
     challenge: response.headers.get('www-authenticate'),
     allow: response.headers.get('allow')?.split(', ').sort(),
     body: type?.includes('html') ? '' : masked(body),
-    cookies: cookies.map((one) => masked(one.replace(/(csrf_\w+_token=)[^;]+/, '$1…'))),
+    cookies: cookies.map((one) =>
+      masked(
+        one.replace(/(csrf_\w+_token=)[^;]+/, '$1…').replace(/(Expires=)(?!Thu, 01 Jan 1970)[^;]+/, '$1…'),
+      ),
+    ),
   }
 }
 
 /**
- * Tokens by what they say. Not whether there is a `csrf` claim: before 4.7 only tokens that are looked for in cookies have
- * one, later ones always, as the fake’s. Where it counts, the answers differ by it.
+ * Tokens by what they say. Not whether there is a `csrf` claim: with 4.4 only tokens that are looked for in cookies have
+ * one, with 4.7 all of them, as the fake’s do. Where it counts, the answers differ by it.
  */
 function masked(given: string): string {
   return given.replace(/eyJ[\w-]*\.([\w-]+)\.[\w-]+/g, (_, payload: string) => {
@@ -207,36 +210,137 @@ function masked(given: string): string {
   })
 }
 
-export function alike(flask: () => Flask, dialect: Dialect, mode: 'headers' | 'cookies'): void {
-  describe(`What stayfresh/testing answers is what Flask-JWT-Extended answers, ${dialect} dialect, ${mode}`, () => {
-    let app: FlaskApp
-    let fake: Backend
-    beforeAll(async () => {
-      app = await flask().open({ dialect, tokens: mode })
-      fake = createBackend({ dialect, locations: [mode], secret: SECRET, refresh: 'reusable' })
+const signedIn = `${accessCookie}; ${refreshCookie}`
+
+/** Settings of the library's, the same of the fake's, and what is asked under them. */
+const settings: [name: string, setup: FlaskSetup, same: BackendOptions, asked: Record<string, Asked>][] = [
+  [
+    'tokens in all places',
+    { config: { JWT_TOKEN_LOCATION: ['headers', 'cookies', 'json', 'query_string'] }, tokens: 'split' },
+    { locations: ['headers', 'cookies', 'json', 'query_string'], deliver: 'split' },
+    {
+      nothing: {},
+      'a refresh with nothing': { route: 'refresh', method: 'POST' },
+      'a good header, a cookie without its value': {
+        method: 'POST',
+        headers: { authorization: `Bearer ${access}`, cookie: accessCookie },
+      },
+      'a bad header, a good cookie': { headers: { authorization: 'Bearer abc', cookie: accessCookie } },
+      'another scheme, a good cookie': { headers: { authorization: 'Basic abc', cookie: accessCookie } },
+      'an expired header, a good cookie': {
+        headers: { authorization: `Bearer ${tokens.expired}`, cookie: accessCookie },
+      },
+      'in the query': { route: `protected?jwt=${access}` },
+      'an expired one in the query': { route: `protected?jwt=${tokens.expired}` },
+      ...Object.fromEntries(
+        [{ access_token: access }, { access_token: '' }, {}, [], { refresh_token: tokens.refresh }].map(
+          (body) => [
+            `JSON: ${JSON.stringify(body).slice(0, 20)}`,
+            { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) },
+          ],
+        ),
+      ),
+      'no JSON': { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{' },
+      'a login': credentials('alice', 'wonderland'),
+    },
+  ],
+  [
+    'cookies with every attribute',
+    {
+      tokens: 'cookies',
+      config: {
+        JWT_COOKIE_SECURE: true,
+        JWT_COOKIE_SAMESITE: 'Strict',
+        JWT_COOKIE_DOMAIN: 'example.org',
+        JWT_SESSION_COOKIE: false,
+        JWT_REFRESH_COOKIE_PATH: '/refresh',
+      },
+    },
+    {
+      locations: ['cookies'],
+      cookies: {
+        secure: true,
+        sameSite: 'Strict',
+        domain: 'example.org',
+        persistent: true,
+        refreshPath: '/refresh',
+      },
+    },
+    {
+      'a login': credentials('alice', 'wonderland'),
+      'a refresh': cookie(signedIn, 'of-refresh', { route: 'refresh', method: 'POST' }),
+      'a logout': cookie(signedIn, 'of-access', { route: 'logout', method: 'DELETE' }),
+    },
+  ],
+  [
+    'cookies without double submit',
+    { tokens: 'cookies', config: { JWT_COOKIE_CSRF_PROTECT: false } },
+    { locations: ['cookies'], csrfProtect: false },
+    {
+      'a login': credentials('alice', 'wonderland'),
+      'a POST': cookie(accessCookie, undefined, { method: 'POST' }),
+      'a refresh': cookie(signedIn, undefined, { route: 'refresh', method: 'POST' }),
+    },
+  ],
+  [
+    'cookies that are replaced on any answer',
+    { tokens: 'cookies', implicit: 3_600_000 },
+    { locations: ['cookies'], implicitRefresh: 3_600_000 },
+    {
+      'a call': cookie(accessCookie),
+      'a call without a value': cookie(accessCookie, undefined, { method: 'POST' }),
+      'an expired one': cookie(`access_token_cookie=${tokens.expired}`),
+      'a stale one': cookie(accessCookie, undefined, { route: 'fresh' }),
+      'an optional one that is not there': { route: 'optional' },
+      'a refresh': cookie(signedIn, 'of-refresh', { route: 'refresh', method: 'POST' }),
+      'a logout': cookie(signedIn, 'of-access', { route: 'logout', method: 'DELETE' }),
+    },
+  ],
+  [
+    'a bare token, another key for the text, tolerance',
+    { config: { JWT_HEADER_TYPE: '', JWT_ERROR_MESSAGE_KEY: 'detail', JWT_DECODE_LEEWAY: 90 } },
+    { headerType: '', messageKey: 'detail', leeway: 90_000 },
+    {
+      nothing: {},
+      'a bare token': bearer(access),
+      'two words': bearer(`Bearer ${access}`),
+      'one that has just run out': bearer(tokens.expired),
+      'one that is no longer fresh': bearer(tokens['fresh no more'], { route: 'fresh' }),
+    },
+  ],
+]
+
+export function alike(flask: () => Flask): void {
+  describe('What stayfresh/testing answers is what Flask-JWT-Extended answers', () => {
+    async function compare(setup: FlaskSetup, same: BackendOptions, asked: Record<string, Asked>) {
+      const app = await flask().open(setup)
+      const fake = createBackend({ secret: SECRET, refresh: 'reusable', ...same })
       await app.revoke({ jti: 'revoked' })
       fake.revoke('revoked')
-    })
-
-    async function both({ route = 'protected', ...init }: Asked): Promise<[object, object]> {
-      const real = await fetch(`${app.url}${route}`, { ...init, redirect: 'manual' })
-      const answer = await fake.fetch(new Request(`http://127.0.0.1/${route}`, init))
-      return [await tell(answer), await tell(real)]
+      const faked: Record<string, object> = {}
+      const real: Record<string, object> = {}
+      // By turns: a logout is for what comes after it, too.
+      for (const [name, { route = 'protected', ...init }] of Object.entries(asked)) {
+        faked[name] = await tell(await fake.fetch(new Request(`http://127.0.0.1/${route}`, init)))
+        real[name] = await tell(await fetch(`${app.url}${route}`, init))
+      }
+      expect(faked).toEqual(real)
     }
 
-    const asked = { ...(mode === 'headers' ? inHeaders : inCookies) }
-    asked['a login'] = credentials('alice', 'wonderland')
-    asked['a login with a wrong password'] = credentials('alice', 'wrong')
-    asked['a login of nobody'] = credentials('nobody', 'wrong')
-
-    test(`to ${Object.keys(asked).length} requests`, async () => {
-      const answers = await Promise.all(
-        Object.entries(asked).map(async ([name, init]) => [name, await both(init)] as const),
-      )
-      const [faked, real] = [0, 1].map((which) =>
-        Object.fromEntries(answers.map(([name, pair]) => [name, pair[which as 0 | 1]])),
-      )
-      expect(faked).toEqual(real)
-    })
+    const logins = {
+      'a login': credentials('alice', 'wonderland'),
+      'a login with a wrong password': credentials('alice', 'wrong'),
+      'a login of nobody': credentials('nobody', 'wrong'),
+    }
+    for (const dialect of ['default', 'tutorial'] as const) {
+      for (const [tokens, asked] of Object.entries({ headers: inHeaders, cookies: inCookies })) {
+        const place = tokens as 'headers' | 'cookies'
+        test(`${dialect} dialect, tokens in ${place}: ${Object.keys(asked).length} requests`, () =>
+          compare({ dialect, tokens: place }, { dialect, locations: [place] }, { ...asked, ...logins }))
+      }
+    }
+    for (const [name, setup, same, asked] of settings) {
+      test(`${name}: ${Object.keys(asked).length} requests`, () => compare(setup, same, asked))
+    }
   })
 }

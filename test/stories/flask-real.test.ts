@@ -16,7 +16,4 @@ stories(realFlask(() => flask, 'tutorial'))
 stories(realFlask(() => flask, 'default', 'cookies'))
 stories(realFlask(() => flask, 'default', 'implicit'))
 
-for (const dialect of ['default', 'tutorial'] as const) {
-  alike(() => flask, dialect, 'headers')
-  alike(() => flask, dialect, 'cookies')
-}
+alike(() => flask)

@@ -55,7 +55,9 @@ class State:
         self.blocklist = set()
 
 
-def open_app(secret, dialect="default", tokens="headers", rotation="reusable", lifetime=None, implicit=None):
+def open_app(
+    secret, dialect="default", tokens="headers", rotation="reusable", lifetime=None, implicit=None, config={}
+):
     app = Flask(__name__)
     app.config["JWT_SECRET_KEY"] = secret
     app.config["JWT_TOKEN_LOCATION"] = {
@@ -65,6 +67,7 @@ def open_app(secret, dialect="default", tokens="headers", rotation="reusable", l
     }[tokens]
     if lifetime is not None:
         app.config["JWT_ACCESS_TOKEN_EXPIRES"] = timedelta(milliseconds=lifetime)
+    app.config.update(config)
     manager = JWTManager(app)
     state = app.extensions["stories"] = State()
     tutorial = dialect == "tutorial"
@@ -116,10 +119,10 @@ def open_app(secret, dialect="default", tokens="headers", rotation="reusable", l
             # As docs/backends.md has it.
             cookies = [request.cookies.get(name) for name in ("access_token_cookie", "refresh_token_cookie")]
             payloads = [decode_token(cookie, allow_expired=True) for cookie in cookies if cookie]
-            if not any(payload["csrf"] == request.headers.get("X-CSRF-TOKEN") for payload in payloads):
+            if not any(payload.get("csrf") == request.headers.get("X-CSRF-TOKEN") for payload in payloads):
                 abort(401)
             state.blocklist.update(payload["jti"] for payload in payloads)
-            response = jsonify(msg="Signed out")
+            response = jsonify(msg="Tokens revoked")
             unset_jwt_cookies(response)
             return response
 
