@@ -14,6 +14,7 @@ const LONG = [
   'leaks',
   'cookies',
   'simple-jwt',
+  'flask-real',
   'page',
   'package',
 ]
