@@ -35,7 +35,7 @@ export default defineConfig({
     unstubGlobals: true,
     sequence: { sequencer: LongestFirst },
     // Much of it waits: for lives to end, for processes, for pages.
-    maxWorkers: 4,
+    maxWorkers: 3,
     coverage: { include: ['src/**/*.ts'], exclude: ['src/testing/**'], reporter: ['text'] },
     reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
     projects: [
