@@ -141,7 +141,12 @@ export function createSignIn(
         const mine = begun.indexOf(standing.id)
         const earlier = mine >= 0 && mine < begun.indexOf(id) && !isEnded(standing)
         const stood = standing.id === seen.id && isEnded(standing) === seen.ended
-        const known = earlier || (stood && (seen.endedAt ?? standing.calledAt) === standing.calledAt)
+        // Ended here, and not yet there, is by what we have written since: another's end may have been called later.
+        const same =
+          seen.endedAt === undefined
+            ? session.cell.isOwn(standing.revision)
+            : standing.calledAt === seen.endedAt
+        const known = earlier || (stood && (same || !isEnded(standing)))
         const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > made.calledAt
         return standing.id === id || (!known && later) ? undefined : made
       }, true)

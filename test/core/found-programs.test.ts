@@ -306,6 +306,29 @@ test('4: an old version’s end, still to be written when the data is cleared, i
   ])
 })
 
+test('5: a logout elsewhere ends a login that was called before it, though a logout before both is still to be written', async () => {
+  const store = handStore()
+  const { auth, another, backend } = room({ client: { store } })
+  await auth.login(alice)
+  const { auth: other } = another()
+  await other.ready
+  const slow = store.gate('read')
+  void other.logout()
+  await settle()
+  const answered = deferred()
+  const login = other.login(async () => {
+    await answered.promise
+    return backend.signIn('alice')
+  })
+  await pass(second)
+  await auth.logout()
+  slow.open()
+  await settle()
+  answered.resolve()
+  await expect(login).rejects.toMatchObject({ code: 'session_changed' })
+  expect(store.record).toMatchObject({ ended: 'logout' })
+})
+
 test('5: a logout of what had been signed out elsewhere ends a login that was called in between', async () => {
   const store = handStore()
   const { auth, another, backend } = room({ client: { store } })
