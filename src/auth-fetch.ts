@@ -207,7 +207,7 @@ export function createFlow(
     const again = reason && !late ? spent.asked : spent.renewed
     // With no refresh token left a token that is turned down is the end, whichever send it was.
     const asks = !spent.asked && call.auth !== 'optional'
-    const over = again && !reason && !late && asks && !held.record.refreshToken
+    const over = again && !reason && !cookie && !late && asks && !held.record.refreshToken
     if (hopeless || (again && !over)) return undefined
     // An unsafe method that was redirected has been carried out.
     const replay = call.replay && !(response.redirected && call.unsafe)

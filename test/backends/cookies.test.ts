@@ -216,6 +216,20 @@ describe.each(dialects)('a CSRF mismatch, %s dialect', (dialect) => {
     ])
   })
 
+  test('that comes again is handed back, and ends no session, though there is no refresh token', async () => {
+    const { auth, backend, came } = await cookieBench({ server: implicit, preset: { refresh: false } })
+    later(500_000)
+    await auth.fetch('protected')
+    backend.clearLog()
+    const body = { msg: 'CSRF double submit tokens do not match', error: 'authorization_required' }
+    backend.fault('protected', { status: 401, body }, { times: 2 })
+    const response = await auth.fetch('protected', post)
+    expect([response.status, await response.json()]).toEqual([401, body])
+    expect(came()).toEqual(['POST protected 401', 'GET whoami 200', 'POST protected 401'])
+    expect(auth.history.filter(({ type }) => type === 'reauthRequired' || type === 'loggedOut')).toEqual([])
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+  })
+
   test('is cured without whoami, too', async () => {
     const { auth, backend, came } = await cookieBench({ server: implicit, preset: { whoami: undefined } })
     later(500_000)
