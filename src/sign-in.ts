@@ -27,8 +27,8 @@ interface Attempt {
   /** The session that it will make. */
   readonly id: string
   readonly calledAt: () => number
-  /** What stood in the store by what was known then, and whether it had been ended; when, if that stood there too. */
-  seen: { id: string | undefined; ended: boolean; endedAt: number | undefined }
+  /** What stood in the store by what was known then, and whether it had been ended, there or only here. */
+  seen: { id: string | undefined; revision: string | undefined; ended: boolean }
   readonly controller: AbortController
 }
 
@@ -88,8 +88,8 @@ export function createSignIn(
 
   function look(): Attempt['seen'] {
     const { standing } = session.cell
-    const endedAt = isEnded(standing) ? standing.calledAt : undefined
-    return { id: standing?.id, ended: endedAt !== undefined || session.isEnded(standing?.id ?? ''), endedAt }
+    const { id, revision } = standing ?? {}
+    return { id, revision, ended: isEnded(standing) || session.isEnded(id ?? '') }
   }
 
   function drop(attempt: Attempt, why: AuthError): void {
@@ -141,12 +141,9 @@ export function createSignIn(
         const mine = begun.indexOf(standing.id)
         const earlier = mine >= 0 && mine < begun.indexOf(id) && !isEnded(standing)
         const stood = standing.id === seen.id && isEnded(standing) === seen.ended
-        // Ended here, and not yet there, is by what we have written since: another's end may have been called later.
-        const same =
-          seen.endedAt === undefined
-            ? session.cell.isOwn(standing.revision)
-            : standing.calledAt === seen.endedAt
-        const known = earlier || (stood && (same || !isEnded(standing)))
+        // Of ends, the one that stood there then, or that we have written since: another's may have been called later.
+        const ours = standing.revision === seen.revision || session.cell.isOwn(standing.revision)
+        const known = earlier || (stood && (ours || !isEnded(standing)))
         const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > made.calledAt
         return standing.id === id || (!known && later) ? undefined : made
       }, true)
