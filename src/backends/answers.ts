@@ -85,12 +85,9 @@ export function checkOptions(preset: string, options: object, takes: Record<stri
     }
     const type = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value
     const taken = (takes[option] as string).split('|')
-    const known = [
-      type,
-      typeof value === 'string' ? `'${value}'` : String(value),
-      isEndpoint(value) && 'endpoint',
-    ]
-    if (value !== undefined && !known.some((one) => one && taken.includes(one))) {
+    const written =
+      typeof value === 'string' ? `'${value}'` : isEndpoint(value) ? 'endpoint' : value === false && 'false'
+    if (value !== undefined && !taken.includes(type) && !(written && taken.includes(written))) {
       const words = taken.join(' or ').replace('endpoint', '{ path, method }')
       // Never the value: a token may have been given by mistake.
       const message = `${preset}: ${option} takes ${words}, got ${type}`
