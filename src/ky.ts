@@ -99,11 +99,12 @@ async function limited(
 ): Promise<Response> {
   if (timeout === false) return send()
   const controller = new AbortController()
-  const { signal } = request
+  // Not every runtime's Request has one.
+  const signal = request.signal as AbortSignal | undefined
   // By hand: the weak references of AbortSignal.any cost more than the rest of a call does here (docs/bench.md).
-  const follow = (): void => controller.abort(signal.reason)
-  signal.addEventListener('abort', follow)
-  if (signal.aborted) follow()
+  const follow = (): void => controller.abort(signal?.reason)
+  signal?.addEventListener('abort', follow)
+  if (signal?.aborted) follow()
   const response = await bounded(send(controller.signal), timeout, request, controller)
   // ky sets `accept` where it will read the body itself (`.json()`, …), and bounds that reading too.
   if (!request.headers?.has('accept')) return response
