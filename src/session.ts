@@ -102,6 +102,8 @@ export function createSession(
 ): SessionRoom {
   let held: Held | null | undefined
   let unread: Promise<void> | undefined
+  let missed = false
+  let disposed = false
   let switched = false
   let lastSubject: string | undefined
   let picture: Session | null | undefined
@@ -317,12 +319,27 @@ export function createSession(
     }
     if (!isPromise(answer)) return Promise.resolve()
     const mine = answer
-      .catch(() => {})
+      .then(
+        () => {
+          missed = false
+        },
+        () => void find(),
+      )
       .then(() => {
         if (unread === mine) unread = undefined
       })
     unread = mine
     return mine
+  }
+
+  /** A change is told once: what the store could not be asked for then is looked for until it answers. */
+  async function find(): Promise<void> {
+    if (missed) return
+    missed = true
+    for (let wait = 100; missed && !disposed; wait = Math.min(wait * 2, 30_000)) {
+      await new Promise<void>((resolve) => void on.timer(resolve, wait, true))
+      if (missed && !disposed) await reread()
+    }
   }
 
   function notice(what?: Notice): void {
@@ -403,7 +420,10 @@ export function createSession(
       moot = listener
     },
     learnSkew,
-    dispose: () => unwatch?.(),
+    dispose() {
+      disposed = true
+      unwatch?.()
+    },
   }
 }
 

@@ -405,3 +405,36 @@ test('3: a password that replaced the refresh token while a claim to it was bein
   expect(tokens('refresh')).not.toContain(old?.token)
   expect(auth.session).toMatchObject({ version: 2, fresh: true })
 })
+
+test('5: another’s login is looked for until the store answers, though nobody tells of it again', async () => {
+  const store = handStore()
+  const [{ auth, backend }, other] = [room({ client: { store } }), room({ client: { store } })]
+  await auth.login(alice)
+  const { read } = store
+  await other.auth.login(bob)
+  store.read = () => Promise.reject(new Error('out of order'))
+  const { id, version, revision } = store.record as LiveRecord
+  store.notify({ id, version, revision })
+  await pass(minute)
+  expect(auth.session).toMatchObject({ subject: 'alice' })
+  const reading = vi.fn(read)
+  store.read = reading
+  await pass(30 * second)
+  expect(auth.session).toMatchObject({ id, subject: 'bob' })
+  expect(backend.count('protected')).toBe(0)
+  await pass(hour)
+  expect(reading).toHaveBeenCalledTimes(1)
+})
+
+test('5: nobody looks any more after dispose()', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const reading = vi.fn(() => Promise.reject(new Error('out of order')))
+  store.read = reading
+  store.notify({ id: 'another', version: 1, revision: 'theirs' })
+  await settle()
+  auth.dispose()
+  await pass(hour)
+  expect(reading).toHaveBeenCalledTimes(1)
+})
