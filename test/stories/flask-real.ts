@@ -5,7 +5,7 @@ import { CookieJar } from 'tough-cookie'
 import { flaskJwt } from '../../src/index.ts'
 import { type Flask, type FlaskSetup, SECRET } from '../servers/flask.ts'
 import { startFront, startStranger } from '../servers/front.ts'
-import { type Dialect, inCookies, type Mode, modes, preset, refusals, routes } from './flask.ts'
+import { abilitiesOf, type Dialect, inCookies, type Mode, modes, preset, refusals, routes } from './flask.ts'
 import { life, type Role, type Scene, type SceneOptions, type Server } from './server.ts'
 
 const tokensIn: Record<Mode, FlaskSetup['tokens']> = {
@@ -19,17 +19,7 @@ const tokensIn: Record<Mode, FlaskSetup['tokens']> = {
 export function realFlask(flask: () => Flask, dialect: Dialect, mode: Mode = 'headers'): Server {
   return {
     name: `A real Flask-JWT-Extended, ${dialect} dialect${modes[mode]}`,
-    abilities: {
-      rotations: ['reusable', 'single-use', 'rotating'],
-      stepUp: 'claim',
-      revokes: mode !== 'headers' ? 'together' : dialect === 'tutorial' ? 'access' : 'both',
-      serial: mode !== 'headers',
-      asksWho: mode === 'cookies' || mode === 'implicit',
-      tellsRevoked: true,
-      tellsSubject: true,
-      clock: true,
-      faults: true,
-    },
+    abilities: abilitiesOf(dialect, mode),
     open: (options) => open(flask(), dialect, mode, options),
   }
 }

@@ -125,19 +125,25 @@ export const modes: Record<Mode, string> = {
   hybrid: ', the refresh token in a cookie',
 }
 
+/** What the library does under `mode`, be it the real one or the fake. */
+export const abilitiesOf = (dialect: Dialect, mode: Mode): Server['abilities'] => ({
+  rotations: ['reusable', 'single-use', 'rotating'],
+  stepUp: 'claim',
+  revokes: mode !== 'headers' ? 'together' : dialect === 'tutorial' ? 'access' : 'both',
+  serial: mode !== 'headers',
+  asksWho: mode === 'cookies' || mode === 'implicit',
+  tellsRevoked: true,
+  tellsSubject: true,
+  clock: true,
+  faults: true,
+})
+
 export function flask(transport: Transport, dialect: Dialect, mode: Mode = 'headers'): Server {
   return {
     name: `Flask-JWT-Extended, ${dialect} dialect${modes[mode]}, over ${transport.name}`,
     abilities: {
+      ...abilitiesOf(dialect, mode),
       rotations: ['reusable', 'single-use', 'rotating', 'rotating-reuse-detection'],
-      stepUp: 'claim',
-      revokes: mode !== 'headers' ? 'together' : dialect === 'tutorial' ? 'access' : 'both',
-      serial: mode !== 'headers',
-      asksWho: mode === 'cookies' || mode === 'implicit',
-      tellsRevoked: true,
-      tellsSubject: true,
-      clock: true,
-      faults: true,
       grace: true,
     },
     open: (options) => open(transport, dialect, mode, options),
