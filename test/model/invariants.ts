@@ -330,8 +330,13 @@ function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
 function* sends(run: Run): Iterable<string> {
   for (const call of run.calls) {
     const count = run.world.sends.filter((send) => send.call === call.id).length
-    const helped = call.context.told.some(
-      ({ type, reason, seq }) => seq > call.seq && (type === 'loggedIn' || reason === 'reauthenticated'),
+    // A password that was proved elsewhere makes no event here where it takes the place of a version like it.
+    const helped = run.world.contexts.some((context) =>
+      context.told.some(
+        ({ type, reason, seq }) =>
+          seq > call.seq &&
+          (reason === 'reauthenticated' || (type === 'loggedIn' && context === call.context)),
+      ),
     )
     if (count > (helped ? 3 : 2)) yield `call ${call.id} went out ${count} times`
     if (count > 1 && (!call.replay || call.body === 'stream') && call.op !== 'refresh') {
