@@ -96,6 +96,8 @@ export function takeCall(
   }
 
   const headers = new Headers(rest.headers ?? request?.headers)
+  // What was given may be one that can be read once.
+  if (rest.headers) rest.headers = headers
   const method = (rest.method ?? request?.method ?? 'GET').toUpperCase()
   const signal = rest.signal === undefined ? request?.signal : rest.signal
   const foreign = headers.has('authorization') || !wire.allowed(url)

@@ -201,6 +201,18 @@ describe('headers', () => {
     }
   })
 
+  test.each<[string, string, AuthRequestInit?]>([
+    ['with the token', 'protected'],
+    ['without one', 'optional', { auth: false }],
+    ['to another origin', 'https://elsewhere.test/x'],
+    ["with the caller's own Authorization", 'optional', { headers: { authorization: 'Basic abc' } }],
+  ])('that can be read once arrive %s', async (_, input, init) => {
+    const { auth, sent } = await bench()
+    const headers = new Headers({ 'x-one': '1', ...init?.headers }).entries()
+    await auth.fetch(input, { ...init, headers: headers as never })
+    expect(sent.map((one) => one.headers.get('x-one'))).toEqual(['1'])
+  })
+
   test('on a Request arrive, on the first send and on the replay', async () => {
     const { auth, backend, sentTo } = await bench()
     backend.expireAccessTokens()
