@@ -3,6 +3,7 @@
  * ever changed. It knows how it is sent, and whether it can be sent again byte for byte.
  */
 import { AuthError } from './errors.ts'
+import { describe } from './token.ts'
 import type { AuthRequestInit } from './types.ts'
 import type { Wire } from './wire.ts'
 
@@ -100,6 +101,9 @@ export function takeCall(
   if (rest.headers) rest.headers = headers
   const method = (rest.method ?? request?.method ?? 'GET').toUpperCase()
   const signal = rest.signal === undefined ? request?.signal : rest.signal
+  if (signal && !signal.addEventListener) {
+    throw new AuthError('invalid_input', `init.signal takes an AbortSignal, got ${describe(signal)}`, {})
+  }
   const foreign = headers.has('authorization') || !wire.allowed(url)
   const bare = auth === false || foreign
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.
@@ -117,7 +121,7 @@ export function takeCall(
       const own = new Headers(headers)
       const { headers: added, ...more } =
         wire.attach(token, { url, method, headers: own, credentials, redirect }) ?? {}
-      for (const name in added) own.set(name, added[name] as string)
+      for (const [name, value] of Object.entries(added ?? {})) own.set(name, value)
       if (added || !bare) options.headers = own
       Object.assign(options, more)
     }

@@ -234,6 +234,17 @@ describe('headers', () => {
     expect(sent[0]?.headers.get('accept')).toBe('c, d')
   })
 
+  test('hold nothing that sits on the prototype of every object', async () => {
+    Object.assign(Object.prototype, { 'x-polluted': 'yes' })
+    onTestFinished(() => void delete (Object.prototype as { 'x-polluted'?: string })['x-polluted'])
+    const { auth, sent, tokens } = await bench()
+    await auth.fetch('protected', { headers: { 'x-one': '1' } })
+    expect([...(sent[0]?.headers ?? [])]).toEqual([
+      ['authorization', `Bearer ${tokens.accessToken}`],
+      ['x-one', '1'],
+    ])
+  })
+
   test('that are none bring nothing but the token', async () => {
     const { auth, sent, tokens } = await bench()
     await auth.fetch('protected')
@@ -452,6 +463,18 @@ describe('members of init', () => {
     await auth.refresh()
     backend.expireAccessTokens()
     expect((await auth.fetch(input(), { replay: true })).status).toBe(200)
+  })
+
+  test.each<[string, AuthRequestInit]>([
+    ['at home', {}],
+    ['without the token', { auth: false }],
+  ])('with a signal that is none are refused by name, %s, and nothing is left to reject', async (_, init) => {
+    const { auth, sent } = await bench()
+    const controller = new AbortController() as unknown as AbortSignal
+    const error = await rejection(auth.fetch('optional', { ...init, signal: controller }))
+    expect(isAuthError(error, 'invalid_input')).toBe(true)
+    expect((error as Error).message).toBe('init.signal takes an AbortSignal, got object')
+    expect(sent).toHaveLength(0)
   })
 
   test("that don't fit stayfresh's own are refused", async () => {
