@@ -114,14 +114,19 @@ export function isAuthError<Code extends AuthErrorCode = AuthErrorCode>(
 
 /** A copy of `cause` that holds no object that could hold a token, and neither `secret` nor any JWT. */
 export function safeCause(cause: unknown, secret?: string | RegExp, depth = 0): Error {
-  const { name, message, code, cause: inner } = Object(cause) as Record<string, unknown>
-  let text = String(message ?? cause)
-  if (secret) text = text.replaceAll(secret, '[token]')
-  const copy = new Error(
-    text.replace(/\beyJ[\w-]+\.[\w.-]+/g, '[token]'),
-    // A chain may lead back to itself.
-    inner && depth < 5 ? { cause: safeCause(inner, secret, depth + 1) } : undefined,
-  )
-  copy.name = String(name ?? 'Error')
-  return code === undefined ? copy : Object.assign(copy, { code })
+  try {
+    const { name, message, code, cause: inner } = Object(cause) as Record<string, unknown>
+    let text = String(message ?? cause)
+    if (secret) text = text.replaceAll(secret, '[token]')
+    const copy = new Error(
+      text.replace(/\beyJ[\w-]+\.[\w.-]+/g, '[token]'),
+      // A chain may lead back to itself.
+      inner && depth < 5 ? { cause: safeCause(inner, secret, depth + 1) } : undefined,
+    )
+    // Defined: where Error.prototype is frozen no name can be assigned.
+    Object.defineProperty(copy, 'name', { value: String(name ?? 'Error') })
+    return Object.assign(copy, code !== undefined && { code })
+  } catch {
+    return new Error('unreadable')
+  }
 }

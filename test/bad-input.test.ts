@@ -1,5 +1,5 @@
 /** What is wrong is refused at the door: by an AuthError that names it and quotes no token, with nothing lost by it. */
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import {
   type AuthError,
   type AuthErrorCode,
@@ -832,6 +832,44 @@ describe('a refresh', () => {
       }),
     )
     checked(await rejection(auth.fetch('protected')), 'refresh_unavailable', refreshToken)
+  })
+
+  test.each<[string, () => unknown]>([
+    ['an object without prototype', () => Object.create(null)],
+    [
+      'an error that can not be read',
+      () =>
+        Object.defineProperty(new Error(), 'message', {
+          get: () => {
+            throw new Error('no')
+          },
+        }),
+    ],
+    [
+      'an error, while the names of errors can not be written',
+      () => {
+        const name = Object.getOwnPropertyDescriptor(Error.prototype, 'name') as PropertyDescriptor
+        onTestFinished(() => void Object.defineProperty(Error.prototype, 'name', name))
+        Object.defineProperty(Error.prototype, 'name', { ...name, writable: false })
+        return new TypeError('no')
+      },
+    ],
+  ])('that rejects with %s is unavailable, and the next one goes out at once', async (_, thrown) => {
+    let broken = false
+    const { auth, backend } = await bench({
+      beneath: (next) => (input, init) => {
+        return broken ? Promise.reject(thrown()) : next(input, init)
+      },
+    })
+    later()
+    broken = true
+    expect(checked(await rejection(auth.fetch('protected')), 'refresh_unavailable').message).toContain(
+      'network',
+    )
+    expect(checked(await rejection(auth.login(credentials)), 'login_unavailable').cause).toBeInstanceOf(Error)
+    broken = false
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
   })
 
   test('with nobody signed in is not_signed_in', async () => {
