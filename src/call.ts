@@ -3,7 +3,6 @@
  * ever changed. It knows how it is sent, and whether it can be sent again byte for byte.
  */
 import { AuthError } from './errors.ts'
-import { describe } from './token.ts'
 import type { AuthRequestInit } from './types.ts'
 import type { Wire } from './wire.ts'
 
@@ -101,9 +100,8 @@ export function takeCall(
   if (rest.headers) rest.headers = headers
   const method = (rest.method ?? request?.method ?? 'GET').toUpperCase()
   const signal = rest.signal === undefined ? request?.signal : rest.signal
-  if (signal && !signal.addEventListener) {
-    throw new AuthError('invalid_input', `init.signal takes an AbortSignal, got ${describe(signal)}`, {})
-  }
+  if (signal && !signal.addEventListener)
+    throw new AuthError('invalid_input', 'init.signal takes an AbortSignal', {})
   const foreign = headers.has('authorization') || !wire.allowed(url)
   const bare = auth === false || foreign
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.

@@ -208,7 +208,7 @@ export function createSession(
     const { csrf: _, ...claims } = current?.claims ?? {}
     const expiresAt =
       current?.lasts === undefined ? undefined : Math.round(on.now() + current.lasts - current.age())
-    return Object.freeze({ id, version, subject, status, fresh, expiresAt, claims: freeze(claims) })
+    return Object.freeze({ id, version, subject, status, fresh, expiresAt, claims: Object.freeze(claims) })
   }
 
   function end(id: string, reason: LogoutReason, origin: Origin): void {
@@ -425,10 +425,4 @@ export function createSession(
       unwatch?.()
     },
   }
-}
-
-/** Frozen all the way down; it came from JSON. */
-function freeze<T>(value: T): T {
-  if (typeof value === 'object') for (const member of Object.values(value ?? {})) freeze(member)
-  return Object.freeze(value)
 }

@@ -22,6 +22,8 @@ export function isToken(value: unknown): value is string {
 /** Checks tokens at an entrance: the application, a server's answer, a store. */
 export function checkTokens(tokens: unknown, where: string): Tokens {
   const { accessToken, refreshToken, expiresIn, claims } = Object(tokens) as Record<string, unknown>
+  // The caller's own are neither kept nor frozen.
+  const copy = claims && plain(() => claims)
   const wrong = (field: string, given: unknown, takes: string): AuthError =>
     new AuthError('invalid_token', `${where}.${field} takes ${takes}, got ${describe(given)}`, {
       field: `${where}.${field}`,
@@ -32,8 +34,18 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
   if (expiresIn !== undefined && !isTime(expiresIn))
     throw wrong('expiresIn', expiresIn, 'seconds, not negative')
-  if (claims !== undefined && Object(claims) !== claims) throw wrong('claims', claims, 'an object')
-  return { accessToken, refreshToken, expiresIn, claims: claims as Tokens['claims'] }
+  if (claims !== undefined && Object(copy) !== copy) throw wrong('claims', claims, 'a JSON object')
+  return { accessToken, refreshToken, expiresIn, claims: copy as Tokens['claims'] }
+}
+
+/** A copy, frozen all the way down; `undefined` where it can't be read: no JSON, or nested beyond reason. */
+function plain(read: () => unknown): unknown {
+  try {
+    return JSON.parse(JSON.stringify(read()), (_, value) => Object.freeze(value))
+  } catch {
+    // The parser's error would quote it.
+    return undefined
+  }
 }
 
 /** What was given, never what it holds. */
@@ -53,12 +65,8 @@ export function isTime(value: unknown): value is number {
 
 /** Looks into a token. An opaque one has no claims. */
 export function readToken(stored: StoredToken): ReadToken {
-  let claims: ReadToken['claims'] = {}
-  try {
-    claims = { ...(stored.claims ?? jwtDecode<object>(stored.token)) }
-  } catch {
-    // Opaque, and the parser's error would quote it.
-  }
+  const read = plain(() => stored.claims ?? jwtDecode(stored.token))
+  const claims: ReadToken['claims'] = { ...(read as object) }
   const { exp, iat, fresh } = claims
   let lasts = stored.life
   if (isNumber(exp) && isNumber(iat)) {

@@ -473,7 +473,7 @@ describe('members of init', () => {
     const controller = new AbortController() as unknown as AbortSignal
     const error = await rejection(auth.fetch('optional', { ...init, signal: controller }))
     expect(isAuthError(error, 'invalid_input')).toBe(true)
-    expect((error as Error).message).toBe('init.signal takes an AbortSignal, got object')
+    expect((error as Error).message).toBe('init.signal takes an AbortSignal')
     expect(sent).toHaveLength(0)
   })
 

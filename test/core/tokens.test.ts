@@ -152,6 +152,49 @@ describe('setTokens', () => {
     expect(tokens('refresh')).toEqual([refreshToken])
   })
 
+  test('takes claims as they are at the call, and leaves the caller his own', async () => {
+    const { auth } = room()
+    const roles = ['reader']
+    const claims = { sub: 'alice', roles }
+    await auth.setTokens({ accessToken: 'opaque', claims })
+    claims.sub = 'bob'
+    roles.push('admin')
+    expect(auth.session?.claims).toEqual({ sub: 'alice', roles: ['reader'] })
+    await auth.setTokens({ accessToken: 'another', claims })
+    expect(auth.session?.subject).toBe('bob')
+  })
+
+  test.each<[string, () => unknown]>([
+    ['null', () => null],
+    ['a text', () => 'alice'],
+    ['a function', () => () => {}],
+    ['a number that JSON can not hold', () => ({ sub: 1n })],
+    [
+      'an object that leads back to itself',
+      () => {
+        const claims: Record<string, unknown> = { sub: 'bob' }
+        claims.self = claims
+        return claims
+      },
+    ],
+  ])('with claims that are %s changes nothing', async (_, claims) => {
+    const { auth, told, signIn } = room()
+    await signIn()
+    const before = auth.session
+    const error = await failure(auth.setTokens({ accessToken: 'opaque', claims: claims() as never }))
+    expect(error).toMatchObject({ code: 'invalid_token', field: 'setTokens.claims' })
+    expect(auth.session).toBe(before)
+    expect(told).toEqual([])
+  })
+
+  test('with a token whose claims are nested beyond reason takes it for an opaque one', async () => {
+    const { auth } = room()
+    const deep = `{"sub":"alice","deep":${'['.repeat(50_000)}${']'.repeat(50_000)}}`
+    const session = await auth.setTokens({ accessToken: `e30.${btoa(deep).replace(/=+$/, '')}.e30` })
+    expect(session).toMatchObject({ subject: undefined, claims: {} })
+    expect(auth.session).toBe(session)
+  })
+
   test('takes the place of another user', async () => {
     const { auth, backend, told, signIn } = room()
     await signIn()
