@@ -323,7 +323,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const now = arrival.now[which]
       // Replaced between the reading and the sending: a mismatch that one more try cures.
       if (anew && response.status === 401 && !tries && now !== undefined && now !== value) {
-        void response.body?.cancel()
+        void response.body?.cancel().catch(() => {})
         continue
       }
       // Under another value than the stamp's it may be another user by now.
@@ -349,7 +349,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
         if (!sure || told === undefined || told === last) return response
         last = told
       } else if (now.access === before.access) return response
-      void response.body?.cancel()
+      void response.body?.cancel().catch(() => {})
     }
   }
 

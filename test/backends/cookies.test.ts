@@ -1,5 +1,5 @@
 /** Tokens in httpOnly cookies: what goes out and as whom, over a jar in place of a browser's. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { type FlowContext, flaskJwtCookies, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { door, later, leaks, next, recorder, rejection, thrown } from '../support.ts'
 import { alice, base, bob, cookieBench } from './cookies-support.ts'
@@ -267,6 +267,35 @@ describe.each(dialects)('a CSRF mismatch, %s dialect', (dialect) => {
     // And the first page’s value is not the last any more.
     expect((await auth.fetch('protected', post)).status).toBe(200)
     expect(backend.count('refresh')).toBe(2)
+  })
+
+  test('whose connection is gone by then leaves no rejection to nobody', async () => {
+    const lost: unknown[] = []
+    const note = (error: unknown): void => void lost.push(error)
+    process.on('unhandledRejection', note)
+    onTestFinished(() => void process.off('unhandledRejection', note))
+    const cancel = (): void => {
+      throw new TypeError('terminated')
+    }
+    const { auth, page, came } = await cookieBench({ server: { dialect, refresh: 'rotating' } })
+    const held = door('/refresh')
+    const slow = page({
+      beneath: (next) =>
+        held.beneath(async (input, init) => {
+          const { status, headers, body } = await next(input, init)
+          return new Response(status === 401 ? new ReadableStream({ cancel }) : body, { status, headers })
+        }),
+    })
+    await slow.fetch('protected')
+    later()
+    const call = slow.fetch('protected', post)
+    await held.reached
+    await auth.fetch('protected')
+    held.open()
+    expect((await call).status).toBe(200)
+    expect(came().filter((one) => one === 'POST refresh 401')).toHaveLength(1)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(lost).toEqual([])
   })
 })
 
