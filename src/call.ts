@@ -85,8 +85,9 @@ export function takeCall(
   const stream = above?.stream || isStream(rest.body)
   const body = replay && !stream ? keepBody(rest.body) : rest.body
   if (body != null) rest.body = body
-  // A form is given its boundary when it is written: once, so that a replay is the same to the byte.
-  if (replay && tagOf(body) === 'FormData') {
+  // A form is given its boundary when it is written: once, so that a replay is the same to the byte. One of another
+  // fetch's own is for that fetch to write.
+  if (replay && body instanceof FormData) {
     request = new Request(request ?? url, rest)
     delete rest.body
     delete rest.headers

@@ -679,6 +679,22 @@ describe('what the caller hands over', () => {
     }
   })
 
+  // undici's and node-fetch's packages know their own FormData alone, and no Request but their own.
+  test('that is a form of the given fetch’s own kind reaches it as it is, on the first send and on the replay', async () => {
+    class OwnForm {
+      readonly [Symbol.toStringTag] = 'FormData'
+    }
+    const form = new OwnForm() as unknown as FormData
+    const { auth, backend, sentTo } = await bench()
+    backend.expireAccessTokens()
+    expect((await auth.fetch('protected', { method: 'POST', body: form })).status).toBe(200)
+    const given = sentTo('/protected').map(({ input, init }) => [input, init?.body === form])
+    expect(given).toEqual([
+      [`${base}protected`, true],
+      [`${base}protected`, true],
+    ])
+  })
+
   test.each<[string, () => { call: [string | Request, AuthRequestInit]; headers: Headers }]>([
     [
       'an init',
