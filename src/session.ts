@@ -107,6 +107,8 @@ export function createSession(
   let switched = false
   let lastSubject: string | undefined
   let picture: Session | null | undefined
+  // What the picture was drawn of.
+  let drawn: string
   let skew = 0
   let announcedSkew = 0
   // Sessions that were ended here, should the store still show them: why, and up to which version.
@@ -197,14 +199,10 @@ export function createSession(
     const current = token(held)
     const status = held.expired ? 'expired' : 'active'
     const fresh = isFresh(current) === true
-    if (
-      picture?.id === id &&
-      picture.version === version &&
-      picture.status === status &&
-      picture.fresh === fresh
-    ) {
-      return picture
-    }
+    // A cookie may be another one, that says more, while the version is the same.
+    const key = [id, version, status, fresh, current?.token].join()
+    if (picture && key === drawn) return picture
+    drawn = key
     const { csrf: _, ...claims } = current?.claims ?? {}
     const expiresAt =
       current?.lasts === undefined ? undefined : Math.round(on.now() + current.lasts - current.age())

@@ -204,6 +204,23 @@ describe.each(dialects)('a CSRF mismatch, %s dialect', (dialect) => {
     expect(auth.session).toMatchObject({ version: 1, fresh: false })
   })
 
+  test('that is cured shows who it is by then, and until when, each time', async () => {
+    const { auth, backend } = await cookieBench({ server: implicit, as: false })
+    const seen: unknown[] = []
+    auth.subscribe((session) => void seen.push(session?.subject))
+    backend.fault('whoami', 'drop')
+    expect(await auth.login(alice)).toMatchObject({ version: 1, subject: undefined })
+    for (let time = 0; time < 2; time++) {
+      later(500_000)
+      await auth.fetch('protected')
+      expect((await auth.fetch('protected', post)).status).toBe(200)
+      expect(auth.session).toMatchObject({ version: 1, subject: 'alice', claims: { sub: 'alice' } })
+      expect(auth.session?.expiresAt).toBeGreaterThan(Date.now() + 890_000)
+    }
+    expect(backend.count('refresh')).toBe(0)
+    expect(seen).toEqual([undefined, undefined, 'alice', 'alice'])
+  })
+
   test('of many at once: one look, and each its one replay', async () => {
     const { auth, backend } = await cookieBench({ server: implicit })
     later(500_000)
