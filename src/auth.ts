@@ -123,7 +123,7 @@ export function createAuthOn<Claims, Credentials>(
       alive()
       const call = takeCall(input, init, wire, asker.begin(), disposal.signal, () => session.switched)
       if (call.bare) return call.send()
-      call.signal?.throwIfAborted()
+      if (call.signal?.aborted) throw call.signal.reason
       try {
         return await flow.run(call)
       } finally {

@@ -101,8 +101,6 @@ export function takeCall(
   if (rest.headers) rest.headers = headers
   const method = (rest.method ?? request?.method ?? 'GET').toUpperCase()
   const signal = rest.signal === undefined ? request?.signal : rest.signal
-  if (signal && !signal.addEventListener)
-    throw new AuthError('invalid_input', 'init.signal takes an AbortSignal', {})
   const foreign = headers.has('authorization') || !wire.allowed(url)
   const bare = auth === false || foreign
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.
@@ -181,12 +179,13 @@ export function free<T>(
   const others = waitingFor(disposal)
   return new Promise((resolve, reject) => {
     const settle = <V>(end: (value: V) => void, value: V): void => {
-      signal?.removeEventListener('abort', leave)
+      signal?.removeEventListener?.('abort', leave)
       others.delete(leave)
       end(value)
     }
     const leave = (): void => settle(reject, signal?.aborted ? signal.reason : disposed())
-    signal?.addEventListener('abort', leave)
+    // What is no signal is for the fetch beneath to refuse.
+    signal?.addEventListener?.('abort', leave)
     others.add(leave)
     promise.then(
       (value) => settle(resolve, value),

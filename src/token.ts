@@ -23,7 +23,7 @@ export function isToken(value: unknown): value is string {
 export function checkTokens(tokens: unknown, where: string): Tokens {
   const { accessToken, refreshToken, expiresIn, claims } = Object(tokens) as Record<string, unknown>
   // The caller's own are neither kept nor frozen.
-  const copy = claims && plain(() => claims)
+  const copy = plain(() => claims)
   const wrong = (field: string, given: unknown, takes: string): AuthError =>
     new AuthError('invalid_token', `${where}.${field} takes ${takes}, got ${describe(given)}`, {
       field: `${where}.${field}`,
@@ -34,7 +34,7 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
   if (expiresIn !== undefined && !isTime(expiresIn))
     throw wrong('expiresIn', expiresIn, 'seconds, not negative')
-  if (claims !== undefined && Object(copy) !== copy) throw wrong('claims', claims, 'a JSON object')
+  if (claims !== undefined && Object(copy) !== copy) throw wrong('claims', claims, 'JSON')
   return { accessToken, refreshToken, expiresIn, claims: copy as Tokens['claims'] }
 }
 
