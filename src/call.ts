@@ -132,9 +132,8 @@ export function takeCall(
     }
     const target = spare ?? request ?? url.href
     if (copies) spare = (target as Request).clone() as Request
-    // Raced, for a fetch that doesn't heed its signal.
-    if (!above)
-      return signal ? free({ signal, disposal }, wire.fetch(target, options)) : wire.fetch(target, options)
+    // Raced, for a fetch that doesn't heed its signal. What is out there comes home after a disposal, too.
+    if (!above) return signal ? free({ signal }, wire.fetch(target, options)) : wire.fetch(target, options)
     return above.eachSend((limit) => wire.fetch(target, { ...options, signal: limit ?? signal }))
   }
 
@@ -173,25 +172,25 @@ function waitingFor(disposal: AbortSignal): Set<() => void> {
 
 /** `promise`, unless the caller goes first: an abort frees its caller at once, and the work goes on. */
 export function free<T>(
-  { signal, disposal }: Pick<Call, 'signal' | 'disposal'>,
+  { signal, disposal }: Pick<Call, 'signal'> & Partial<Call>,
   promise: PromiseLike<T>,
 ): Promise<T> {
-  const others = waitingFor(disposal)
+  const others = disposal && waitingFor(disposal)
   return new Promise((resolve, reject) => {
     const settle = <V>(end: (value: V) => void, value: V): void => {
       signal?.removeEventListener?.('abort', leave)
-      others.delete(leave)
+      others?.delete(leave)
       end(value)
     }
     const leave = (): void => settle(reject, signal?.aborted ? signal.reason : disposed())
     // What is no signal is for the fetch beneath to refuse.
     signal?.addEventListener?.('abort', leave)
-    others.add(leave)
+    others?.add(leave)
     promise.then(
       (value) => settle(resolve, value),
       (error) => settle(reject, error),
     )
-    if (signal?.aborted || disposal.aborted) leave()
+    if (signal?.aborted || disposal?.aborted) leave()
   })
 }
 
