@@ -288,7 +288,10 @@ export interface Answer {
   headers: Headers
   /** The parsed JSON body; `undefined` where there is none, or it is not JSON. */
   body: unknown
-  /** Whether the answer has no body at all (a HEAD, an empty one), so that it tells nothing. */
+  /**
+   * Whether the answer has no body at all (a HEAD, an empty one), so that it tells nothing. Nobody waits to find that out
+   * of what is neither JSON nor a 401: such an answer without a `Content-Length` counts as having one.
+   */
   empty: boolean
 }
 

@@ -127,8 +127,9 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
   const answer: Answer = { status, headers, body: undefined, empty: true }
   if (!response.body || headers.get('content-length') === '0') return answer
   const json = own || /[/+]json\s*(;|$)/i.test(headers.get('content-type') ?? '')
-  // A stream may be long in coming: nobody waits for its first bytes to learn that they are not JSON.
-  if (!json && response.ok) return { ...answer, empty: false }
+  // A body may be long in coming: nobody waits for its first bytes to learn that they are not JSON. Only a 401 means
+  // something else without one.
+  if (!json && status !== 401) return { ...answer, empty: false }
   const reader = response.clone().body?.getReader()
   if (!reader) return answer
   const cancel = (): void => void reader.cancel().catch(() => {})

@@ -903,6 +903,16 @@ describe('a body', () => {
 })
 
 describe('a response', () => {
+  test.each([400, 403, 404, 503])('with status %i that is no JSON is not waited for', async (status) => {
+    const headers = { 'content-type': 'text/html' }
+    const { auth } = await bench({
+      beneath: () => async () => new Response(new ReadableStream(), { status, headers }),
+      // Far beyond what a test may take.
+      refreshTimeout: 600_000,
+    })
+    expect((await auth.fetch('protected')).status).toBe(status)
+  })
+
   test('is the very one of the fetch beneath when nothing had to be done', async () => {
     for (const status of [200, 204, 400, 401, 403, 404, 422, 500]) {
       const answer = new Response(status === 204 ? null : '{"msg":"Nothing about a token"}', {
