@@ -106,8 +106,9 @@ async function limited(
   signal?.addEventListener('abort', follow)
   if (signal?.aborted) follow()
   const response = await bounded(send(controller.signal), timeout, request, controller)
-  // ky sets `accept` where it will read the body itself (`.json()`, …), and bounds that reading too.
-  if (!request.headers?.has('accept')) return response
+  // ky sets `accept` where it will read the body itself (`.json()`, …), and bounds that reading too. A type that it does
+  // not set is the caller's, who may take his time over an export.
+  if (!/\*|[+/]json|form-data/.test(request.headers?.get('accept') ?? '')) return response
   for (const name of READERS) {
     const read = response[name] as (() => Promise<unknown>) | undefined
     if (!read) continue

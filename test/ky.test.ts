@@ -627,6 +627,26 @@ describe('timeout', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  test("does not bound the caller's own reading of what he accepts", async () => {
+    const { api, backend, sent } = await virtual()
+    backend.fault('protected', 'stall-body')
+    const response = await api.get('protected', { timeout: 1_000, headers: { accept: 'text/csv' } })
+    const settled = vi.fn()
+    response.text().then(settled, settled)
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(settled).not.toHaveBeenCalled()
+    expect(sent[0]?.request.signal.aborted).toBe(false)
+  })
+
+  test('bounds the reading of JSON of a type of its own', async () => {
+    const { api, backend } = await virtual()
+    backend.fault('protected', 'stall-body')
+    const headers = { accept: 'application/vnd.api+json' }
+    const error = failure(api.get('protected', { timeout: 1_000, retry: 0, headers }).json())
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(isTimeoutError(await error)).toBe(true)
+  })
+
   test('leaves no timer behind', async () => {
     const { api, backend } = await virtual()
     backend.expireAccessTokens()
