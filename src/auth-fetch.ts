@@ -66,7 +66,7 @@ export function createFlow(
         if (refused) return refused
         throw changed()
       }
-      void refused?.body?.cancel().catch(() => {})
+      void refused?.body?.cancel?.().catch(() => {})
       spent.version = session.held?.record.version ?? 0
       const response = await call.send(token?.token)
       const found = token && (await classify(call, response, token))

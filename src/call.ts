@@ -150,7 +150,7 @@ export function takeCall(
     disposal,
     gone: () => disposal.aborted || signal?.aborted === true,
     send,
-    done: () => void spare?.body?.cancel().catch(() => {}),
+    done: () => void spare?.body?.cancel?.().catch(() => {}),
   }
 }
 

@@ -359,7 +359,7 @@ export function createRefresher(
       const { statusText, headers } = response
       return { kind: 'refused', status, response: () => new Response(body, { status, statusText, headers }) }
     }
-    void response.body?.cancel().catch(() => {})
+    void response.body?.cancel?.().catch(() => {})
     return { kind: 'failed', reason: 'status', status, retryAfter: retryAfter(answer) }
   }
 
@@ -381,7 +381,7 @@ export function createRefresher(
       // keepalive: a logout is often the last thing a page does.
       const sent = wire.call(spec, { keepalive: true, signal: controller.signal })
       await within(on, sent, refreshTimeout, () => undefined)
-        .then((response) => response?.body?.cancel())
+        .then((response) => response?.body?.cancel?.())
         .finally(stop)
     }
     await Promise.allSettled([

@@ -125,20 +125,21 @@ export function createWire(options: AuthOptions<never, never>): Wire {
 export async function readAnswer(response: Response, signal?: AbortSignal, own?: boolean): Promise<Answer> {
   const { status, headers } = response
   const answer: Answer = { status, headers, body: undefined, empty: true }
-  if (!response.body || headers.get('content-length') === '0') return answer
+  if (response.body === null || headers.get('content-length') === '0') return answer
   const json = own || /[/+]json\s*(;|$)/i.test(headers.get('content-type') ?? '')
   // A body may be long in coming: nobody waits for its first bytes to learn that they are not JSON. Only a 401 means
   // something else without one.
   if (!json && status !== 401) return { ...answer, empty: false }
-  const reader = response.clone().body?.getReader()
-  if (!reader) return answer
-  const cancel = (): void => void reader.cancel().catch(() => {})
+  const copy = response.clone()
+  // Not every fetch's body can be read bit by bit: React Native's Response has none to be seen, node-fetch's is of Node's kind.
+  const reader = copy.body?.getReader?.()
+  const cancel = (): void => void reader?.cancel().catch(() => {})
   signal?.addEventListener('abort', cancel)
   const decoder = new TextDecoder()
-  let text = ''
-  let size = 0
+  let text = reader ? '' : await copy.text()
+  let size = text.length
   try {
-    for (;;) {
+    while (reader) {
       const { done, value } = await reader.read()
       if (done) break
       size += value.byteLength

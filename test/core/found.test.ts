@@ -1,8 +1,9 @@
 /** What a review found, held: answers that nobody thought of, callers in odd places, listeners and dialogs. */
+import { Readable } from 'node:stream'
 import { describe, expect, test, vi } from 'vitest'
 import { createAuth, flaskJwt, type LiveRecord, memoryStore } from '../../src/index.ts'
 import { createKy } from '../../src/ky.ts'
-import { jwt, mint, ok, refuse, serve, stamps } from './by-hand.ts'
+import { jwt, mint, ok, refuse, type Sent, serve, stamps } from './by-hand.ts'
 import {
   alice,
   baseUrl,
@@ -286,35 +287,45 @@ describe('a fetch beneath', () => {
   })
 
   test('whose Response is of another class may be what a flow gives', async () => {
-    class Foreign {
-      readonly inner: Response
-      constructor(inner: Response) {
-        this.inner = inner
-      }
-      get status(): number {
-        return this.inner.status
-      }
-      get ok(): boolean {
-        return this.inner.ok
-      }
-      get headers(): Headers {
-        return this.inner.headers
-      }
-      get body(): Response['body'] {
-        return this.inner.body
-      }
-      clone(): Foreign {
-        return new Foreign(this.inner.clone())
-      }
-      get [Symbol.toStringTag](): string {
-        return 'Response'
-      }
-    }
-    const server = serve(() => new Foreign(ok({ access_token: mint('alice') })) as unknown as Response)
+    const server = serve(() => foreign(ok({ access_token: mint('alice') })))
     const { auth } = room({ client: { fetch: server.fetch } })
     expect(await auth.login(({ fetch }) => fetch('login'))).toMatchObject({ subject: 'alice' })
   })
+
+  test.each([
+    ['to be seen (React Native)', undefined],
+    ['but a stream of Node’s own (node-fetch)', Readable.from([])],
+  ])('whose Response has no body %s is read, refreshed and replayed as any other', async (_, body) => {
+    let live = mint('alice')
+    const answer = ({ path, token }: Sent): Response => {
+      if (path === '/login') return ok({ access_token: live, refresh_token: 'refresh' })
+      if (path === '/refresh') return ok({ access_token: live })
+      return token === live ? ok({ hello: 'alice' }) : refuse('Token has expired')
+    }
+    const server = serve((sent) => foreign(answer(sent), { body }))
+    const { auth } = room({ client: { fetch: server.fetch } })
+    await auth.login(alice)
+    live = mint('alice')
+    const response = await auth.fetch('protected')
+    expect([response.status, await response.text()]).toEqual([200, '{"hello":"alice"}'])
+    expect(server.sent.map(({ path }) => path)).toEqual(['/login', '/protected', '/refresh', '/protected'])
+    await auth.logout()
+    expect(server.tokens('/logout')).toEqual(['refresh', live])
+  })
 })
+
+/** A Response of another fetch's own class; `body`: what it shows in its body's place. */
+function foreign(inner: Response, shown?: { body: unknown }): Response {
+  return {
+    status: inner.status,
+    ok: inner.ok,
+    headers: inner.headers,
+    body: shown ? shown.body : inner.body,
+    text: () => inner.text(),
+    clone: () => foreign(inner.clone(), shown),
+    [Symbol.toStringTag]: 'Response',
+  } as unknown as Response
+}
 
 describe('a listener', () => {
   test.each(['reportError', 'console.error'])(
