@@ -43,6 +43,13 @@ interface Found {
 const NAMES = 64
 // What a process that was killed in the middle of a commit has left, in ms.
 const LEFT_BEHIND = 60_000
+// Where others can write they can plant links, to have another file read or emptied, and pipes, which hold up whoever
+// opens them. (Windows knows neither flag.)
+const { O_RDONLY, O_WRONLY, O_TRUNC, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
+const ITSELF = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+const EMPTIED = O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK
+// Gone since it was seen, or none: a link, a directory, a socket.
+const NO_FILE = /^(ENOENT|ELOOP|EISDIR|ENXIO)$/
 
 /**
  * A store in a directory of its own, for command-line tools and workers on one machine: one refresh for all
@@ -86,30 +93,28 @@ export function fileStore(path: string | URL): Store {
     for (;;) {
       const number = highest(await numbers())
       if (!number) return { number, written: null }
-      const text = await fs.readFile(fileOf(number), 'utf8').catch((error) => {
-        if (codeOf(error) === 'ENOENT') return ''
+      const bytes = await fs.readFile(fileOf(number), { flag: ITSELF }).catch((error) => {
+        if (NO_FILE.test(String(codeOf(error)))) return Buffer.alloc(0)
         throw named(error)
       })
-      const written = parse(text)
+      const written = parse(bytes.toString())
       if (written) return { number, written }
       // Superseded while it was being read, most likely: what stood there before is emptied.
       if (highest(await numbers()) !== number) continue
-      return { number, written, problem: await damaged(number) }
+      return { number, written, problem: await damaged(number, bytes) }
     }
   }
 
   /** What is none of ours counts as empty, and is kept for a person to look at. */
-  async function damaged(number: number): Promise<Error> {
+  async function damaged(number: number, bytes: Buffer): Promise<Error> {
     const kept = join(directory, `${number}.bad`)
     const problem = new Error(
       `${name}: ${fileOf(number)} holds no session; it is ignored, and kept as ${kept}`,
     )
     if (reported !== number) {
       reported = number
-      await fs.copyFile(fileOf(number), kept).then(
-        () => fs.chmod(kept, 0o600),
-        () => {},
-      )
+      // Never over, or through, what stands under that name.
+      await fs.writeFile(kept, bytes, { flag: 'wx', mode: 0o600 }).catch(() => {})
       report(problem)
     }
     return problem
@@ -147,6 +152,8 @@ export function fileStore(path: string | URL): Store {
     return true
   }
 
+  const empty = (number: number): Promise<void> => fs.writeFile(fileOf(number), '', { flag: EMPTIED })
+
   /** Nothing of the past is left to be read; names are left for a while, so that nobody takes them again. */
   async function tidy(top: number, all: boolean): Promise<void> {
     const gone = async (file: string): Promise<void> => fs.unlink(join(directory, file)).catch(() => {})
@@ -154,7 +161,7 @@ export function fileStore(path: string | URL): Store {
       const files = await fs.readdir(directory)
       const old = numbersIn(files).filter((number) => number < top)
       const recent = all ? old : old.filter((number) => number > top - 8)
-      await Promise.all(recent.map((number) => fs.truncate(fileOf(number)).catch(() => {})))
+      await Promise.all(recent.map((number) => empty(number).catch(() => {})))
       // From the oldest on, for a name that stands says that all after it do.
       for (const number of old.sort((a, b) => a - b)) if (number <= top - NAMES) await gone(`${number}.json`)
       for (const draft of files.filter((file) => file.endsWith('.draft'))) {

@@ -1,5 +1,15 @@
 /** The file store: processes of one machine over one directory. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -121,6 +131,31 @@ describe('fileStore', () => {
     expect((await store.commit?.(live('2'), null))?.record?.revision).toBe('2')
     expect((await store.read()).problem).toBeUndefined()
     expect(readFileSync(join(path, '1.bad'), 'utf8')).toBe('not json')
+  })
+
+  test('links and pipes that others have planted are neither followed nor waited for', async () => {
+    const path = somewhere()
+    const store = fileStore(path)
+    await store.commit?.(live('1'), null)
+    const [precious, mine] = [`${path}-precious`, `${path}-mine`]
+    writeFileSync(precious, JSON.stringify({ format: 1, record: live('planted') }))
+    writeFileSync(mine, 'mine')
+    symlinkSync(precious, join(path, '2.json'))
+    symlinkSync(mine, join(path, '2.bad'))
+    const { error } = console
+    console.error = () => {}
+    onTestFinished(() => {
+      console.error = error
+    })
+    expect((await store.read()).record).toBeNull()
+    expect((await store.commit?.(live('2'), null))?.record?.revision).toBe('2')
+    expect(readFileSync(precious, 'utf8')).toContain('planted')
+    expect(readFileSync(mine, 'utf8')).toBe('mine')
+    expect(spawnSync('mkfifo', [join(path, '9.json')]).status).toBe(0)
+    // Each that waited would take one of the few threads that read files for this whole process.
+    const cells = await Promise.all(Array.from({ length: 6 }, () => store.read()))
+    expect(cells.map(({ record }) => record)).toEqual([null, null, null, null, null, null])
+    expect((await store.commit?.(live('3'), null))?.record?.revision).toBe('3')
   })
 
   test('a directory that is removed, and made again, is still watched', async () => {
