@@ -345,10 +345,15 @@ function numbersIn(files: readonly string[]): number[] {
   return files.map((file) => Number(/^([1-9]\d{0,14})\.json$/.exec(file)?.[1])).filter((number) => number > 0)
 }
 
-/** Which directory it is: the number alone is given again to the next one. */
+/** Which directory it is: the number alone is given again to the next one. `undefined`: there is none to be seen. */
 function identityOf(directory: string): string | undefined {
-  const seen = statSync(directory, { throwIfNoEntry: false })
-  return seen && `${seen.ino} ${seen.birthtimeMs}`
+  try {
+    const { ino, birthtimeMs } = statSync(directory)
+    return `${ino} ${birthtimeMs}`
+  } catch {
+    // Removed, denied, unmounted: asked in an event, where nobody would catch it.
+    return undefined
+  }
 }
 
 function parse(text: string): WrittenHere | null {
