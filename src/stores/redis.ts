@@ -66,10 +66,11 @@ if answer[2] == 'hash' then
 end`
 const READ = `${LOOK}
 return answer`
-// What is none of ours counts as empty. ARGV: the revision expected; format, revision, record; life and what it comes to in ms; channel and message.
+// What is none of ours counts as empty. ARGV: the revision expected; format, revision, record; life and what it comes to in
+// ms; channel and message; a record that can't be read. What can't be is for whoever reads to say: the parser that Redis has
+// chokes on what is JSON to us (half of a surrogate pair, in a name that was cut), so that nobody could commit over it.
 const COMMIT = `${LOOK}
-local sound, record = pcall(cjson.decode, answer[5] or '')
-local ours = answer[3] == ARGV[2] and sound and type(record) == 'table' and record.revision == answer[4]
+local ours = answer[3] == ARGV[2] and answer[5] ~= ARGV[9]
 if (ours and answer[4] or '') ~= ARGV[1] then return answer end
 if answer[2] ~= 'hash' then redis.call('DEL', KEYS[1]) end
 local anew = ARGV[5] ~= '' and redis.call('HGET', KEYS[1], 'life') ~= ARGV[5]
@@ -110,11 +111,15 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   let adrift: { record: StoreRecord | null } | undefined
   let told: string | undefined
   let reported: string | undefined
+  // What stood there when it was last looked at and is no record.
+  let broken = ''
   // Commands that were given up and have not been answered.
   let stuck = 0
   // Whether it was out of reach when last asked, or nobody has asked; and since when it is known to be there.
   let away = true
   let back: Stopwatch | undefined
+  // The claim that is heeded longer than it says, and since when.
+  let heeded: { by: string; since: Stopwatch } | undefined
   // Ends the waiting for another look.
   let again = (): void => {}
   // Whether messages come; and what ends that.
@@ -138,6 +143,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     const answered = (): void => {
       // Who has just begun can't know what has been, either.
       if (away || elapsed() > SLOW) back = stopwatch(platform)
+      if (away) heeded = undefined
       away = false
       if (!given) return
       stuck -= 1
@@ -163,10 +169,13 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   /** While Redis was away a claim could not be answered for: it ends a while after that, in what this process sees. */
   function heeding(found: Found): Found {
     const { record } = found
-    const rest = back ? SETTLING - back() : 0
-    if (rest <= 0 || !record || 'ended' in record || !record.claim) return found
-    const until = Math.max(record.claim.until, found.now + rest)
-    if (until <= record.claim.until) return found
+    if (!back || !record || 'ended' in record || !record.claim) return found
+    const { by } = record.claim
+    const since = heeded?.by === by ? heeded.since : stopwatch(platform)
+    // Where every answer is slow Redis is not away, and the claim of one who has died is not heeded for ever.
+    const until = found.now + Math.min(SETTLING - back(), 2 * SETTLING - since())
+    if (until <= Math.max(record.claim.until, found.now)) return found
+    heeded = { by, since }
     const span = Math.max(record.claim.span, SETTLING)
     // By a revision of its own, for who knows the record already would not look at it again.
     const revision = `${record.revision}${HEEDED}${Math.round(until)}`
@@ -185,6 +194,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
       if (typeof record?.revision !== 'string' || record.revision !== revision) record = null
     }
     const found = { record, revision, now: Number(now) }
+    broken = record ? '' : (text ?? '')
     if (record || kind === 'none') {
       reported = undefined
       return found
@@ -216,6 +226,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
         ...lasting(next),
         channel,
         JSON.stringify(notice),
+        broken,
       )
       if (found.revision !== next.revision) return heeding(found)
       if (!hearing) tell(notice)
@@ -242,12 +253,13 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
    */
   function lasting(record: StoreRecord): [string, string] {
     // An ended session keeps what it had: until then somebody may hold it who has not heard.
-    if ('ended' in record) return ['', String(ttl)]
+    if ('ended' in record) return ['', whole(ttl)]
     const { iat, exp } = lifeOf(record) ?? {}
-    if (exp === undefined) return [record.revision, String(ttl)]
+    // A life that was over before it began says nothing.
+    if (exp === undefined || (iat !== undefined && exp <= iat)) return [record.revision, whole(ttl)]
     const now = heard?.now() ?? Date.now()
     const ms = iat === undefined ? Math.max(exp * 1000 - now, DAY) : Math.max((exp - iat) * 1000, 1000)
-    return [`${iat} ${exp}`, String(Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER))]
+    return [`${iat} ${exp}`, whole(ms)]
   }
 
   // --- being told ----------------------------------------------------------------------------------------
@@ -313,7 +325,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
       },
       () => {
         if (over || poll === false) return
-        const timer = setInterval(() => look(), poll)
+        const timer = setInterval(() => look(), Math.min(poll, 2 ** 31 - 1))
         ;(timer as { unref?(): void }).unref?.()
         stop = () => clearInterval(timer)
       },
@@ -342,6 +354,9 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     },
   }
 }
+
+/** As Redis takes it: one that it does not take would fail the script when the record has been written. */
+const whole = (ms: number): string => String(Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER))
 
 function asNotice(message: string): Notice | undefined {
   try {

@@ -1,9 +1,10 @@
 /** The Redis store over a real Redis, with both clients: processes that share one key. */
-
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { Cluster, Redis as IoRedis } from 'ioredis'
 import { createClient, createCluster } from 'redis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { createAuth, flaskJwt, type Store } from '../../src/index.ts'
+import { createAuth, flaskJwt, type LiveRecord, type Store } from '../../src/index.ts'
 import { redisStore } from '../../src/redis.ts'
 import { createBackend } from '../../src/testing/index.ts'
 import type { Cell, Notice } from '../../src/types.ts'
@@ -100,6 +101,57 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     expect(await ttl(key)).toBeGreaterThan(49_000)
   })
 
+  test('what a token says of its life, or an option of a time to live, that Redis would not take is made what it takes', async () => {
+    const key = someKey()
+    const store = await open(kind, { key, ttl: 90_000.5 })
+    // Issued, as it says, in the year 57,000: milliseconds where seconds belong.
+    const refreshToken = token({ iat: 1_750_000_000_000, exp: 1_750_003_600 })
+    expect((await store.commit(live('1', { refreshToken }), null)).record?.revision).toBe('1')
+    expect(await ttl(key)).toBeGreaterThan(80_000)
+    await store.commit(tombstone('2'), '1')
+    expect(await ttl(key)).toBeGreaterThan(80_000)
+    const forever = await open(kind, { key: someKey(), ttl: 1e300 })
+    expect((await forever.commit(live('1', { refreshToken: 'opaque' }), null)).record?.revision).toBe('1')
+  })
+
+  test('a record that is JSON to us alone is one: it can be refreshed, and ended', async () => {
+    // A name that was cut in the middle of a character, which the parser of Redis chokes on.
+    const store = await open(kind)
+    const subject = 'J\u00f6rg \ud83d'
+    await store.commit(live('1', { subject }), null)
+    expect((await store.commit(live('2', { subject, version: 2 }), '1')).record?.revision).toBe('2')
+    expect((await store.read()).record).toMatchObject({ subject })
+    expect((await store.commit(tombstone('3'), '2')).record?.revision).toBe('3')
+  })
+
+  test('invariant 10: where every answer is slow the claim of one who has died ends all the same', async () => {
+    const slow = createServer((from) => {
+      const to = connect(redis.port, '127.0.0.1')
+      from.pipe(to)
+      to.on('data', (data) => void setTimeout(() => from.write(data), 520))
+      for (const [one, other] of [
+        [from, to],
+        [to, from],
+      ] as const)
+        one.on('error', () => {}).on('close', () => other.destroy())
+    }).listen(0, '127.0.0.1')
+    await once(slow, 'listening')
+    slow.unref()
+    const url = `redis://127.0.0.1:${(slow.address() as AddressInfo).port}`
+    const store = await open(kind, { url } as object)
+    const { now } = await store.read()
+    const claim = { by: 'dead', until: now + 500, span: 500 }
+    await store.commit(live('1', { claim }), null)
+    const began = performance.now()
+    const left = async (): Promise<number> => {
+      const { record, now } = await store.read()
+      return ((record as LiveRecord).claim?.until ?? 0) - now
+    }
+    // Redis may have been away: that is heeded first.
+    expect(await left()).toBeGreaterThan(1000)
+    while ((await left()) > 0) expect(performance.now() - began).toBeLessThan(15_000)
+  }, 30_000)
+
   test('time is that of Redis', async () => {
     const store = await open(kind)
     const [seconds = 0] = (await redis.command('TIME')).split('\r\n').slice(2, 3).map(Number)
@@ -123,6 +175,19 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
       { revision: '2', id: 'a', version: 2, ended: undefined },
       { revision: '3', id: 'a', version: 1, ended: 'logout' },
     ])
+  })
+
+  test('invariant 15: a time between two looks that no timer can bear is not none', async () => {
+    await redis.command('ACL', 'SETUSER', 'quiet', 'on', 'nopass', '~*', '&none', '+@all')
+    const looks = async (): Promise<number> =>
+      Number(/cmdstat_eval:calls=(\d+)/.exec(await redis.command('INFO', 'commandstats'))?.[1])
+    const url = redis.url.replace('//', '//quiet:x@')
+    const store = await open(kind, { url, poll: 2 ** 31 } as object)
+    await store.read()
+    const before = await looks()
+    onTestFinished(store.watch(() => {}))
+    await turn(300)
+    expect((await looks()) - before).toBeLessThan(3)
   })
 
   test('an end in another database, under the same key, ends nothing here', async () => {
