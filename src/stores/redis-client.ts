@@ -71,6 +71,8 @@ interface Ear {
 
 interface Hub {
   ear: Promise<Ear> | undefined
+  /** Called when the client is ended. */
+  ended?: () => void
   readonly channels: Map<string, Channel>
 }
 
@@ -179,19 +181,36 @@ function subscriber(client: Emitter, open: (missed: () => void) => Promise<Ear>)
 
   function opened(): Promise<Ear> {
     if (hub.ear) return hub.ear
-    const ear = open(missed)
+    // Those that heard before: the client was ended by its owner, and connected again.
+    const before = [...hub.channels]
+    const ear = open(missed).then(async (ear) => {
+      await Promise.all(before.map(([name, { tell }]) => ear.subscribe(name, tell)))
+      return ear
+    })
     hub.ear = ear
-    const close = (): void => {
-      client.off('end', close)
-      if (hub.ear === ear) hub.ear = undefined
-      void ear.then(
-        (ear) => ear.close(),
-        () => {},
-      )
+    const ended = (): void => {
+      close(ear)
+      client.on('ready', again)
     }
-    client.on('end', close)
-    ear.catch(close)
+    hub.ended = ended
+    client.on('end', ended)
+    ear.catch(() => close(ear))
     return ear
+  }
+
+  function close(ear: Promise<Ear> | undefined): void {
+    if (!ear || hub.ear !== ear) return
+    hub.ear = undefined
+    if (hub.ended) client.off('end', hub.ended)
+    void ear.then(
+      (ear) => ear.close(),
+      () => {},
+    )
+  }
+
+  function again(): void {
+    client.off('ready', again)
+    if (hub.channels.size) void opened().then(missed, () => {})
   }
 
   function channelOf(name: string): Channel {
@@ -214,12 +233,13 @@ function subscriber(client: Emitter, open: (missed: () => void) => Promise<Ear>)
       if (!channel.listeners.delete(entry) || channel.listeners.size) return
       if (hub.channels.get(name) === channel) hub.channels.delete(name)
       const { ear } = hub
-      const last = hub.channels.size === 0
-      if (last) hub.ear = undefined
-      void ear?.then(
-        (ear) => (last ? ear.close() : ear.unsubscribe(name, channel.tell)),
-        () => {},
-      )
+      if (hub.channels.size === 0) close(ear)
+      else {
+        void ear?.then(
+          (ear) => ear.unsubscribe(name, channel.tell),
+          () => {},
+        )
+      }
     }
     try {
       await channel.from

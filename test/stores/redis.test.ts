@@ -296,6 +296,60 @@ test('thousands of sessions over one client listen through one connection, set n
   while ((await connections()) > 1) await turn()
 })
 
+describe.each(['redis', 'ioredis'] as const)('a client of %s', (kind) => {
+  async function connected() {
+    const client =
+      kind === 'redis'
+        ? await createClient({ url: redis.url })
+            .on('error', () => {})
+            .connect()
+        : new IoRedis(redis.url).on('error', () => {})
+    const end = (): void => ('destroy' in client ? client.destroy() : client.disconnect())
+    onTestFinished(() => {
+      if ('isOpen' in client ? client.isOpen : client.status !== 'end') end()
+    })
+    return { client, end }
+  }
+
+  test('that its owner has ended, and connected again, is listened through again', async () => {
+    const { client, end } = await connected()
+    const key = someKey()
+    const store = redisStore(client, { key }) as Required<Store>
+    const other = await open('ioredis', { key })
+    const told: (string | undefined)[] = []
+    onTestFinished(store.watch((notice) => void told.push(notice?.revision)))
+    await hears(key, 1)
+    end()
+    await hears(key, 0)
+    await other.commit(live('1'), null)
+    await client.connect()
+    await hears(key, 1)
+    await other.commit(tombstone('2'), '1')
+    while (!told.includes('2')) await turn()
+    // What was missed meanwhile has to be read.
+    expect(told).toContain(undefined)
+    const later = redisStore(client, { key }) as Required<Store>
+    const heard = new Promise((resolve) => onTestFinished(later.watch(resolve)))
+    await other.commit(live('3', { id: 'b' }), '2')
+    expect(await heard).toMatchObject({ revision: '3' })
+  })
+
+  test('keeps no listener of stores that nobody uses any more', async () => {
+    const { client } = await connected()
+    const emitter = client as unknown as NodeJS.EventEmitter
+    const count = (): number[] => ['end', 'ready'].map((event) => emitter.listenerCount(event))
+    const before = count()
+    for (let user = 0; user < 12; user++) {
+      const key = someKey()
+      const stop = (redisStore(client, { key }) as Required<Store>).watch(() => {})
+      await hears(key, 1)
+      stop()
+      await hears(key, 0)
+    }
+    expect(count()).toEqual(before)
+  })
+})
+
 test('in a cluster one session is one slot, and who watches is told, with both clients', async () => {
   const node = await startRedis('--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1')
   onTestFinished(() => node.stop())
