@@ -9,6 +9,7 @@ import { type FSWatcher, mkdirSync, readdirSync, readFileSync, readlinkSync, sta
 import * as fs from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
@@ -43,6 +44,8 @@ interface Found {
 const NAMES = 64
 // What a process that was killed in the middle of a commit has left, in ms.
 const LEFT_BEHIND = 60_000
+// What it takes to write a file, in ms.
+const A_MOMENT = 50
 // Where others can write they can plant links, to have another file read or emptied, and pipes, which hold up whoever
 // opens them. (Windows knows neither flag.)
 const { O_RDONLY, O_WRONLY, O_TRUNC, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
@@ -90,7 +93,7 @@ export function fileStore(path: string | URL): Store {
   }
 
   async function find(): Promise<Found> {
-    for (;;) {
+    for (let waited = false; ; ) {
       const number = highest(await numbers())
       if (!number) return { number, written: null }
       const bytes = await fs.readFile(fileOf(number), { flag: ITSELF }).catch((error) => {
@@ -101,6 +104,12 @@ export function fileStore(path: string | URL): Store {
       if (written) return { number, written }
       // Superseded while it was being read, most likely: what stood there before is emptied.
       if (highest(await numbers()) !== number) continue
+      // Or emptied to make room for what comes next, which is about to be written.
+      if (!bytes.length && !waited) {
+        waited = true
+        await pause(A_MOMENT)
+        continue
+      }
       return { number, written, problem: await damaged(number, bytes) }
     }
   }
@@ -165,8 +174,9 @@ export function fileStore(path: string | URL): Store {
       // From the oldest on, for a name that stands says that all after it do.
       for (const number of old.sort((a, b) => a - b)) if (number <= top - NAMES) await gone(`${number}.json`)
       for (const draft of files.filter((file) => file.endsWith('.draft'))) {
-        const { mtimeMs } = await fs.stat(join(directory, draft))
-        if (Date.now() - mtimeMs > LEFT_BEHIND) await gone(draft)
+        // Who is about to link his finds that it is gone, and looks again at what stands.
+        const left = all || Date.now() - (await fs.stat(join(directory, draft))).mtimeMs > LEFT_BEHIND
+        if (left) await gone(draft)
       }
     } catch {
       // The next commit tidies up.
@@ -220,7 +230,14 @@ export function fileStore(path: string | URL): Store {
     const holder = by === claimOf(stands) ? found.written?.holder : by === undefined ? undefined : me(by)
     const written = { format: FORMAT, record: next, holder }
     const number = found.number + 1
-    if (!(await create(number, written))) return cell(await find())
+    const done = await create(number, written).catch(async (error) => {
+      // No room, say: what is over is not to be found by the next process, and its room will do.
+      const over = 'ended' in next || (isFull(error) && stands?.id !== next.id)
+      if (!over || !stands || 'ended' in stands) throw error
+      await empty(found.number)
+      return create(number, written)
+    })
+    if (!done) return cell(await find())
     tell(found)
     tell({ number, written })
     return cell({ number, written })
@@ -336,6 +353,8 @@ export function fileStore(path: string | URL): Store {
     return error
   }
 }
+
+const isFull = (error: unknown): boolean => /^(ENOSPC|EDQUOT)$/.test(String(codeOf(error)))
 
 const codeOf = (error: unknown): unknown => (error as NodeJS.ErrnoException | null)?.code
 

@@ -1,6 +1,6 @@
 /** The file store: processes of one machine over one directory. */
 import { spawnSync } from 'node:child_process'
-import {
+import fs, {
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -12,12 +12,13 @@ import {
   watch,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { fileStore } from '../../src/node.ts'
-import type { Notice } from '../../src/types.ts'
+import type { Notice, Store } from '../../src/types.ts'
 import { contract, live, tombstone } from './contract.ts'
 import { type Agent, contextIn, startAgent, stopAgents } from './processes.ts'
 
@@ -95,6 +96,58 @@ describe('fileStore', () => {
     await store.commit?.(tombstone('end'), expected)
     expect(holding()).toEqual(['101.json'])
     expect(readFileSync(join(path, '101.json'), 'utf8')).not.toContain('signature')
+  })
+
+  test('invariant 5: on a full disk a logout is one all the same, and a session that was replaced is not found again', async () => {
+    const path = somewhere()
+    const store = fileStore(path) as Required<Store>
+    const found = async (): Promise<string | undefined> => (await fileStore(path).read()).record?.revision
+    await store.commit(live('1'), null)
+    // A disk takes another file's content for each that is emptied. (A real one that is small enough needs root.)
+    let room = 0
+    const { open, writeFile } = fs.promises
+    onTestFinished(() => {
+      Object.assign(fs.promises, { open, writeFile })
+      syncBuiltinESMExports()
+    })
+    fs.promises.open = async (...args) => {
+      const file = await open(...args)
+      const write = file.writeFile.bind(file)
+      file.writeFile = async (...what) => {
+        if (room-- <= 0) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
+        return write(...what)
+      }
+      return file
+    }
+    fs.promises.writeFile = async (file, text, ...more) => {
+      await writeFile(file, text, ...more)
+      if (text === '') room = 1
+    }
+    syncBuiltinESMExports()
+    // The same session goes on as it stood: what is in its place could be lost.
+    await expect(store.commit(live('2', { version: 2 }), '1')).rejects.toThrow('ENOSPC')
+    expect(await found()).toBe('1')
+    room = 0
+    expect((await store.commit(live('2', { id: 'b' }), '1')).record?.revision).toBe('2')
+    expect(await found()).toBe('2')
+    room = 0
+    expect((await store.commit(tombstone('3', { id: 'b' }), '2')).record?.revision).toBe('3')
+    expect(await found()).toBe('3')
+    // That it ended stays said, so that nobody writes it back.
+    room = 0
+    await expect(store.commit(live('4', { id: 'c' }), '3')).rejects.toThrow('ENOSPC')
+    expect(await found()).toBe('3')
+  })
+
+  test('an end leaves no draft of a process that was killed in the middle of a commit', async () => {
+    const path = somewhere()
+    const store = fileStore(path) as Required<Store>
+    await store.commit(live('1'), null)
+    writeFileSync(join(path, '7-1.draft'), JSON.stringify({ format: 1, record: live('2') }))
+    await store.commit(live('3', { version: 2 }), '1')
+    expect(readdirSync(path)).toContain('7-1.draft')
+    await store.commit(tombstone('4'), '3')
+    expect(readdirSync(path)).not.toContain('7-1.draft')
   })
 
   test('a process that slept through many commits, before its own, has not committed', async () => {

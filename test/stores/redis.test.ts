@@ -294,7 +294,7 @@ test('thousands of sessions over one client listen through one connection, set n
   expect(timers()).toBeLessThan(5)
   for (const auth of auths) auth.dispose()
   while ((await connections()) > 1) await turn()
-})
+}, 30_000)
 
 describe.each(['redis', 'ioredis'] as const)('a client of %s', (kind) => {
   async function connected() {
