@@ -5,7 +5,16 @@
  * protocol but this: a record may hold a claim, and a claim whose process is gone is nobody's.
  */
 import { randomUUID } from 'node:crypto'
-import { type FSWatcher, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, watch } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  unwatchFile,
+  watch,
+  watchFile,
+} from 'node:fs'
 import * as fs from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -44,6 +53,8 @@ interface Found {
 const NAMES = 64
 // What a process that was killed in the middle of a commit has left, in ms.
 const LEFT_BEHIND = 60_000
+// How often it is looked for changes where watching is denied, in ms.
+const LOOK = 1000
 // What it takes to write a file, in ms.
 const A_MOMENT = 50
 // Where others can write they can plant links, to have another file read or emptied, and pipes, which hold up whoever
@@ -73,7 +84,8 @@ export function fileStore(path: string | URL): Store {
   const listeners = new Set<{ listener(notice?: Notice): void }>()
   // The number that was told last, or stood there before anybody watched.
   let told: number | undefined
-  let watcher: FSWatcher | undefined
+  // Ends the watching.
+  let leave: (() => void) | undefined
   let identity: string | undefined
   // Whether the directory is another one than what was told stood in.
   let anew = false
@@ -282,26 +294,30 @@ export function fileStore(path: string | URL): Store {
 
   /** Watches the directory that stands there now: one that was removed is heard of no more. */
   function hear(): void {
+    const standing = identityOf(directory)
+    if (!standing || (leave && standing === identity)) return
+    leave?.()
+    anew = identity !== undefined && standing !== identity
+    identity = standing
+    const seen = (): void => {
+      if (identityOf(directory) !== identity) rewatch()
+      void look()
+    }
     try {
-      const standing = identityOf(directory)
-      if (!standing) throw new Error(`${name}: there is no ${directory}`)
-      if (watcher && standing === identity) return
-      watcher?.close()
-      anew = identity !== undefined && standing !== identity
-      identity = standing
-      watcher = watch(directory, { persistent: false }, () => {
-        if (identityOf(directory) !== identity) rewatch()
-        void look()
-      })
+      const watcher = watch(directory, { persistent: false }, seen)
       watcher.on('error', rewatch)
+      leave = () => watcher.close()
     } catch (error) {
+      // A system has so many watches, and others may have them all: it is looked at now and then.
       report(named(error))
+      watchFile(directory, { persistent: false, interval: LOOK }, seen)
+      leave = () => unwatchFile(directory, seen)
     }
   }
 
   function rewatch(): void {
-    watcher?.close()
-    watcher = undefined
+    leave?.()
+    leave = undefined
     if (!listeners.size) return
     try {
       mkdirSync(directory, { recursive: true, mode: 0o700 })
@@ -332,8 +348,8 @@ export function fileStore(path: string | URL): Store {
       return () => {
         listeners.delete(entry)
         if (listeners.size) return
-        watcher?.close()
-        watcher = undefined
+        leave?.()
+        leave = undefined
       }
     },
   }

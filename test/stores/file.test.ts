@@ -263,6 +263,37 @@ describe('fileStore', () => {
     await heard
   })
 
+  test('where the system has no watch left it is looked at now and then, and said once', async () => {
+    const path = somewhere()
+    const [one, other] = [fileStore(path), fileStore(path)] as Required<Store>[] as [Required<Store>, Store]
+    const { watch } = fs
+    const { error } = console
+    const errors: unknown[] = []
+    onTestFinished(() => {
+      Object.assign(fs, { watch })
+      console.error = error
+      syncBuiltinESMExports()
+    })
+    console.error = (given) => void errors.push(given)
+    const none = Object.assign(new Error('ENOSPC: System limit for number of file watchers reached'), {
+      code: 'ENOSPC',
+    })
+    Object.assign(fs, {
+      watch() {
+        throw none
+      },
+    })
+    syncBuiltinESMExports()
+    const heard = new Promise((resolve) =>
+      onTestFinished(one.watch((notice) => notice?.ended && resolve(notice))),
+    )
+    await one.commit(live('1'), null)
+    await one.commit(live('2', { version: 2 }), '1')
+    await other.commit?.(tombstone('3', { version: 2 }), '2')
+    expect(await heard).toMatchObject({ revision: '3', ended: 'logout' })
+    expect(errors).toEqual([none])
+  })
+
   test('the claim of a process that has died is nobody’s, and that of one that lives is its own', async () => {
     const path = somewhere()
     const doomed = await startAgent()
