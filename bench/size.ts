@@ -16,10 +16,10 @@ const LIMITS: Record<string, { contents: string; limit: number }> = {
   'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 900 },
   'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 3_750 },
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_450 },
-  'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 2_700 },
+  'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_100 },
   'stayfresh/react': { contents: "export * from 'stayfresh/react'", limit: 950 },
   'stayfresh/devtools': { contents: "export * from 'stayfresh/devtools'", limit: 12_500 },
-  'stayfresh/redis': { contents: "export * from 'stayfresh/redis'", limit: 4_450 },
+  'stayfresh/redis': { contents: "export * from 'stayfresh/redis'", limit: 4_700 },
   'stayfresh/testing': { contents: "export * from 'stayfresh/testing'", limit: 14_700 },
 }
 

@@ -76,6 +76,9 @@ export function createCell(
     const asked = stopwatch(on)
     const before = answers
     const answered = ({ record, now, problem }: Cell): Heard => {
+      // By who has the key. To who lacks it that is no lost data, to be written over.
+      if ('sealed' in Object(record) && store.empty !== 'ended')
+        failed(new Error(`${store.name}: the session is encrypted()`))
       if (problem !== undefined) tell(problem)
       else if (!available) {
         available = true

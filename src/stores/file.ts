@@ -24,7 +24,7 @@ import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
 import { describe } from '../token.ts'
 import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
-import { claimOf, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
+import { claimOf, FORMAT, isExpected, newer, noticeOf, type Written } from './record.ts'
 
 /** The process that made a claim, as far as another one can find out whether it still lives. */
 interface Holder {
@@ -113,6 +113,7 @@ export function fileStore(path: string | URL): Store {
         throw named(error)
       })
       const written = parse(bytes.toString())
+      if (written && written.format > FORMAT) throw newer(name)
       if (written) return { number, written }
       // Superseded while it was being read, most likely: what stood there before is emptied.
       if (highest(await numbers()) !== number) continue
@@ -394,7 +395,8 @@ function identityOf(directory: string): string | undefined {
 function parse(text: string): WrittenHere | null {
   try {
     const value = JSON.parse(text || 'null') as WrittenHere | null
-    return value?.format === FORMAT && typeof value.record?.revision === 'string' ? value : null
+    const { format = 0, record } = Object(value) as Partial<WrittenHere>
+    return format > FORMAT || (format === FORMAT && typeof record?.revision === 'string') ? value : null
   } catch {
     return null
   }

@@ -21,8 +21,15 @@ export interface Written {
   readonly record: StoreRecord
 }
 
-/** The format that is written now. Another one is dropped: its session is signed in anew. */
+/** The format that is written now. An older one is dropped: its session is signed in anew. */
 export const FORMAT = 1
+
+/**
+ * Of a fleet that is being updated, part writes a format that the rest does not know. To them that is no lost data: they
+ * would write an older session back, with a refresh token that has been spent.
+ */
+export const newer = (store: string): Error =>
+  new Error(`${store}: the session was written by a newer version of stayfresh, which this process lacks`)
 
 /** Reads back what was written. What is none of ours counts as empty, and is reported once in a row. */
 export function createDecoder(store: string): <T extends Written>(value: unknown) => T | null {

@@ -8,7 +8,7 @@ import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.
 import { describe, isTime } from '../token.ts'
 import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
 import { lifeOf } from './life.ts'
-import { checkKey, FORMAT, isExpected, noticeOf } from './record.ts'
+import { checkKey, FORMAT, isExpected, newer, noticeOf } from './record.ts'
 import { type RedisClient, wireOf } from './redis-client.ts'
 
 export type { RedisClient } from './redis-client.ts'
@@ -52,6 +52,7 @@ const SLOW = 500
 const SETTLING = 3000
 // How long after a look that failed the next one follows, in ms.
 const AGAIN = 1000
+const NEWER = newer('redisStore')
 // Marks the revision of what is shown so.
 const HEEDED = '+heeded until '
 
@@ -70,6 +71,7 @@ return answer`
 // ms; channel and message; a record that can't be read. What can't be is for whoever reads to say: the parser that Redis has
 // chokes on what is JSON to us (half of a surrogate pair, in a name that was cut), so that nobody could commit over it.
 const COMMIT = `${LOOK}
+if (tonumber(answer[3] or '') or 0) > tonumber(ARGV[2]) then return answer end
 local ours = answer[3] == ARGV[2] and answer[5] ~= ARGV[9]
 if (ours and answer[4] or '') ~= ARGV[1] then return answer end
 if answer[2] ~= 'hash' then redis.call('DEL', KEYS[1]) end
@@ -185,6 +187,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   function decode(answer: unknown): Found {
     const [now, kind, format, revision = '', text] = (answer as unknown[]).map(String)
     let record: StoreRecord | null = null
+    if (Number(format) > FORMAT) throw NEWER
     if (kind === 'hash' && format === String(FORMAT)) {
       try {
         record = JSON.parse(text ?? '') as StoreRecord
@@ -242,7 +245,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
 
   /** What this process goes on with, alone; throws where it must not. */
   function here(problem: unknown): Cell {
-    if (!alone || !heard) throw problem
+    if (!alone || !heard || problem === NEWER) throw problem
     adrift ??= heard
     return { record: adrift.record, now: heard.now(), problem }
   }

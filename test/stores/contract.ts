@@ -29,6 +29,8 @@ export interface Subject {
   open(key?: string): Promise<Context>
   /** Puts something else where the store keeps its record, as another program would. */
   plant?: Partial<Record<'foreign' | 'damaged' | 'older', () => Promise<void>>>
+  /** Puts there what a version to come may write. */
+  newer?(): Promise<void>
   /** How many errors were reported so far. */
   reported?(): Promise<number>
   /** A context in which what the store stands on is denied. */
@@ -201,6 +203,18 @@ export function contract(
           expect((await context.read()).record?.revision).toBe('2')
         })
       }
+    }
+
+    if (has.includes('newer')) {
+      test('content of a newer version is an error, and stays as it is', async () => {
+        const context = await subject.open()
+        await context.commit(live('1'), null)
+        await subject.newer?.()
+        await expect(context.read()).rejects.toThrow('newer version')
+        await expect(context.commit(live('2'), '1')).rejects.toThrow('newer version')
+        await expect(context.commit(live('2'), null)).rejects.toThrow('newer version')
+        await expect(context.read()).rejects.toThrow('newer version')
+      })
     }
 
     if (has.includes('denied')) {

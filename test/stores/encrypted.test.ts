@@ -1,5 +1,8 @@
 /** Encryption at rest, over the memory store: what others can read there, and what they can't put there. */
-import { describe, expect, test } from 'vitest'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { type EncryptedOptions, encrypted } from '../../src/encrypted.ts'
 import {
   createAuth,
@@ -9,11 +12,13 @@ import {
   type Store,
   type StoreRecord,
 } from '../../src/index.ts'
+import { fileStore } from '../../src/node.ts'
 import { createBackend } from '../../src/testing/index.ts'
 import type { Cell } from '../../src/types.ts'
 import { leaks, rejection } from '../support.ts'
 import { live, tombstone } from './contract.ts'
 
+const turn = (ms = 5): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 const bytes = (fill: number, length = 32): Uint8Array => new Uint8Array(length).fill(fill)
 const old = { id: 'old', key: bytes(1) }
 const now = { id: 'now', key: bytes(2) }
@@ -114,6 +119,42 @@ describe('encrypted', () => {
     expect(backend.count('refresh')).toBe(0)
     expect((await below.read()).record?.revision).toBe('x')
   })
+
+  test.each([true, false])(
+    'a fleet that is being given keys: who has none writes nothing over, and says so (plain: %s)',
+    async (plain) => {
+      const path = mkdtempSync(join(tmpdir(), 'stayfresh-sealed-'))
+      onTestFinished(() => rmSync(path, { recursive: true, force: true }))
+      const backend = createBackend({ accessLifetime: 900_000, fresh: false })
+      const base = {
+        baseUrl: 'https://api.test/',
+        backend: flaskJwt(),
+        refreshAhead: false as const,
+        fetch: backend.fetch as typeof fetch,
+      }
+      const before = createAuth({ ...base, store: fileStore(path), initial: await backend.signIn('alice') })
+      await before.ready
+      const after = createAuth({ ...base, store: encrypted(fileStore(path), { keys: [now], plain }) })
+      onTestFinished(() => {
+        before.dispose()
+        after.dispose()
+      })
+      await after.ready
+      expect(after.session?.subject).toBe(plain ? 'alice' : undefined)
+      // The first who seals: the one who took it over, or who signs in.
+      if (plain) await after.refresh()
+      else await after.setTokens(await backend.signIn('alice'))
+      while (!before.history.some(({ type }) => type === 'storeUnavailable')) await turn()
+      const files = (): string[] => readdirSync(path).sort()
+      const stands = files()
+      // A token that is in hand is good; what is spent by others is not spent again.
+      expect((await before.fetch('whoami')).status).toBe(200)
+      expect(await rejection(before.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+      expect((await after.fetch('whoami')).status).toBe(200)
+      expect(files()).toEqual(stands)
+      expect(backend.reuseDetected).toBe(0)
+    },
+  )
 
   test('what was changed, or is another session’s, or another version’s, is not opened', async () => {
     const changes: Record<string, (sealed: [string, string, string]) => object> = {

@@ -58,9 +58,10 @@ for (const seal of [undefined, { keys: [{ id: 'one', key: 'AAECAwQFBgcICQoLDA0OD
           writeFileSync(newest(directory), readFileSync(newest(directory)).subarray(0, 40)),
         older: async () => writeFileSync(newest(directory), JSON.stringify({ format: 0, record: live('1') })),
       },
+      newer: async () => writeFileSync(newest(directory), JSON.stringify({ format: 2, cell: {} })),
       reported: () => (last as Agent).call('reported'),
     }
-  }, ['plant'])
+  }, ['plant', 'newer'])
 }
 
 describe('fileStore', () => {

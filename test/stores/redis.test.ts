@@ -58,9 +58,10 @@ for (const [kind, seal] of kinds) {
         damaged: async () => void (await redis.command('HSET', name, 'record', '{"revision":"1"')),
         older: async () => void (await redis.command('HSET', name, 'format', '0')),
       },
+      newer: async () => void (await redis.command('HSET', name, 'format', '2')),
       reported: () => (last as Agent).call('reported'),
     }
-  }, ['plant'])
+  }, ['plant', 'newer'])
 }
 
 /** A store over a client of this process. */
