@@ -173,7 +173,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     const { record } = found
     if (!back || !record || 'ended' in record || !record.claim) return found
     const { by } = record.claim
-    const since = heeded?.by === by ? heeded.since : stopwatch(platform)
+    const since = heeded && heeded.by === by ? heeded.since : stopwatch(platform)
     // Where every answer is slow Redis is not away, and the claim of one who has died is not heeded for ever.
     const until = found.now + Math.min(SETTLING - back(), 2 * SETTLING - since())
     if (until <= Math.max(record.claim.until, found.now)) return found

@@ -125,6 +125,16 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     expect((await store.commit(tombstone('3'), '2')).record?.revision).toBe('3')
   })
 
+  test('a claim that is none stands in nobody’s way', async () => {
+    for (const claim of [7, 'mine', {}, { by: 7, until: 'never' }]) {
+      const key = someKey()
+      await (await open(kind, { key })).commit(live('1', { claim: claim as never }), null)
+      const store = await open(kind, { key })
+      const { record } = await store.read()
+      expect((await store.commit(live('2'), record?.revision ?? null)).record?.revision).toBe('2')
+    }
+  })
+
   test('invariant 10: where every answer is slow the claim of one who has died ends all the same', async () => {
     const slow = createServer((from) => {
       const to = connect(redis.port, '127.0.0.1')
