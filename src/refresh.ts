@@ -126,6 +126,7 @@ export function createRefresher(
   async function attempt(id: string, version: number, reason: ChangeReason): Promise<Outcome> {
     const me = on.id()
     const waited = stopwatch(on)
+    let late = 1
     if (!session.writable) return { kind: 'refused' }
     for (let tries = 0; ; tries++) {
       // A store that takes every commit and keeps none.
@@ -157,7 +158,7 @@ export function createRefresher(
         if (standing?.revision !== record.revision || session.isEnded(id)) return undefined
         const begun = recent(record)
         // More than the exchange may take: time to hear that the claim is ours, and more for a store that is slow.
-        const span = refreshTimeout * (1 + Math.min(0.25 * (tries + 1), 2))
+        const span = refreshTimeout * (1 + Math.min(0.25 * late++, 2))
         return {
           ...record,
           claim: { by: me, until: session.cell.latest() + span, span },

@@ -204,6 +204,23 @@ describe('1: one exchange for both', () => {
   })
 })
 
+test('10: who waited out the claim of one who has died holds nobody up longer than that one did', async () => {
+  const { auth, backend, store, signIn, hold } = room({ client: { refreshTimeout: 8 * second } })
+  await signIn()
+  await pass(16 * minute)
+  const { record } = (await store.read()) as { record: LiveRecord }
+  const claim = { by: 'dead', until: Date.now() + 5 * second, span: 10 * second }
+  await store.commit?.({ ...record, claim, revision: 'claimed' }, record.revision)
+  const held = hold('refresh', 'request')
+  const waiting = auth.fetch('protected')
+  await pass(6 * second)
+  expect(held.held()).toBe(true)
+  expect((await store.read()).record).toMatchObject({ claim: { span: 10 * second } })
+  held.release()
+  expect((await waiting).status).toBe(200)
+  expect(backend.count('refresh')).toBe(1)
+})
+
 test.each([
   ['a store that watches', true],
   ['a store that tells nobody', false],
