@@ -104,8 +104,10 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
     const end = (): void => over.abort()
     addEventListener('pagehide', end, { signal })
 
-    const ours = new Promise<'alone' | 'beside' | 'copy'>((resolve) => {
+    const ours = new Promise<'alone' | 'beside' | 'copy'>((resolve, reject) => {
       let speaks = false
+      // No room for a mark, so that nobody can be asked; whoever gets the lock needs no answer.
+      let full: unknown
       const settle = (is: 'alone' | 'beside' | 'copy'): void => {
         clearTimeout(timer)
         if (!known) sessionStorage.removeItem(mark)
@@ -114,7 +116,8 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
       }
       const waited = async (): Promise<void> => {
         const { held = [] } = (await locks?.query().catch(() => undefined)) ?? {}
-        if (!locks) settle('alone')
+        if (full) reject(full)
+        else if (!locks) settle('alone')
         // Else it is free by now, and about to be ours.
         else if (held.some((one) => one.name === lock)) settle('copy')
       }
@@ -133,8 +136,12 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
       }
       if (known) settle('beside')
       else {
-        sessionStorage.setItem(mark, '?')
-        channel?.postMessage({ asks: mark })
+        try {
+          sessionStorage.setItem(mark, '?')
+          channel?.postMessage({ asks: mark })
+        } catch (error) {
+          full = error
+        }
       }
       // In line for it even beside another: that one may go first.
       const holding = (): Promise<void> => {

@@ -197,6 +197,17 @@ contract('tabStore', async () => {
   }
 }, ['plant', 'denied', 'fill'])
 
+test('tabStore: a reload finds the session though sessionStorage has been filled since', async () => {
+  const page = await tab(await profile(), await labServer())
+  const before = await opened(page, 'tabStore')
+  await before.commit(live('1'), null)
+  await fillTab(page)
+  await page.reload()
+  const after = await opened(page, 'tabStore')
+  expect((await after.read()).record?.revision).toBe('1')
+  expect((await after.commit(live('2'), '1')).record?.revision).toBe('2')
+})
+
 test('a page, a Worker, a SharedWorker and a Service Worker share one cell', async () => {
   const server = await labServer()
   const context = await profile()
