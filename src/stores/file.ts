@@ -183,9 +183,17 @@ export function fileStore(path: string | URL): Store {
       const files = await fs.readdir(directory)
       const old = numbersIn(files).filter((number) => number < top)
       const recent = all ? old : old.filter((number) => number > top - 8)
-      await Promise.all(recent.map((number) => empty(number).catch(() => {})))
+      // What others have put there is theirs.
+      const holds = (number: number): Promise<string> =>
+        fs.readFile(fileOf(number), { encoding: 'utf8', flag: ITSELF }).catch(() => ' ')
+      const end = async (number: number): Promise<void> => {
+        if (parse(await holds(number))) await empty(number).catch(() => {})
+      }
+      await Promise.all(recent.map(end))
       // From the oldest on, for a name that stands says that all after it do.
-      for (const number of old.sort((a, b) => a - b)) if (number <= top - NAMES) await gone(`${number}.json`)
+      for (const number of old.sort((a, b) => a - b)) {
+        if (number <= top - NAMES && !(await holds(number))) await gone(`${number}.json`)
+      }
       for (const draft of files.filter((file) => file.endsWith('.draft'))) {
         // Who is about to link his finds that it is gone, and looks again at what stands.
         const left = all || Date.now() - (await fs.stat(join(directory, draft))).mtimeMs > LEFT_BEHIND

@@ -140,6 +140,27 @@ describe('fileStore', () => {
     expect(await found()).toBe('3')
   })
 
+  test('files of others that have a number for a name stay as they are', async () => {
+    const path = somewhere()
+    mkdirSync(path, { recursive: true })
+    for (const name of [1, 2, 3]) writeFileSync(join(path, `${name}.json`), `{"invoice":${name}}`)
+    const { error } = console
+    console.error = () => {}
+    onTestFinished(() => {
+      console.error = error
+    })
+    const store = fileStore(path) as Required<Store>
+    let expected: string | null = null
+    for (let round = 0; round < 80; round++) {
+      await store.commit(live(`r${round}`), expected)
+      expected = `r${round}`
+    }
+    await store.commit(tombstone('end'), expected)
+    for (const name of [1, 2, 3])
+      expect(readFileSync(join(path, `${name}.json`), 'utf8')).toBe(`{"invoice":${name}}`)
+    expect(readdirSync(path).length).toBeLessThanOrEqual(64 + 4)
+  })
+
   test('an end leaves no draft of a process that was killed in the middle of a commit', async () => {
     const path = somewhere()
     const store = fileStore(path) as Required<Store>
