@@ -16,7 +16,7 @@ const LIMITS: Record<string, { contents: string; limit: number }> = {
   'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 900 },
   'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 3_750 },
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_450 },
-  'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_100 },
+  'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_200 },
   'stayfresh/react': { contents: "export * from 'stayfresh/react'", limit: 950 },
   'stayfresh/devtools': { contents: "export * from 'stayfresh/devtools'", limit: 12_500 },
   'stayfresh/redis': { contents: "export * from 'stayfresh/redis'", limit: 4_700 },

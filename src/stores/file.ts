@@ -147,8 +147,8 @@ export function fileStore(path: string | URL): Store {
   /** Creates a number's file, at once with all that it holds; `false` if it is there already. */
   async function create(number: number, written: WrittenHere): Promise<boolean> {
     const draft = join(directory, `${process.pid}-${randomUUID()}.draft`)
+    await makeDirectory()
     try {
-      await makeDirectory()
       const file = await fs.open(draft, 'wx', 0o600)
       try {
         // Whatever the umask takes away.
@@ -205,7 +205,9 @@ export function fileStore(path: string | URL): Store {
   }
 
   async function makeDirectory(): Promise<void> {
-    await fs.mkdir(directory, { recursive: true, mode: 0o700 })
+    await fs.mkdir(directory, { recursive: true, mode: 0o700 }).catch((error) => {
+      throw named(error)
+    })
     if (listeners.size) hear()
   }
 
@@ -411,9 +413,14 @@ function parse(text: string): WrittenHere | null {
 }
 
 function checkPath(path: unknown): string {
-  if (typeof path === 'string' && path && !path.includes('\0')) return resolve(path)
-  if (path instanceof URL && path.protocol === 'file:') return fileURLToPath(path)
-  const given = path instanceof URL ? `a URL of ${path.protocol}` : describe(path)
+  let given = path instanceof URL ? `a URL of ${path.protocol}` : describe(path)
+  let plain = path
+  try {
+    if (path instanceof URL && path.protocol === 'file:') plain = fileURLToPath(path)
+  } catch (error) {
+    given = `${(path as URL).href}: ${(error as Error).message}`
+  }
+  if (typeof plain === 'string' && plain && !plain.includes('\0')) return resolve(plain)
   const message = `fileStore takes the path of a directory, a string or a file: URL, got ${given}`
   throw new AuthError('invalid_option', message, { option: 'path' })
 }

@@ -369,7 +369,8 @@ describe('fileStore', () => {
   })
 
   test('a path that is none is said at once, one that can’t be used when it is used', async () => {
-    for (const path of ['', 7, null, undefined, 'a\0b', new URL('https://example.test/')]) {
+    const urls = ['https://example.test/', 'file:///a%2Fb', 'file:///a%00b'].map((url) => new URL(url))
+    for (const path of ['', 7, null, undefined, 'a\0b', ...urls]) {
       expect(() => fileStore(path as string)).toThrow(/fileStore takes the path of a directory/)
     }
     const file = join(root, 'a-file')
@@ -379,6 +380,9 @@ describe('fileStore', () => {
       await expect(fileStore(path).commit?.(live('1'), null)).rejects.toThrow(file)
     }
     expect(readFileSync(file, 'utf8')).toBe('mine')
+    // A link that leads nowhere.
+    symlinkSync(join(root, 'nowhere', 'at all'), join(root, 'link'))
+    await expect(fileStore(join(root, 'link')).commit?.(live('1'), null)).rejects.toThrow(join(root, 'link'))
     mkdirSync(join(root, 'empty'))
     expect((await fileStore(join(root, 'empty')).read()).record).toBeNull()
   })
