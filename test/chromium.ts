@@ -21,6 +21,25 @@ const HOW =
 // Downloading and unpacking; not the tests' time.
 const PATIENCE = 240_000
 
+// Each page would bring two renderers along for the address bar, and one to spare: more than it takes itself.
+const UNUSED = ['WebUIOmniboxPopup', 'WebUIOmniboxAimPopup', 'SpareRendererForSitePerProcess']
+// What Playwright turns off, of what a test could notice: Chromium heeds but the last of such lists.
+const AS_PLAYWRIGHT = [
+  'AvoidUnnecessaryBeforeUnloadCheckSync',
+  'DestroyProfileOnBrowserClose',
+  'HttpsUpgrades',
+  'HttpsFirstBalancedModeAutoEnable',
+  'MediaRouter',
+  'PaintHolding',
+  'ThirdPartyStoragePartitioning',
+  'AvoidCorsURLLoaderRestartOnRedirect',
+  'TcpPortRandomizationWin',
+  'OptimizationHints',
+  'NetworkTimeServiceQuerying',
+  'AimEnabled',
+  'PreconnectToSearch',
+]
+
 /** What every test's Chromium is started with: nothing goes out but what the tests ask for. */
 export const chromiumArgs: readonly string[] = [
   '--no-sandbox',
@@ -29,6 +48,7 @@ export const chromiumArgs: readonly string[] = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  `--disable-features=${[...AS_PLAYWRIGHT, ...UNUSED].join()}`,
 ]
 
 /**
