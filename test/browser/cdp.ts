@@ -1,8 +1,9 @@
 /**
- * Tabs without Playwright, which keeps every page it knows visible and awake: over Chromium's own protocol they
- * can be hidden, frozen, and put into the back/forward cache.
+ * Tabs without Playwright, which keeps every page it knows visible and awake, and is told of each of its requests:
+ * over Chromium's own protocol they can be hidden, frozen, and put into the back/forward cache, and many are cheap.
  */
 import { inject, onTestFinished } from 'vitest'
+import { type ProfileOptions, withoutLocks } from './support.ts'
 
 type Params = Record<string, unknown>
 
@@ -26,14 +27,20 @@ export interface RawTab {
   close(): Promise<void>
 }
 
+export interface RawContext {
+  /** Opens a tab, which hides the one before. */
+  open(url: string): Promise<RawTab>
+}
+
 /**
- * A browser context of its own. A tab that is opened hides the one before.
+ * A browser context of its own.
  *
  * @param over registers its end; by default that of the test
  */
 export async function rawContext(
+  { locks = true }: ProfileOptions = {},
   over: (close: () => Promise<void>) => void = onTestFinished,
-): Promise<{ open(url: string): Promise<RawTab> }> {
+): Promise<RawContext> {
   const { port } = inject('chromium')
   const version = (await (await fetch(`http://127.0.0.1:${port}/json/version`)).json()) as {
     webSocketDebuggerUrl: string
@@ -89,12 +96,13 @@ export async function rawContext(
         },
         async goto(to) {
           const loaded = new Promise<void>((resolve) => tab.on('Page.loadEventFired', () => resolve()))
-          await tab.send('Page.enable')
           await tab.send('Page.navigate', { url: to })
           await loaded
         },
         close: async () => void (await send('Target.closeTarget', { targetId })),
       }
+      await tab.send('Page.enable')
+      if (!locks) await tab.send('Page.addScriptToEvaluateOnNewDocument', { source: `(${withoutLocks})()` })
       await tab.goto(url)
       return tab
     },

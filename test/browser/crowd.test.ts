@@ -1,22 +1,8 @@
 /** Twenty tabs, one session, a refresh token that may be spent once: what the trackers of the field are full of. */
-import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type RawTab, rawContext } from './cdp.ts'
+import { type RawContext, type RawTab, rawContext } from './cdp.ts'
 import { type LabServer, labServer } from './server.ts'
-import {
-  each,
-  expectOneExchangePerVersion,
-  profile,
-  signedIn,
-  sleep,
-  spending,
-  sum,
-  tab,
-  until,
-  useChromium,
-} from './support.ts'
-
-useChromium()
+import { each, expectOneExchangePerVersion, sleep, spending, sum, until } from './support.ts'
 
 const TABS = 20
 const EXPIRIES = 10
@@ -24,40 +10,35 @@ const EXPIRIES = 10
 const LIFE = 4000
 const LIFE_AT_MOST = 8000
 
-// Patient: what is not found out at once holds everybody up, and is seen.
-const options = { refreshAhead: false, refreshTimeout: 20_000 } as const
-
-interface Crowd<Tab extends Page | RawTab = Page> {
+interface Crowd {
   server: LabServer
-  tabs: Tab[]
+  context: RawContext
+  /** Another tab. */
+  open(): Promise<RawTab>
+  tabs: RawTab[]
 }
 
 /** How many exchanges there were since the last login. */
 const generation = ({ backend }: LabServer): number => backend.families().at(-1)?.generation ?? 0
 
-const serve = (reuseGrace = 0): Promise<LabServer> => labServer({ signer: 'fast', reuseGrace }, afterAll)
-
-async function crowd(locks: boolean, reuseGrace?: number): Promise<Crowd & { context: BrowserContext }> {
-  const [server, context] = [await serve(reuseGrace), await profile({ locks }, afterAll)]
-  return signedIn(TABS, options, server, context)
-}
-
-/** Tabs that can be frozen: hidden ones, behind one that is empty. */
-async function frozenCrowd(): Promise<Crowd<RawTab>> {
-  const [server, raw] = [await serve(), await rawContext(afterAll)]
-  const tabs: RawTab[] = []
-  for (let count = 0; count < TABS; count++) {
-    const page = await raw.open(server.url)
-    await page.evaluate(() => lab.start({ refreshAhead: false, refreshTimeout: 2000 }))
-    if (count === 0) await page.evaluate(() => lab.signIn())
-    tabs.push(page)
+async function crowd({
+  reuseGrace = 0,
+  locks = true,
+  // Patient: what is not found out at once holds everybody up, and is seen.
+  refreshTimeout = 20_000,
+} = {}): Promise<Crowd> {
+  const server = await labServer({ signer: 'fast', reuseGrace }, afterAll)
+  const context = await rawContext({ locks }, afterAll)
+  const open = async (): Promise<RawTab> => {
+    const tab = await context.open(server.url)
+    await tab.evaluate((given) => lab.start(given), { refreshAhead: false, refreshTimeout } as const)
+    return tab
   }
-  await raw.open(`${server.url}elsewhere`)
-  return { server, tabs }
+  const first = await open()
+  await first.evaluate(() => lab.signIn())
+  const others = Array.from({ length: TABS - 1 }, open)
+  return { server, context, open, tabs: [first, ...(await Promise.all(others))] }
 }
-
-const every = <T>(tabs: readonly (Page | RawTab)[], run: () => T): Promise<Awaited<T>[]> =>
-  each(tabs as readonly Page[], run)
 
 function inTime(counts: readonly Record<string, number>[]): Record<string, number> {
   const { overdue: _, ...others } = sum(counts)
@@ -65,39 +46,41 @@ function inTime(counts: readonly Record<string, number>[]): Record<string, numbe
 }
 
 /** Lets all ask until there were so many exchanges. What the callers got, and how often, but for what was overdue. */
-async function live({ server, tabs }: Crowd<Page | RawTab>): Promise<Record<string, number>> {
+async function live({ server, tabs }: Crowd): Promise<Record<string, number>> {
   await until('ten expiries', () => generation(server) >= EXPIRIES, (EXPIRIES + 5) * LIFE_AT_MOST)
-  await every(tabs, () => lab.stop())
+  await each(tabs, () => lab.stop())
   // What is still in the air.
   await sleep(500)
-  return inTime(await every(tabs, () => lab.counts))
+  return inTime(await each(tabs, () => lab.counts))
 }
 
 describe.concurrent('twenty tabs that ask all the time share one session over ten expiries', () => {
   let plain: Crowd
   let unlocked: Crowd
-  let moving: Crowd & { context: BrowserContext }
-  let freezing: Crowd<RawTab>
+  let moving: Crowd
+  let freezing: Crowd
 
   beforeAll(async () => {
     ;[plain, unlocked, moving, freezing] = await Promise.all([
-      crowd(true),
-      crowd(false),
+      crowd(),
+      crowd({ locks: false }),
       // What a tab that is closed had in the air is lost: the server has to bear a second try of it.
-      crowd(true, 60_000),
-      frozenCrowd(),
+      crowd({ reuseGrace: 60_000 }),
+      crowd({ refreshTimeout: 2000 }),
     ])
+    // What is to be frozen has to be hidden.
+    await freezing.context.open(`${freezing.server.url}elsewhere`)
     const crowds = [plain, unlocked, moving, freezing]
     const start = performance.now()
-    await Promise.all(crowds.map(({ tabs }) => every(tabs, () => lab.ask())))
+    await Promise.all(crowds.map(({ tabs }) => each(tabs, () => lab.ask())))
     const took = performance.now() - start
     const life = Math.min(Math.max(LIFE, Math.ceil(took / 500) * 1000), LIFE_AT_MOST)
-    const begin = async ({ server, tabs }: Crowd<Page | RawTab>): Promise<void> => {
+    const begin = async ({ server, tabs }: Crowd): Promise<void> => {
       server.backend.settings.accessLifetime = life
-      await every(tabs.slice(0, 1), () => lab.signIn())
-      const versions = (): Promise<(string | undefined)[]> => every(tabs, () => lab.auth.session?.id)
+      await each(tabs.slice(0, 1), () => lab.signIn())
+      const versions = (): Promise<(string | undefined)[]> => each(tabs, () => lab.auth.session?.id)
       await until('all know', async () => new Set(await versions()).size === 1)
-      await every(tabs, () => {
+      await each(tabs, () => {
         lab.counts = {}
         lab.told.length = 0
         lab.askOn(1000)
@@ -108,8 +91,9 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
 
   for (const locks of [true, false]) {
     test(`invariant 1: with one exchange per version${locks ? '' : ', without navigator.locks'}`, async () => {
-      const { server, tabs } = locks ? plain : unlocked
-      const counts = await live({ server, tabs })
+      const one = locks ? plain : unlocked
+      const { server, tabs } = one
+      const counts = await live(one)
       expectOneExchangePerVersion(server.backend, EXPIRIES)
       expect(Object.keys(counts)).toEqual(['200'])
       expect(counts['200']).toBeGreaterThan(TABS * EXPIRIES)
@@ -127,7 +111,7 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
   }
 
   test('invariant 1: while tabs are closed and opened at random', async () => {
-    const { server, context, tabs } = moving
+    const { server, tabs } = moving
     const counts: Record<string, number>[] = []
     let closed = 0
     while (generation(server) < EXPIRIES || closed <= EXPIRIES) {
@@ -137,11 +121,11 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
       counts.push(await leaves.evaluate(() => lab.counts))
       await leaves.close()
       closed++
-      const comes = await tab(context, server, options)
+      const comes = await moving.open()
       await comes.evaluate(() => lab.askOn(1000))
       tabs.push(comes)
     }
-    counts.push(await live({ server, tabs }))
+    counts.push(await live(moving))
     const failures = (await each(tabs, () => lab.events()))
       .flat()
       .filter((line) => /^refreshF|^store/.test(line))
@@ -161,30 +145,24 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
     const { backend } = server
     await until('some exchanges', () => generation(server) >= 3, 5 * LIFE_AT_MOST)
     backend.fault('refresh', 'hang')
-    let frozen: RawTab | undefined
-    await until('one that exchanges', async () => {
-      const exchanging = await every(tabs, () => lab.exchanging)
-      frozen = tabs[exchanging.findIndex((count) => count > 0)]
-      return backend.log.some(({ fault }) => fault === 'hang') && frozen !== undefined
-    })
+    await until('an exchange', () => backend.log.some(({ fault }) => fault === 'hang'), 5 * LIFE_AT_MOST)
+    const exchanging = await each(tabs, () => lab.exchanging)
+    const frozen = tabs[exchanging.findIndex((count) => count > 0)]
     if (!frozen) throw new Error('No tab exchanges')
     await frozen.send('Page.setWebLifecycleState', { state: 'frozen' })
-    await until(
-      'the freeze',
-      async () => (await frozen?.evaluate(() => lab.life.includes('freeze'))) === true,
-    )
+    await until('the freeze', async () => (await frozen.evaluate(() => lab.life.includes('freeze'))) === true)
     const ticks = await frozen.evaluate(() => lab.ticks)
     const before = generation(server)
     await until('the others go on', () => generation(server) >= before + 2, 5 * LIFE_AT_MOST)
     expect(await frozen.evaluate(() => lab.ticks)).toBe(ticks)
     await frozen.send('Page.setWebLifecycleState', { state: 'active' })
 
-    const { 200: answered = 0, refresh_unavailable: _, ...others } = await live({ server, tabs })
+    const { 200: answered = 0, refresh_unavailable: _, ...others } = await live(freezing)
     expect(others).toEqual({})
     expect(answered).toBeGreaterThan(TABS * EXPIRIES)
     expect(await frozen.evaluate(() => lab.life)).toContain('resume')
     expect(await frozen.evaluate(() => lab.ask())).toBe('200')
     expectOneExchangePerVersion(backend, EXPIRIES, 1)
-    expect(new Set(await every(tabs, () => lab.who()))).toEqual(new Set(['alice']))
+    expect(new Set(await each(tabs, () => lab.who()))).toEqual(new Set(['alice']))
   })
 })

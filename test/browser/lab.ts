@@ -53,7 +53,7 @@ export interface Lab {
    * sent with a valid token and took more than a second, in which the token ran out. No client can help that.
    */
   counts: Record<string, number>
-  /** Counted up by a timer: stands still while the page is frozen. */
+  /** Counted up by a timer that a freeze starts: stands still while the page is frozen. */
   ticks: number
   /** How many exchanges this context has under way. */
   exchanging: number
@@ -279,8 +279,6 @@ globalThis.fetch = async (input, init) => {
   }
 }
 
-setInterval(() => lab.ticks++, 50)
-
 if (typeof document !== 'undefined') {
   for (const type of ['pagehide', 'pageshow'] as const) {
     addEventListener(type, ({ persisted }) => void lab.life.push(persisted ? `${type} persisted` : type))
@@ -288,6 +286,7 @@ if (typeof document !== 'undefined') {
   for (const type of ['freeze', 'resume', 'visibilitychange']) {
     document.addEventListener(type, () => void lab.life.push(type))
   }
+  document.addEventListener('freeze', () => void setInterval(() => lab.ticks++, 50))
 }
 
 /** In a worker: calls come as messages, through a port of their own. */

@@ -3,6 +3,7 @@
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { Backend, IssuedToken } from 'stayfresh/testing'
 import { afterAll, beforeAll, expect, inject, onTestFinished } from 'vitest'
+import type { RawTab } from './cdp.ts'
 import type { LabOptions } from './lab.ts'
 import { type LabServer, labServer } from './server.ts'
 
@@ -16,18 +17,24 @@ export function useChromium(): void {
   afterAll(() => browser.close())
 }
 
+export interface ProfileOptions {
+  /** Whether its pages have `navigator.locks`. */
+  locks?: boolean
+}
+
+/** Runs in a page before anything else of it does. */
+export function withoutLocks(): void {
+  Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })
+}
+
 /** A profile of its own, until its test is over: nothing is shared with another one. */
 export async function profile(
-  { locks = true }: { locks?: boolean } = {},
+  { locks = true }: ProfileOptions = {},
   over: (close: () => Promise<void>) => void = onTestFinished,
 ): Promise<BrowserContext> {
   const context = await browser.newContext()
   over(() => context.close())
-  if (!locks) {
-    await context.addInitScript(() => {
-      Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })
-    })
-  }
+  if (!locks) await context.addInitScript(withoutLocks)
   return context
 }
 
@@ -54,8 +61,8 @@ export async function signedIn(
   return { server: where, context: within, tabs: [first, ...(await Promise.all(others))] }
 }
 
-export const each = <T>(pages: readonly Page[], run: () => T): Promise<Awaited<T>[]> =>
-  Promise.all(pages.map((page) => page.evaluate(run))) as Promise<Awaited<T>[]>
+export const each = <T>(pages: readonly (Page | RawTab)[], run: () => T): Promise<Awaited<T>[]> =>
+  Promise.all((pages as readonly RawTab[]).map((page) => page.evaluate(run)))
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 
