@@ -7,7 +7,7 @@ import { each, expectOneExchangePerVersion, sleep, spending, sum, until } from '
 const TABS = 20
 const EXPIRIES = 10
 // Of an access token, in ms. Longer where this machine is so busy that a request takes a good part of it.
-const LIFE = 4000
+const LIFE = 3000
 const LIFE_AT_MOST = 8000
 
 interface Crowd {
