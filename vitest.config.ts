@@ -58,6 +58,8 @@ export default defineConfig({
           name: 'chromium',
           include: ['test/browser/**/*.test.ts'],
           globalSetup: ['test/browser/setup.ts'],
+          // Playwright is loaded once in a process, not once for each file; none of them leaves anything behind.
+          isolate: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
