@@ -19,6 +19,8 @@ const LONG = [
   'package',
 ]
 
+const UNITS = ['core', 'testing', 'backends'].map((room) => `test/${room}/**/*.test.ts`)
+
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const place = ({ moduleId }: TestSpecification): number => {
@@ -44,9 +46,11 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/browser/**', 'test/fleet/**'],
+          exclude: ['test/browser/**', 'test/fleet/**', ...UNITS],
         },
       },
+      // Many short files, that leave nothing behind: loaded once in a process, not once for each file.
+      { extends: true, test: { name: 'units', include: UNITS, isolate: false } },
       // By itself (`npm run test:fleet`): what dozens of processes are timed at wants the machine to itself.
       {
         extends: true,
