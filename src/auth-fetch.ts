@@ -71,7 +71,7 @@ export function createFlow(
       const response = await call.send(token?.token)
       const found = token && (await classify(call, response, token))
       if (spent.suspect && found?.signal !== 'unknown') spent.suspect.rejected = true
-      if (!found) return response
+      if (!found || call.disposal.aborted) return response
       const next = await remedy(call, user, token as HeldToken, found, spent, response)
       if (next === undefined) return response
       refused = response
@@ -155,8 +155,9 @@ export function createFlow(
         // A body that never comes tells as little as none.
         const { status, headers } = response
         const nothing: Answer = { status, headers, body: undefined, empty: true }
+        // What came is handed back after a disposal, too.
         const answer = await free(
-          call,
+          { signal: call.signal },
           reading.catch(() => nothing),
         )
         const given = consult(backend, 'classify', answer)
@@ -167,7 +168,7 @@ export function createFlow(
       }
     } catch (error) {
       // What a backend got wrong has been reported.
-      if (call.gone()) throw error
+      if (call.signal?.aborted) throw error
     }
     if (vain.size && found?.signal !== 'unknown') vain.delete(call.route)
     return found

@@ -102,6 +102,21 @@ test.each<[string, (auth: Client) => Promise<Response>]>([
   expect(await outcome).toBe(200)
 })
 
+test.each([401, 403, 500])('an answer of %s that comes after it is handed back as it is', async (status) => {
+  const { auth, backend, signIn, hold } = room()
+  await signIn()
+  const body = { msg: 'Token has expired' }
+  backend.fault('protected', { status, body })
+  const held = hold('protected', 'answer')
+  const call = auth.fetch('protected')
+  await settle()
+  auth.dispose()
+  held.release()
+  const response = await call
+  expect([response.status, await response.json()]).toEqual([status, body])
+  expect([backend.count('refresh'), backend.count('protected')]).toEqual([0, 1])
+})
+
 test('listeners and subscribers hear nothing more', async () => {
   const { auth, told, signIn, another } = room()
   await signIn()
