@@ -38,7 +38,11 @@ export function virtualTime(): void {
     vi.useFakeTimers({ now: start, toFake: ['Date', 'performance', 'setTimeout', 'clearTimeout'] })
     vi.spyOn(Math, 'random').mockReturnValue(0.999)
   })
-  afterEach(() => void vi.useRealTimers())
+  afterEach(() => {
+    // First, or a spy on a timer would put the one that stands still back in its place.
+    vi.restoreAllMocks()
+    vi.useRealTimers()
+  })
 }
 
 /** Lets time go by, and all that was due in it happen. */
