@@ -1,6 +1,7 @@
 /**
  * The other invariants by their numbers in the design, in one process under virtual time. To be read as the
- * specification; what else follows from them, and every order of things, is in test/core and test/model.
+ * specification; what else follows from them, and every order of things, is in test/core and test/model. The last
+ * one, which takes seconds, is in herd.test.ts.
  */
 import { inspect } from 'node:util'
 import { describe, expect, test, vi } from 'vitest'
@@ -20,7 +21,6 @@ import {
 } from '../core/support.ts'
 
 virtualTime()
-vi.setConfig({ testTimeout: 30_000 })
 
 describe('invariant 4: only a definite refusal ends a session', () => {
   test.each([
@@ -315,28 +315,4 @@ describe('invariant 15: timers are hints', () => {
     expect((await auth.fetch('protected')).status).toBe(200)
     expect(routes()).toEqual(['protected', 'refresh', 'protected'])
   })
-})
-
-test('invariant 16: clients that signed in together do not refresh together', async () => {
-  // Chance, but the same one each time.
-  let dice = 7
-  vi.spyOn(Math, 'random').mockImplementation(() => {
-    dice = (dice * 16807) % 2147483647
-    return dice / 2147483647
-  })
-  const clients = 60
-  const crowd = times(clients, () => room({ server: { accessLifetime: 10 * minute } }))
-  for (const { signIn } of crowd) await signIn()
-  const perMinute: number[] = []
-  for (let passed = 0; passed < 50; passed++) {
-    for (const { backend } of crowd) backend.clearLog()
-    for (const { auth } of crowd) expect((await auth.fetch('protected')).status).toBe(200)
-    await pass(minute)
-    perMinute.push(crowd.reduce((sum, { backend }) => sum + backend.count('refresh'), 0))
-  }
-  // The first life is the fresh token's, which all of them got at once; from the second on they are spread.
-  const settled = perMinute.slice(20)
-  const mean = settled.reduce((sum, one) => sum + one, 0) / settled.length
-  expect(mean).toBeGreaterThan(clients / 12)
-  expect(Math.max(...settled) / mean).toBeLessThan(2.2)
 })
