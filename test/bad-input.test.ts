@@ -506,6 +506,36 @@ describe('a token', () => {
     },
   )
 
+  test('whose claims are no object is refused, and the session stays', async () => {
+    const { auth } = await bench()
+    const before = auth.session
+    for (const claims of [null, 5, 'secret', true]) {
+      const tokens = { accessToken: 'an-opaque-token', claims } as never as Tokens
+      const error = checked(await rejection(auth.setTokens(tokens)), 'invalid_token', 'secret')
+      field(error, 'claims')
+      expect(error.message).toContain('takes an object')
+    }
+    expect(auth.session).toBe(before)
+  })
+
+  test.each<[unknown, string]>([
+    ['', 'an empty string'],
+    ['sec ret', 'string'],
+    [null, 'null'],
+    [['secret'], 'an array'],
+    [{}, 'object'],
+    [5, 'number'],
+    [undefined, 'undefined'],
+  ])('that is none is named by what it is, and what it takes is said: %j', async (accessToken, name) => {
+    const { auth } = await bench()
+    const error = await rejection(auth.setTokens({ accessToken } as Tokens))
+    expect(error).toMatchObject({
+      message: `setTokens.accessToken takes a b64token (RFC 6750 section 2.1), got ${name}`,
+    })
+    const seconds = await rejection(auth.setTokens({ accessToken: 'opaque', expiresIn: -1 }))
+    expect(seconds).toMatchObject({ message: 'setTokens.expiresIn takes seconds, not negative, got number' })
+  })
+
   test('may be opaque, a JWT, or have every character that RFC 6750 allows', async () => {
     const { auth, sent } = await bench()
     const accessToken = 'AZaz09-._~+/=='

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createAuth, flaskJwt, isAuthError, memoryStore, type Tokens } from '../../src/index.ts'
-import { createBackend } from '../../src/testing/index.ts'
+import { createBackend, fakeTokens } from '../../src/testing/index.ts'
 import {
   alice,
   baseUrl,
@@ -12,6 +12,7 @@ import {
   room,
   second,
   settle,
+  start,
   statuses,
   summary,
   times,
@@ -417,6 +418,41 @@ describe('refresh()', () => {
     expect(await failure(auth.refresh())).toMatchObject({ code: 'not_signed_in' })
     expect(backend.count()).toBe(0)
   })
+})
+
+describe('12: the life of a token', () => {
+  const now = start / second
+
+  test.each<[string, Record<string, unknown>, number | undefined, number]>([
+    ['is what its claims tell, less a second for their whole seconds', {}, undefined, 899],
+    [
+      'is all of what its claims tell, where they tell fractions',
+      { iat: now, exp: now + 0.5 },
+      undefined,
+      0.5,
+    ],
+    ['is what came along with it, where that is shorter', {}, 60, 60],
+    ['is what its claims tell, where that is shorter', {}, 3600, 899],
+    ['is what came along with it, where the token has no iat', { iat: undefined }, 60, 60],
+    ['is what came along with it, where the token has no exp', { exp: undefined }, 60, 60],
+    ['is what came along with it, where its exp is no number', { exp: 'soon' }, 60, 60],
+  ])('%s', async (_, claims, expiresIn, seconds) => {
+    const { auth } = room()
+    await auth.setTokens({ ...fakeTokens({ claims }), expiresIn })
+    expect(auth.session?.expiresAt).toBe(start + seconds * second)
+  })
+
+  test.each([0, 1, -900])(
+    'that ends %s s after it began, cut to whole ones, says nothing',
+    async (seconds) => {
+      const { auth, told, routes } = room()
+      await auth.setTokens(fakeTokens({ claims: { iat: now, exp: now + seconds } }))
+      expect(auth.session?.expiresAt).toBeUndefined()
+      told.length = 0
+      await auth.fetch('open')
+      expect(routes()).not.toContain('refresh')
+    },
+  )
 })
 
 describe('12: tokens that do not tell their life', () => {
