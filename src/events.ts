@@ -43,8 +43,8 @@ export function createEmitter(note: (type: string, value: unknown) => void): Emi
     emit(type, value, then) {
       note(type, value)
       queue.push(() => {
-        const set = listeners.get(type)
-        for (const entry of [...(set ?? [])]) if (set?.has(entry)) call(entry.listener, value)
+        const set = listeners.get(type) ?? new Set()
+        for (const entry of [...set]) if (set.has(entry)) call(entry.listener, value)
         then?.()
       })
       if (draining) return

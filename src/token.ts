@@ -76,7 +76,7 @@ export function readToken(stored: StoredToken): ReadToken {
     lasts = Math.min(claimed, lasts ?? claimed)
   }
   // A life that was over before it began says nothing, and believing it would refresh for ever.
-  if (!(lasts !== undefined && lasts > 0)) lasts = undefined
+  if (!((lasts ?? 0) > 0)) lasts = undefined
   let freshFor: number | undefined
   if (fresh === true) freshFor = Number.POSITIVE_INFINITY
   else if (fresh === false) freshFor = 0

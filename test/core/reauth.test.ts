@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { AuthEvents } from '../../src/index.ts'
+import { type AuthEvents, memoryStore, type Store } from '../../src/index.ts'
 import {
   alice,
   bob,
@@ -160,7 +160,10 @@ describe('an ask', () => {
     } catch (error) {
       thrown = error
     }
-    expect(thrown).toMatchObject({ name: 'InvalidStateError' })
+    expect(thrown).toMatchObject({
+      name: 'InvalidStateError',
+      message: 'waitUntil() takes promises while the event is dispatched',
+    })
     expect(thrown).toBeInstanceOf(DOMException)
     close()
     await waiting
@@ -202,6 +205,111 @@ describe('an ask', () => {
     await auth.reauthenticate(alice)
     close()
     expect((await other).status).toBe(200)
+  })
+})
+
+/** A store that tells nobody of changes. */
+function silentStore(): Store {
+  const { read, commit } = memoryStore()
+  return { name: 'silent', read, commit }
+}
+
+describe('an ask about a session that has changed, which nobody has told us', () => {
+  const silent = (): Room => room({ client: { store: silentStore() } })
+
+  test('6: is not put to who is signed in now', async () => {
+    const { auth, told, signInStale, another } = silent()
+    await signInStale()
+    await another().auth.login(bob)
+    expect((await auth.fetch('fresh')).status).toBe(401)
+    expect(summary(told)).toEqual(['loggedOut: replaced (elsewhere)', 'loggedIn: login (elsewhere)'])
+  })
+
+  test('is not put where a newer version has come meanwhile, about whose token nothing is known', async () => {
+    const { auth, backend, told, signIn, another, hold } = silent()
+    await signIn()
+    backend.expireAccessTokens()
+    let held = { release: (): void => {} }
+    const off = auth.on('tokenRefreshed', () => {
+      off()
+      backend.fault('protected', { status: 401, body: { msg: 'Token has been revoked' } })
+      held = hold('protected')
+    })
+    const waiting = auth.fetch('protected')
+    await settle()
+    expect(backend.count('protected')).toBe(2)
+    await another().auth.refresh()
+    held.release()
+    expect((await waiting).status).toBe(401)
+    expect(summary(told)).toEqual(['tokenRefreshed: rejected', 'tokenRefreshed: requested (elsewhere)'])
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('for a password is put all the same, where a refresh has come meanwhile', async () => {
+    const { auth, told, signInStale, another } = silent()
+    await signInStale()
+    await another().auth.refresh()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    expect((await auth.fetch('fresh')).status).toBe(200)
+    expect(summary(told)).toEqual([
+      'tokenRefreshed: requested (elsewhere)',
+      'reauthRequired: fresh_token_required',
+      'tokenRefreshed: reauthenticated',
+    ])
+  })
+
+  test('and is dismissed, ends no other session, with no access token on either side', async () => {
+    const { auth, backend, another, store } = silent()
+    const [mine, next] = [await backend.signIn('alice'), await backend.signIn('bob')]
+    await auth.setTokens({ refreshToken: mine.refreshToken })
+    backend.revoke(mine.refreshToken)
+    const { asks, close } = dialogs(auth)
+    const waiting = auth.fetch('protected')
+    await settle()
+    expect(asks).toMatchObject([{ reason: 'session_expired' }])
+    await another().auth.setTokens({ refreshToken: next.refreshToken })
+    const stands = store.read()
+    close()
+    expect((await waiting).status).toBe(401)
+    expect(store.read()).toEqual(stands)
+  })
+
+  test('and is dismissed, ends nothing that another context has made good', async () => {
+    const given = await spent(silent())
+    const { auth, another, store } = given
+    const { close } = dialogs(auth)
+    const waiting = auth.fetch('protected')
+    await settle()
+    await another().auth.reauthenticate(alice)
+    close()
+    expect((await waiting).status).toBe(200)
+    expect(auth.session).toMatchObject({ status: 'active', version: 2 })
+    expect(store.read()).toMatchObject({ record: { version: 2 } })
+  })
+
+  test('and is dismissed, ends no other session', async () => {
+    const given = await spent(silent())
+    const { auth, another } = given
+    const { close } = dialogs(auth)
+    const waiting = auth.fetch('protected')
+    await settle()
+    const { id } = await another().auth.login(bob)
+    close()
+    expect((await waiting).status).toBe(401)
+    expect(auth.session).toMatchObject({ id, subject: 'bob', status: 'active' })
+  })
+
+  test('and is dismissed, does not make an expiry of a logout', async () => {
+    const given = await spent(silent())
+    const { auth, another, store } = given
+    const { close } = dialogs(auth)
+    const waiting = auth.fetch('protected')
+    await settle()
+    await another().auth.logout()
+    close()
+    expect((await waiting).status).toBe(401)
+    expect(auth.session).toBeNull()
+    expect(store.read()).toMatchObject({ record: { ended: 'logout' } })
   })
 })
 
@@ -385,6 +493,21 @@ describe('the signal of an ask', () => {
     expect(asks[0]?.signal.aborted).toBe(true)
   })
 
+  test('aborts though the listener itself has signed out, and no timer is left', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    let signal: AbortSignal | undefined
+    auth.on('reauthRequired', (event) => {
+      signal = event.signal
+      event.waitUntil(new Promise(() => {}))
+      void auth.logout()
+    })
+    expect((await auth.fetch('fresh')).status).toBe(401)
+    expect(signal?.aborted).toBe(true)
+    await settle()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   test('an ask that is moot does not hold up the next one', async () => {
     const { auth, signInStale } = room()
     await signInStale()
@@ -474,6 +597,26 @@ describe('a session that has expired', () => {
       'loggedOut: replaced',
       'loggedIn: login',
     ])
+  })
+
+  test('of which many requests learn at once gives each its own 401, where nobody can help', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    backend.expireAccessTokens()
+    backend.fault('refresh', { status: 401, body: { msg: 'Token has been revoked' } })
+    expect(await statuses(times(3, () => auth.fetch('protected')))).toEqual([401, 401, 401])
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+  })
+
+  test('stays for the others when the client that asks is disposed of', async () => {
+    const { auth, store } = await spent()
+    dialogs(auth)
+    const waiting = failure(auth.fetch('protected'))
+    await settle()
+    auth.dispose()
+    expect(await waiting).toMatchObject({ code: 'disposed' })
+    await settle()
+    expect(store.read()).not.toHaveProperty('record.ended')
   })
 
   test('is announced once, and with nobody signed in nothing is', async () => {
