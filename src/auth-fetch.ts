@@ -2,7 +2,7 @@
  * THE FLOW: attach → send → classify → refresh or ask → replay. What follows from a signal is decided here and
  * nowhere else.
  */
-import { type Call, free } from './call.ts'
+import { type Call, type Caller, free } from './call.ts'
 import { consult } from './consult.ts'
 import type { CookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
@@ -26,9 +26,9 @@ interface Spent {
 export interface Flow {
   run(call: Call): Promise<Response>
   /** The access token made good, for whoever sends it himself; `null` with nobody signed in. */
-  token(call: Call, minValidity: number, rejected?: string): Promise<string | null>
+  token(call: Caller, minValidity: number, rejected?: string): Promise<string | null>
   /** Refreshes now; resolves when there is nothing more to try. */
-  refresh(call: Call): Promise<void>
+  refresh(call: Caller): Promise<void>
 }
 
 export function createFlow(
@@ -129,7 +129,7 @@ export function createFlow(
   }
 
   /** Who makes the call, once the store has been asked. */
-  async function present(call: Call): Promise<Held | null> {
+  async function present(call: Caller): Promise<Held | null> {
     const before = session.held
     if (before && !session.unread) return before
     if (before === null && !cookies) return null
@@ -314,7 +314,7 @@ export function createFlow(
 
   // --- for those who send the token themselves ----------------------------------------------------------------
 
-  async function token(call: Call, minValidity: number, rejected?: string): Promise<string | null> {
+  async function token(call: Caller, minValidity: number, rejected?: string): Promise<string | null> {
     const held = await present(call)
     if (!held) return null
     const user: Stamp = held.record
@@ -334,13 +334,13 @@ export function createFlow(
     return backend.cookies === 'both' ? null : (token?.token ?? null)
   }
 
-  async function refresh(call: Call): Promise<void> {
+  async function refresh(call: Caller): Promise<void> {
     const held = await present(call)
     if (!held) throw new AuthError('not_signed_in', 'There is nobody whose token could be refreshed', {})
     await renewed(call, held, 'requested', true)
   }
 
-  async function renewed(call: Call, held: Held, reason: ChangeReason, must?: boolean): Promise<void> {
+  async function renewed(call: Caller, held: Held, reason: ChangeReason, must?: boolean): Promise<void> {
     const outcome = await free(call, refresher.join(held, reason))
     const now = session.held
     if (!now || outcome.kind === 'moved') return

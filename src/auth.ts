@@ -1,6 +1,6 @@
 /** createAuth(): checks the options and wires the rooms together. */
 import { createFlow } from './auth-fetch.ts'
-import { disposed, plainCall, takeCall } from './call.ts'
+import { type Caller, disposed, takeCall } from './call.ts'
 import type { createCookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { createEmitter } from './events.ts'
@@ -116,6 +116,7 @@ export function createAuthOn<Claims, Credentials>(
     // A relative base without a document is told at first use, whatever that is.
     wire.base()
   }
+  const caller = (): Caller => ({ began: asker.begin(), disposal: disposal.signal })
   const snapshot = (): Session<Claims> => session.snapshot() as Session<Claims>
 
   const auth: Auth<Claims, Credentials> = {
@@ -148,7 +149,7 @@ export function createAuthOn<Claims, Credentials>(
     },
     async refresh() {
       alive()
-      await flow.refresh(plainCall(asker.begin(), disposal.signal))
+      await flow.refresh(caller())
       return snapshot()
     },
     async getAccessToken({ minValidity = 0, rejected } = {}) {
@@ -157,7 +158,7 @@ export function createAuthOn<Claims, Credentials>(
         const message = `minValidity takes ${TIME}, got ${describe(minValidity)}`
         throw new AuthError('invalid_option', message, { option: 'minValidity' })
       }
-      return flow.token(plainCall(asker.begin(), disposal.signal), minValidity, rejected)
+      return flow.token(caller(), minValidity, rejected)
     },
     get session() {
       return session.snapshot() as Session<Claims> | null | undefined

@@ -18,8 +18,16 @@ export interface AboveInit extends AuthRequestInit {
   }
 }
 
-export interface Call {
-  readonly auth: AuthRequestInit['auth']
+/** Who calls. That is all there is to a call that sends nothing itself. */
+export interface Caller {
+  readonly auth?: AuthRequestInit['auth']
+  /** Its place in the order of calls and asks. */
+  readonly began: number
+  readonly signal?: AbortSignal | null | undefined
+  readonly disposal: AbortSignal
+}
+
+export interface Call extends Caller {
   /** Goes out as it is: another origin, `auth: false`, an `Authorization` of the caller's own. */
   readonly bare: boolean
   /** Method and path, without the query. */
@@ -30,25 +38,11 @@ export interface Call {
   readonly replay: boolean
   /** Its body is a stream that can be read once. */
   readonly stream: boolean
-  /** Its place in the order of calls and asks. */
-  readonly began: number
-  readonly signal: AbortSignal | null | undefined
-  readonly disposal: AbortSignal
   /** Whether its caller has gone: aborted, or the client was disposed of. */
   gone(): boolean
   send(token?: string): Promise<Response>
   /** Lets go of what was kept for a replay. */
   done(): void
-}
-
-/** A call that sends nothing itself. */
-export function plainCall(began: number, disposal: AbortSignal): Call {
-  const never = (): never => {
-    throw new Error('This call has no request')
-  }
-  const gone = (): boolean => disposal.aborted
-  const rest = { bare: false, route: '', origin: '', unsafe: true, replay: false, stream: false }
-  return { ...rest, auth: undefined, began, signal: undefined, disposal, gone, send: never, done: () => {} }
 }
 
 export function takeCall(
