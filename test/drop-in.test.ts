@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type AuthRequestInit, createAuth, flaskJwt, isAuthError } from '../src/index.ts'
 import { createBackend } from '../src/testing/index.ts'
 import {
+  type Bench,
   base,
   bench,
   door,
@@ -91,6 +92,33 @@ describe('an input', () => {
     later()
     expect(await rejection(auth.fetch(request))).toBeInstanceOf(TypeError)
     expect(backend.count()).toBe(0)
+  })
+
+  test('that is a Request whose body was read goes out with another body, as with fetch', async () => {
+    const { auth, sent } = await bench()
+    const request = new Request(`${base}protected`, { method: 'POST', body: 'x' })
+    await request.text()
+    expect((await auth.fetch(request, { body: 'y' })).status).toBe(200)
+    expect(await textOf(sent[0] as Sent)).toBe('y')
+  })
+
+  test.each<[string, AuthRequestInit]>([
+    ['with replay: false', { replay: false }],
+    ['with auth: false', { auth: false }],
+    ['with another body', { body: 'y' }],
+  ])('that is a Request with a body is not copied %s', async (_, init) => {
+    const { auth } = await bench()
+    const request = new Request(`${base}protected`, { method: 'POST', body: 'x' })
+    const clone = vi.spyOn(request, 'clone')
+    await auth.fetch(request, init)
+    expect(clone).not.toHaveBeenCalled()
+  })
+
+  test.each(['FORGET', 'GETAWAY'])('that is a %s Request with a body is replayed with it', async (method) => {
+    const { auth, backend, sentTo } = await bench()
+    backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } })
+    await auth.fetch(new Request(`${base}protected`, { method, body: 'x' }))
+    expect(await Promise.all(sentTo('/protected').map(textOf))).toEqual(['x', 'x'])
   })
 
   test('that is a Request with a body is used up at the call, as with fetch', async () => {
@@ -413,6 +441,10 @@ describe('members of init', () => {
     await fetch('protected', new Options() as RequestInit)
     expect(given.map((init) => init.next)).toEqual([members.next, members.next])
     expect(given.map((init) => init.dispatcher)).toEqual([members.dispatcher, members.dispatcher])
+    // Nor does what every object has come along.
+    for (const init of given) {
+      for (const name of ['constructor', 'toString']) expect(Object.keys(init)).not.toContain(name)
+    }
   })
 
   test('may be those of another Request', async () => {
@@ -1370,4 +1402,78 @@ describe('handed to openapi-fetch', () => {
     expect(sent).toHaveLength(ending === 'its token ran out' ? 1 : 2)
     for (const one of sent) expect(await textOf(one)).toBe('{"a":1}')
   })
+})
+
+describe('what a backend attaches', () => {
+  /** A client whose backend adds something, and what it was asked with. */
+  async function attaching(): Promise<Bench & { asked: unknown[] }> {
+    const asked: unknown[] = []
+    const given = await bench({
+      origins: ['https://files.test'],
+      backend: {
+        ...flaskJwt(),
+        attach: (token, { url, headers, ...call }) => {
+          asked.push({ url: url.href, own: headers?.get('x-own'), ...call })
+          return { headers: { authorization: `Token ${token}` }, credentials: 'include', redirect: 'error' }
+        },
+      },
+    })
+    return { ...given, asked }
+  }
+
+  test('replaces the caller’s own of the same name, and says how cookies and redirects are treated', async () => {
+    const { auth, sent } = await attaching()
+    await auth.fetch('protected', { headers: { 'x-own': '1' }, credentials: 'omit', redirect: 'follow' })
+    expect(sent[0]?.headers.get('authorization')).toMatch(/^Token ey/)
+    expect(sent[0]?.headers.get('x-own')).toBe('1')
+    expect(sent[0]?.init).toMatchObject({ credentials: 'include', redirect: 'error' })
+  })
+
+  test('depends on the call: what the caller chose, and nothing where he did not', async () => {
+    const { auth, asked } = await attaching()
+    const url = `${base}protected`
+    await auth.fetch('protected')
+    await auth.fetch(new Request(url))
+    await auth.fetch(new Request(url, { credentials: 'omit', redirect: 'manual' }))
+    await auth.fetch(new Request(url, { method: 'POST' }), { credentials: 'same-origin', redirect: 'error' })
+    await auth.fetch('protected', { method: 'put', headers: { 'x-own': '1' } })
+    expect(asked).toEqual([
+      { url, own: null, method: 'GET', credentials: undefined, redirect: undefined },
+      { url, own: null, method: 'GET', credentials: undefined, redirect: 'follow' },
+      { url, own: null, method: 'GET', credentials: 'omit', redirect: 'manual' },
+      { url, own: null, method: 'POST', credentials: 'same-origin', redirect: 'error' },
+      { url, own: '1', method: 'PUT', credentials: undefined, redirect: undefined },
+    ])
+  })
+
+  test('8: is not asked for where no token may go, nor beside an Authorization of the caller’s own', async () => {
+    const { auth, asked, sent } = await attaching()
+    await auth.fetch('https://elsewhere.test/')
+    await auth.fetch('protected', { headers: { authorization: 'Basic abc' } })
+    expect(asked).toEqual([])
+    expect(sent.map(bearer)).toEqual([null, 'Basic abc'])
+    await auth.fetch('https://files.test/')
+    expect(asked).toHaveLength(1)
+  })
+})
+
+test('9: an abort while a 401 is being read frees the caller, whatever comes of the reading', async () => {
+  let reading = (): void => {}
+  const read = new Promise<void>((resolve) => {
+    reading = resolve
+  })
+  const body = (): ReadableStream =>
+    new ReadableStream({
+      pull() {
+        reading()
+        return new Promise(() => {})
+      },
+    })
+  const headers = { 'content-type': 'application/json' }
+  const { auth } = await bench({ beneath: () => async () => new Response(body(), { status: 401, headers }) })
+  const controller = new AbortController()
+  const answer = rejection(auth.fetch('protected', { signal: controller.signal }))
+  await read
+  controller.abort()
+  expect(await answer).toMatchObject({ name: 'AbortError' })
 })

@@ -35,8 +35,12 @@ describe('a 401 that tells nothing', () => {
     backend.clearLog()
     expect(await statuses(times(5, () => auth.fetch('protected?page=2')))).toEqual(times(5, () => 401))
     expect(routes()).toEqual(times(5, () => 'protected'))
-    // Another path, and another method, are another matter; they know nothing of it.
+    // Another path, and another method, are another matter.
+    backend.fault('optional', { status: 401 })
     expect((await auth.fetch('optional')).status).toBe(200)
+    expect(backend.count('refresh')).toBe(1)
+    await auth.fetch('protected', { method: 'PUT' })
+    expect(backend.count('refresh')).toBe(2)
     fault.remove()
     expect((await auth.fetch('protected')).status).toBe(200)
     backend.clearLog()

@@ -203,7 +203,7 @@ describe('a login', () => {
       'store_read_only',
       () => {
         const { read } = memoryStore()
-        return room({ client: { store: { read } } }).auth.login(alice)
+        return room({ client: { store: { name: 'read-only', read } } }).auth.login(alice)
       },
     ],
   ])('%s', async (message, code, act) => {

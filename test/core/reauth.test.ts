@@ -362,7 +362,9 @@ describe('a dialog that is given up', () => {
     await settle()
     close()
     await first
-    for (const method of ['GET', 'HEAD']) expect((await auth.fetch('fresh', { method })).status).toBe(401)
+    for (const init of [{}, { method: 'GET' }, { method: 'HEAD' }]) {
+      expect((await auth.fetch('fresh', init)).status).toBe(401)
+    }
     expect(asks).toHaveLength(1)
     const unsafe = auth.fetch('fresh', { method: 'DELETE' })
     await settle()
