@@ -1,5 +1,6 @@
 /** What follows from an answer, and from what a caller asks of a request. */
 import { describe, expect, test } from 'vitest'
+import { type Answer, flaskJwt } from '../../src/index.ts'
 import {
   baseUrl,
   failure,
@@ -356,5 +357,52 @@ describe('7: two sends at the most', () => {
     expect((await late).status).toBe(200)
     expect(backend.count('refresh')).toBe(2)
     expect(backend.count('protected')).toBe(2)
+  })
+})
+
+describe('an answer', () => {
+  test('is looked into from 400 on', async () => {
+    const seen: number[] = []
+    const backend = {
+      ...flaskJwt(),
+      classify: ({ status }: Answer) => {
+        seen.push(status)
+        return status === 400 ? ('expired' as const) : ('other' as const)
+      },
+    }
+    const { auth, backend: server, signIn, routes } = room({ client: { backend } })
+    await signIn()
+    for (const status of [200, 304, 399, 400]) {
+      server.fault('protected', { status, body: status === 304 ? undefined : {} })
+      await auth.fetch('protected')
+    }
+    expect(seen).toEqual([400])
+    expect(routes().slice(-3)).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('12: that says nothing of a token which has run out on the way is about the token', async () => {
+    const { auth, backend, signIn, hold, routes } = room()
+    await signIn()
+    await pass(14.9 * minute)
+    backend.fault('protected', { status: 401, body: { msg: 'Admin privilege required.' } })
+    const held = hold('protected')
+    const waiting = auth.fetch('protected')
+    await pass(minute)
+    held.release()
+    expect((await waiting).status).toBe(200)
+    expect(routes().filter((route) => route === 'protected')).toHaveLength(2)
+  })
+
+  test('that is no 401 and says nothing of it is handed back, though it has run out on the way', async () => {
+    const { auth, backend, signIn, hold } = room({ client: { refreshAhead: false } })
+    await signIn()
+    await pass(14.9 * minute)
+    backend.fault('protected', { status: 403, body: { msg: 'Admin privilege required.' } })
+    const held = hold('protected')
+    const waiting = auth.fetch('protected')
+    await pass(minute)
+    held.release()
+    expect((await waiting).status).toBe(403)
+    expect(backend.count('refresh')).toBe(0)
   })
 })

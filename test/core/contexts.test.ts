@@ -1,6 +1,6 @@
 /** Two clients on one store: what a second tab or process is to the first. */
-import { describe, expect, test } from 'vitest'
-import { type LiveRecord, memoryStore } from '../../src/index.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { type LiveRecord, memoryStore, type Store } from '../../src/index.ts'
 import {
   alice,
   bob,
@@ -362,5 +362,42 @@ describe('6: a request goes out as who made it', () => {
     await third.fetch('protected')
     await third.fetch('protected', { cache: 'no-store' })
     expect(seen).toEqual([undefined, 'reload', 'no-store'])
+  })
+})
+
+describe('a store that tells nobody of changes, with nobody signed in', () => {
+  const silent = (): { room: Room; reads(): number } => {
+    const { read, commit } = memoryStore()
+    let reads = 0
+    const counted: Store = { name: 'silent', read: () => (++reads && read()) as never, commit }
+    return { room: room({ client: { store: counted } }), reads: () => reads }
+  }
+
+  test('is asked after a 401 who has signed in meanwhile', async () => {
+    const { auth, another } = silent().room
+    await another().auth.login(alice)
+    expect(auth.session).toBeNull()
+    expect((await auth.fetch('protected')).status).toBe(401)
+    await settle()
+    expect(auth.session).toMatchObject({ subject: 'alice' })
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('is not asked after any other answer', async () => {
+    const { room, reads } = silent()
+    const before = reads()
+    expect((await room.auth.fetch('optional')).status).toBe(200)
+    await settle()
+    expect(reads()).toBe(before)
+  })
+
+  test('one that tells is not asked at all', async () => {
+    const store = memoryStore()
+    const read = vi.spyOn(store, 'read')
+    const { auth } = room({ client: { store } })
+    const before = read.mock.calls.length
+    expect((await auth.fetch('protected')).status).toBe(401)
+    await settle()
+    expect(read.mock.calls.length).toBe(before)
   })
 })

@@ -110,6 +110,16 @@ describe('a call', () => {
       },
     ],
     [
+      'The store can not be read, so that nobody knows who is signed in',
+      'refresh_unavailable',
+      async () => {
+        const store = { ...memoryStore(), read: () => Promise.reject(new Error('no disk')) }
+        const error = await failure(room({ client: { store } }).auth.fetch('protected'))
+        expect(error).toMatchObject({ retryAt: Date.now() })
+        throw error
+      },
+    ],
+    [
       'This client was disposed of',
       'disposed',
       async ({ auth }) => {

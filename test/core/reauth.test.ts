@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
-import { type AuthEvents, memoryStore, type Store } from '../../src/index.ts'
+import { type AuthEvents, flaskJwt, memoryStore, type Store } from '../../src/index.ts'
 import {
   alice,
   bob,
@@ -62,6 +62,17 @@ describe('an ask', () => {
     expect(asks[0]?.signal).toBeInstanceOf(AbortSignal)
     close()
     await waiting
+  })
+
+  test('says what the server asks for', async () => {
+    const backend = {
+      ...flaskJwt(),
+      classify: () => ({ signal: 'step_up' as const, acrValues: 'gold', maxAge: 300 }),
+    }
+    const { auth, told, signInStale } = room({ client: { backend } })
+    await signInStale()
+    await auth.fetch('fresh')
+    expect(told).toMatchObject([{ type: 'reauthRequired', acrValues: 'gold', maxAge: 300 }])
   })
 
   test('that is open is joined by whatever comes', async () => {
@@ -362,10 +373,11 @@ describe('a dialog that is given up', () => {
     await settle()
     close()
     await first
-    for (const init of [{}, { method: 'GET' }, { method: 'HEAD' }]) {
+    for (const init of [{}, { method: 'GET' }]) {
       expect((await auth.fetch('fresh', init)).status).toBe(401)
     }
     expect(asks).toHaveLength(1)
+    expect(auth.session).toMatchObject({ version: 2 })
     const unsafe = auth.fetch('fresh', { method: 'DELETE' })
     await settle()
     expect(asks).toHaveLength(2)
@@ -394,6 +406,38 @@ describe('a dialog that is given up', () => {
     held.release()
     expect((await slow).status).toBe(401)
     expect(asks).toHaveLength(1)
+  })
+
+  test('is not opened again for a HEAD, whose 401 tells nothing: that is worth a refresh', async () => {
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { asks, close } = dialogs(auth)
+    const first = auth.fetch('fresh')
+    await settle()
+    close()
+    await first
+    expect((await auth.fetch('fresh', { method: 'HEAD' })).status).toBe(401)
+    expect([asks.length, auth.session?.version]).toEqual([1, 3])
+  })
+
+  test('is opened again for auth: "fresh" where only the server knows that the token is not', async () => {
+    const { auth, backend } = room()
+    await auth.setTokens({ accessToken: 'opaque' })
+    const { asks, close } = dialogs(auth)
+    const refused = { status: 401, body: { msg: 'Fresh token required' } }
+    backend.fault('fresh', refused, { times: Number.POSITIVE_INFINITY })
+    for (const [init, count] of [
+      [{}, 1],
+      [{}, 1],
+      [{ auth: 'fresh' }, 2],
+      [{}, 2],
+    ] as const) {
+      const waiting = auth.fetch('fresh', init)
+      await settle()
+      expect(asks).toHaveLength(count)
+      close()
+      expect((await waiting).status).toBe(401)
+    }
   })
 
   test('is opened again after another version came and was not enough', async () => {
@@ -682,7 +726,72 @@ describe('a session that has expired', () => {
   })
 })
 
+describe('a session of a refresh token alone, which is refused', () => {
+  const alone = async (): Promise<Room> => {
+    const given = room()
+    const { refreshToken } = await given.backend.signIn('alice')
+    await given.auth.setTokens({ refreshToken })
+    given.backend.revoke(refreshToken)
+    given.told.length = 0
+    return given
+  }
+
+  test('has nothing to send: the refusal is what the caller gets', async () => {
+    const { auth, told, routes } = await alone()
+    const responses = await Promise.all(times(2, () => auth.fetch('protected')))
+    for (const response of responses) {
+      expect([response.status, await response.json()]).toEqual([401, { msg: 'Token has been revoked' }])
+    }
+    expect(routes()).toEqual(['refresh'])
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+  })
+
+  test('goes out with what a re-authentication brings', async () => {
+    const { auth, backend, told, routes } = await alone()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['refresh', 'login', 'protected'])
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'tokenRefreshed: reauthenticated'])
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('6: sends nothing with what a login as somebody else brings', async () => {
+    const { auth, routes } = await alone()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.login(bob)))
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(routes()).toEqual(['refresh', 'login'])
+  })
+})
+
+test('a call that finds the session over, when the refresh that it shared is refused, is sent once all the same', async () => {
+  const { auth, backend, signIn, hold, routes } = room()
+  await signIn()
+  backend.expireAccessTokens()
+  backend.fault('refresh', { status: 401, body: { msg: 'Token has been revoked' } })
+  const held = hold('refresh', 'request')
+  const first = auth.fetch('protected')
+  await settle()
+  // The token that was turned down waits for another one.
+  const second = auth.fetch('protected')
+  const optional = auth.fetch('optional', { auth: 'optional' })
+  await settle()
+  expect(routes()).toEqual(['protected', 'refresh'])
+  held.release()
+  expect(await statuses([first, second, optional])).toEqual([401, 401, 200])
+  expect(auth.session).toBeNull()
+  expect(routes().sort()).toEqual(['optional', 'protected', 'protected', 'refresh'])
+})
+
 describe('auth: "fresh"', () => {
+  test('asks before it sends what a refresh has brought, which is not fresh', async () => {
+    const { auth, backend, routes } = room()
+    const { refreshToken } = await backend.signIn('alice')
+    await auth.setTokens({ refreshToken })
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    expect((await auth.fetch('fresh', { auth: 'fresh' })).status).toBe(200)
+    expect(routes()).toEqual(['refresh', 'login', 'fresh'])
+  })
+
   test('goes out at once with a fresh token', async () => {
     const { auth, told, signIn, backend } = room()
     await signIn()
