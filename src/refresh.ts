@@ -366,8 +366,7 @@ export function createRefresher(
 
   /** `Retry-After` (RFC 9110 section 10.2.3) in ms: seconds, or a date by the server's own clock. */
   function retryAfter({ headers }: Answer): number | undefined {
-    const value = headers.get('retry-after')?.trim()
-    if (!value) return undefined
+    const value = headers.get('retry-after') ?? ''
     const here = Date.parse(headers.get('date') ?? '') || on.now()
     const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - here
     return wait >= 0 ? Math.min(wait, RETRY_AFTER_AT_MOST) : undefined
