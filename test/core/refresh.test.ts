@@ -1,15 +1,18 @@
 /** When a refresh happens, how often, and what comes of one that fails. */
 import { describe, expect, test, vi } from 'vitest'
-import { isAuthError } from '../../src/index.ts'
+import { flaskJwt, isAuthError, type LiveRecord } from '../../src/index.ts'
 import {
   deferred,
   failure,
   isPending,
   minute,
   pass,
+  type Room,
+  reported,
   room,
   second,
   settle,
+  start,
   statuses,
   summary,
   times,
@@ -78,6 +81,16 @@ describe('11: a valid token never waits', () => {
     await pass(3 * second)
     await auth.fetch('protected')
     expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('refreshAhead: false refreshes at the end a token that is not fresh, too', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.1)
+    const { auth, backend, signInStale } = room({ client: { refreshAhead: false } })
+    await signInStale()
+    await pass(14 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(0)
   })
 
   test('a refresh ahead that fails is nobody’s failure, and is not repeated with every request', async () => {
@@ -351,6 +364,39 @@ describe('13: no refresh loop', () => {
     expect(backend.count('refresh')).toBe(6)
   })
 
+  test('opaque tokens that tell no life count all', async () => {
+    const { auth, backend } = room()
+    let count = 0
+    backend.fault('protected', turnedDown, always)
+    const { refreshToken } = await backend.signIn('alice')
+    await auth.setTokens({ accessToken: 'opaque', refreshToken })
+    for (; count < 12; count++) {
+      backend.fault('refresh', { status: 200, body: { access_token: `opaque-${count}` } })
+      await auth.fetch('protected')
+    }
+    expect(backend.count('refresh')).toBe(5)
+  })
+
+  test('a token that was used for half of its life may be refreshed, however many were not', async () => {
+    const { auth, backend, signIn } = room({ client: { refreshLimit: { exchanges: 1, interval: hour } } })
+    await signIn()
+    await auth.refresh()
+    expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+    await pass(8 * minute)
+    await auth.refresh()
+    expect(backend.count('refresh')).toBe(2)
+  })
+
+  test('what the store keeps of it does not grow', async () => {
+    const { auth, signIn, store } = room()
+    await signIn()
+    for (let time = 0; time < 5; time++) {
+      for (const _ of times(3, () => 0)) await auth.refresh()
+      await pass(31 * second)
+    }
+    expect((store.read() as { record: LiveRecord }).record.begun).toHaveLength(3)
+  })
+
   test('tokens that live for seconds are refreshed as they need to be, however often that is', async () => {
     const { auth, backend, signIn } = room({ server: { accessLifetime: 2 * second } })
     await signIn()
@@ -452,6 +498,30 @@ describe('4: a cool-down', () => {
     expect(await failure(auth.fetch('protected'))).toMatchObject({ retryAt: Date.now() + minute })
   })
 
+  test.each(['soon', '-5', '5 minutes', ''])('heeds no Retry-After of "%s"', async (value) => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('refresh', { status: 500, headers: { 'retry-after': value } })
+    expect(await failure(auth.refresh())).toMatchObject({ retryAt: start })
+  })
+
+  test('is none after a Retry-After of 0, though it is the second failure', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('refresh', { status: 500, headers: { 'retry-after': '0' } }, { times: 2 })
+    await failure(auth.refresh())
+    expect(await failure(auth.refresh())).toMatchObject({ retryAt: start })
+  })
+
+  test('heeds a Retry-After in the form of asctime() too, which HTTP still allows', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    // Without a zone it is a date where we are; the day after will do.
+    const date = 'Sat Jan 16 08:00:00 2027'
+    backend.fault('refresh', { status: 500, headers: { 'retry-after': date } })
+    expect(await failure(auth.refresh())).toMatchObject({ retryAt: start + hour })
+  })
+
   test('ends with a password', async () => {
     const { auth, backend, signIn } = room()
     await signIn()
@@ -466,21 +536,24 @@ describe('4: a cool-down', () => {
 })
 
 describe('4: inside an exchange', () => {
-  test('429 and 503 are tried again, with growing pauses, as long as the bound allows', async () => {
-    const { auth, backend, told, signIn } = room()
-    await signIn()
-    await pass(16 * minute)
-    backend.fault('refresh', { status: 503 }, { times: Number.POSITIVE_INFINITY })
-    const outcome = failure(auth.fetch('protected'))
-    await pass(8 * second)
-    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
-    const at = backend.log.map(({ time }) => time)
-    expect(at.length).toBeGreaterThan(3)
-    expect(at.length).toBeLessThan(10)
-    expect((at.at(-1) ?? 0) - (at[0] ?? 0)).toBeLessThanOrEqual(8 * second)
-    // However many tries, it is one exchange that failed.
-    expect(summary(told)).toEqual(['refreshFailed: status'])
-  })
+  test.each([429, 503])(
+    '%i is tried again, with growing pauses, as long as the bound allows',
+    async (status) => {
+      const { auth, backend, told, signIn } = room()
+      await signIn()
+      await pass(16 * minute)
+      backend.fault('refresh', { status }, { times: Number.POSITIVE_INFINITY })
+      const outcome = failure(auth.fetch('protected'))
+      await pass(8 * second)
+      expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+      const at = backend.log.map(({ time }) => time)
+      expect(at.length).toBeGreaterThan(3)
+      expect(at.length).toBeLessThan(10)
+      expect((at.at(-1) ?? 0) - (at[0] ?? 0)).toBeLessThanOrEqual(8 * second)
+      // However many tries, it is one exchange that failed.
+      expect(summary(told)).toEqual(['refreshFailed: status'])
+    },
+  )
 
   test.each([500, 502, 504, 408, 404, 403, 400])('%i is not tried again', async (status) => {
     const { auth, backend, signIn } = room()
@@ -492,6 +565,112 @@ describe('4: inside an exchange', () => {
     expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
     expect(backend.count('refresh')).toBe(1)
     expect(auth.session).toMatchObject({ status: 'active' })
+  })
+
+  test.each([
+    [0, 125],
+    [0.5, 187.5],
+  ])('the first pause is drawn between an eighth and a quarter of a second: %d', async (drawn, wait) => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    vi.spyOn(Math, 'random').mockReturnValue(drawn)
+    backend.fault('refresh', { status: 503 })
+    const refreshed = auth.refresh()
+    await pass(wait - 1)
+    expect(backend.count('refresh')).toBe(1)
+    await pass(2)
+    expect(backend.count('refresh')).toBe(2)
+    await refreshed
+  })
+
+  test('a try that hangs after another one ends with refreshTimeout of both', async () => {
+    let calls = 0
+    const { backend, auth, told } = room({
+      client: {
+        fetch: async () => {
+          if (++calls > 1) return new Promise<Response>(() => {})
+          return new Response(null, { status: 503, headers: { 'retry-after': '5' } })
+        },
+      },
+    })
+    await auth.setTokens(await backend.signIn('alice'))
+    told.length = 0
+    const outcome = failure(auth.refresh())
+    await pass(7.9 * second)
+    expect([calls, await isPending(outcome)]).toEqual([2, true])
+    await pass(0.2 * second)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+    expect(told).toMatchObject([{ reason: 'timeout' }])
+  })
+
+  /** A client, and what its fetch beneath was told of one endpoint, which hangs or answers. */
+  async function watched(path: string, hangs: boolean) {
+    const given: RequestInit[] = []
+    const server = room()
+    const { auth } = room({
+      client: {
+        fetch: (input, init) => {
+          if (!String(input).endsWith(path)) return server.backend.fetch(input, init)
+          given.push(init ?? {})
+          return hangs ? new Promise<Response>(() => {}) : server.backend.fetch(input, init)
+        },
+      },
+    })
+    await auth.setTokens(await server.backend.signIn('alice'))
+    return { auth, given }
+  }
+
+  test('the fetch beneath is told when the bound is reached, and when nothing more is wanted of it', async () => {
+    const { auth, given } = await watched('/refresh', true)
+    const outcome = failure(auth.refresh())
+    await pass(7.9 * second)
+    expect(given[0]?.signal?.aborted).toBe(false)
+    await pass(0.2 * second)
+    expect(given[0]?.signal?.aborted).toBe(true)
+    await outcome
+    const answered = await watched('/refresh', false)
+    await answered.auth.refresh()
+    expect(answered.given[0]?.signal?.aborted).toBe(true)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('10: a revocation that hangs ends with the same bound, and outlives the page', async () => {
+    const { auth, given } = await watched('/logout', true)
+    const done = auth.logout()
+    await pass(7.9 * second)
+    expect(given).toMatchObject([{ keepalive: true }, { keepalive: true }])
+    expect(given.map(({ signal }) => signal?.aborted)).toEqual([false, false])
+    expect(await isPending(done)).toBe(true)
+    await pass(0.2 * second)
+    expect(given.map(({ signal }) => signal?.aborted)).toEqual([true, true])
+    await done
+    const answered = await watched('/logout', false)
+    await answered.auth.logout()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('a backend that fails is no network that does', async () => {
+    reported()
+    const backend = {
+      ...flaskJwt(),
+      refresh: () => {
+        throw new Error('mine')
+      },
+    }
+    const { auth, told, signIn } = room({ client: { backend } })
+    await signIn()
+    await failure(auth.refresh())
+    expect(told).toMatchObject([{ type: 'refreshFailed', reason: 'bad_answer' }])
+  })
+
+  test('what is wrong with a token is told in the cause', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('refresh', { status: 200, body: { access_token: 'a b' } })
+    const { cause } = await failure(auth.refresh())
+    expect(cause).toMatchObject({
+      message: 'the refresh answer.accessToken takes a b64token (RFC 6750 section 2.1), got string',
+    })
   })
 
   test('a hanging exchange ends with refreshTimeout, though the fetch beneath heeds no signal', async () => {
@@ -530,6 +709,7 @@ describe('4: inside an exchange', () => {
     ['no access token', { status: 200, body: { ok: true } }],
     ['null', { status: 200, body: { access_token: null } }],
     ['what is no token', { status: 200, body: { access_token: 'a b' } }],
+    ['a refresh token alone', { status: 200, body: { refresh_token: 'abc' } }],
     ['a refresh token that is none', { status: 200, body: { access_token: 'abc', refresh_token: 'a b' } }],
     ['a redirect', { status: 302, headers: { location: 'https://elsewhere.test/' } }],
   ])('an answer that brings %s keeps the session', async (_, fault) => {
@@ -539,7 +719,11 @@ describe('4: inside an exchange', () => {
     await pass(16 * minute)
     backend.fault('refresh', fault)
     expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'refresh_unavailable' })
-    expect(told).toMatchObject([{ type: 'refreshFailed' }])
+    expect(told).toMatchObject([
+      fault.status === 200
+        ? { type: 'refreshFailed', reason: 'bad_answer', status: 200, origin: 'this context' }
+        : { type: 'refreshFailed', reason: 'status', status: fault.status },
+    ])
     expect(inHand()).toEqual(before)
     expect((await auth.fetch('protected')).status).toBe(200)
   })
@@ -584,4 +768,66 @@ describe('4: inside an exchange', () => {
     expect(backend.count('refresh')).toBe(1)
     expect(backend.count()).toBe(1001)
   })
+})
+
+describe('10: a claim of another context', () => {
+  const claimed = async (span: number): Promise<Room> => {
+    const given = room()
+    await given.signIn()
+    await pass(16 * minute)
+    const { record } = given.store.read() as { record: LiveRecord }
+    const claim = { by: 'another', until: Date.now() + span, span }
+    await given.store.commit?.({ ...record, claim, revision: 'theirs' }, record.revision)
+    return given
+  }
+
+  test('that lasts is waited for as long as an exchange may take, and no longer', async () => {
+    const { auth, backend, told } = await claimed(5 * minute)
+    const began = Date.now()
+    const outcome = failure(auth.fetch('protected'))
+    await pass(7.9 * second)
+    expect(await isPending(outcome)).toBe(true)
+    await pass(0.2 * second)
+    expect(await outcome).toMatchObject({
+      code: 'refresh_unavailable',
+      message: 'The access token could not be refreshed (busy); the session lives',
+      retryAt: began + 5 * minute,
+    })
+    expect(summary(told)).toEqual(['refreshFailed: busy'])
+    expect(backend.count('refresh')).toBe(0)
+  })
+
+  test('that runs out is followed by one of our own, within a quarter of a second', async () => {
+    const { auth, backend } = await claimed(2 * second)
+    const response = auth.fetch('protected')
+    await pass(1.9 * second)
+    expect(backend.count('refresh')).toBe(0)
+    await pass(0.35 * second)
+    expect(backend.count('refresh')).toBe(1)
+    expect((await response).status).toBe(200)
+  })
+
+  test('and one of our own last a quarter longer than the exchange may take', async () => {
+    const { auth, signIn, hold, store } = room()
+    await signIn()
+    const held = hold('refresh')
+    const refreshed = auth.refresh()
+    await settle()
+    const { record } = store.read() as { record: LiveRecord }
+    expect(record.claim).toMatchObject({ span: 10 * second, until: Date.now() + 10 * second })
+    held.release()
+    await refreshed
+    expect((store.read() as { record: LiveRecord }).record.claim).toBeUndefined()
+  })
+})
+
+test('where nothing can be written no refresh token is spent: the server’s own 401 comes back', async () => {
+  const { backend, signIn, store } = room()
+  await signIn()
+  await pass(16 * minute)
+  const { auth } = room({
+    client: { store: { name: 'read-only', read: store.read }, fetch: backend.fetch as typeof fetch },
+  })
+  expect((await auth.fetch('protected')).status).toBe(401)
+  expect(backend.count('refresh')).toBe(0)
 })

@@ -491,6 +491,22 @@ describe('12: tokens that do not tell their life', () => {
     expect(server.calls.filter((call) => call.startsWith('/x'))).toEqual(['/x Bearer access-1'])
   })
 
+  test.each([
+    ['alice', 'alice'],
+    [42, '42'],
+    // Beyond 2⁵³ a number was rounded when it was parsed.
+    [2 ** 53, undefined],
+    [1.5, undefined],
+    ['', undefined],
+    [true, undefined],
+    [{ id: 1 }, undefined],
+    [null, undefined],
+  ])('6: a subject of %j is %j', async (sub, subject) => {
+    const { auth } = room()
+    await auth.setTokens(fakeTokens({ claims: { sub } as never }))
+    expect(auth.session?.subject).toBe(subject)
+  })
+
   test('a JWT without exp is used for ever, and refreshed on a 401', async () => {
     const { auth, backend, signIn, routes } = room({ server: { accessLifetime: null } })
     await signIn()
@@ -523,12 +539,16 @@ describe('12: tokens that do not tell their life', () => {
 
 test('a subject that a refresh changes is not believed: the session stays, and the tokens are revoked', async () => {
   reported()
-  const { auth, backend, signIn, inHand } = room()
+  const { auth, backend, told, signIn, inHand } = room()
   await signIn()
   const before = inHand()
   const { accessToken } = await backend.signIn('bob')
   backend.fault('refresh', { status: 200, body: { access_token: accessToken } })
-  expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+  expect(await failure(auth.refresh())).toMatchObject({
+    code: 'refresh_unavailable',
+    cause: { message: 'The refresh brought another subject' },
+  })
+  expect(told).toMatchObject([{ type: 'refreshFailed', reason: 'bad_answer' }])
   await settle()
   expect(inHand()).toEqual(before)
   expect(auth.session).toMatchObject({ subject: 'alice', version: 1 })
