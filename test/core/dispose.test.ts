@@ -42,8 +42,8 @@ test('whoever comes afterwards gets `disposed`, and nothing is sent', async () =
   expect(backend.count()).toBe(0)
 })
 
-test('a running exchange is finished and stored, and nobody is signed out', async () => {
-  const { auth, backend, signIn, hold, another, inHand } = room({
+test('a running exchange is finished and stored, nobody is told of it, and nobody is signed out', async () => {
+  const { auth, backend, told, signIn, hold, another, inHand } = room({
     server: { refresh: 'rotating-reuse-detection' },
   })
   await signIn()
@@ -58,6 +58,7 @@ test('a running exchange is finished and stored, and nobody is signed out', asyn
   await settle()
   expect(inHand().refresh).not.toBe(before.refresh)
   expect(backend.isHonoured(inHand().refresh)).toBe(true)
+  expect(told).toEqual([])
   const { auth: next } = another()
   expect(next.session).toMatchObject({ subject: 'alice', version: 2 })
   expect((await next.fetch('protected')).status).toBe(200)
