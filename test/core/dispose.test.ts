@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest'
+import { memoryStore } from '../../src/index.ts'
 import {
   alice,
   baseUrl,
@@ -172,4 +173,19 @@ test('leaves no timer behind', async () => {
   await waiting
   await settle()
   expect(vi.getTimerCount()).toBe(0)
+})
+
+test('lets go of the store', () => {
+  const store = memoryStore()
+  const unwatch = vi.fn()
+  const { auth } = room({ client: { store: { ...store, watch: () => unwatch } } })
+  expect(unwatch).not.toHaveBeenCalled()
+  auth.dispose()
+  expect(unwatch).toHaveBeenCalledTimes(1)
+})
+
+test('takes a store that has nothing to let go of', () => {
+  const { read, commit } = memoryStore()
+  const { auth } = room({ client: { store: { name: 'silent', read, commit } } })
+  expect(() => auth.dispose()).not.toThrow()
 })

@@ -1,5 +1,7 @@
 import { inspect } from 'node:util'
 import { describe, expect, test, vi } from 'vitest'
+import { type Answer, flaskJwt, type Tokens } from '../../src/index.ts'
+import { fakeTokens } from '../../src/testing/index.ts'
 import {
   alice,
   bob,
@@ -110,7 +112,45 @@ describe('what is told', () => {
     const skews = told.filter(({ type }) => type === 'clockSkew')
     expect(skews).toMatchObject([{ reason: 'token', origin: 'this context' }])
     const [{ skew }] = skews as [Extract<Told, { type: 'clockSkew' }>]
-    expect(Math.abs(skew - 3 * 60 * minute)).toBeLessThanOrEqual(second)
+    // A stamp was cut to whole seconds: on average half of one has passed since.
+    expect(skew).toBe(3 * 60 * minute + 500)
+  })
+
+  /** A backend whose answers tell how long a token lives. */
+  const telling = {
+    ...flaskJwt(),
+    tokens: ({ body }: Answer): Tokens => {
+      const { access_token: accessToken, expires_in: expiresIn } = body as Record<string, never>
+      return { accessToken, expiresIn }
+    },
+  }
+
+  test.each<[string, object, number | undefined]>([
+    ['an opaque token', {}, undefined],
+    ['a token that has an older one’s iat', { iat: start / second - 7200, exp: start / second + 60 }, 60],
+    ['a token whose iat is no time', { iat: 'soon', exp: start / second + 60 }, undefined],
+  ])('%s tells nothing of the clock', async (_, claims, expiresIn) => {
+    const { auth, backend, told } = room({ client: { backend: telling } })
+    const token = Object.keys(claims).length ? fakeTokens({ claims: claims as never }).accessToken : 'opaque'
+    backend.fault('login', { status: 200, body: { access_token: token, expires_in: expiresIn } })
+    await auth.login(alice)
+    expect(summary(told)).toEqual(['loggedIn: login'])
+  })
+
+  test('a token that came with its life tells of the clock all the same', async () => {
+    const { auth, backend, told } = room({ client: { backend: telling } })
+    const at = start / second + 7200
+    const { accessToken } = fakeTokens({ claims: { iat: at, exp: at + 900 } })
+    backend.fault('login', { status: 200, body: { access_token: accessToken, expires_in: 900 } })
+    await auth.login(alice)
+    expect(summary(told)).toContain('clockSkew: token')
+  })
+
+  test('users who are not known by name: the first is out before the second is in', async () => {
+    const { auth, told } = room()
+    await auth.setTokens({ accessToken: 'opaque-1' })
+    await auth.setTokens({ accessToken: 'opaque-2' })
+    expect(summary(told)).toEqual(['loggedIn: set_tokens', 'loggedOut: replaced', 'loggedIn: set_tokens'])
   })
 
   test('a right clock is not told of', async () => {

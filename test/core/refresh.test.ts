@@ -807,7 +807,21 @@ describe('10: a claim of another context', () => {
     expect((await response).status).toBe(200)
   })
 
-  test('and one of our own last a quarter longer than the exchange may take', async () => {
+  test('that is followed by tokens is waited for no longer, and leaves no timer', async () => {
+    const { auth, backend, store } = await claimed(5 * minute)
+    const response = auth.fetch('protected')
+    await settle()
+    const { record } = store.read() as { record: LiveRecord }
+    const { accessToken } = await backend.signIn('alice')
+    const access = { token: accessToken, at: Date.now() }
+    const next = { ...record, version: 2, access, fresh: undefined, claim: undefined, revision: 'newer' }
+    await store.commit?.(next, record.revision)
+    expect((await response).status).toBe(200)
+    expect(backend.count('refresh')).toBe(0)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('and one of our own lasts a quarter longer than the exchange may take', async () => {
     const { auth, signIn, hold, store } = room()
     await signIn()
     const held = hold('refresh')

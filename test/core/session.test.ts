@@ -1,7 +1,20 @@
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { memoryStore, type Session, type Store } from '../../src/index.ts'
-import { alice, bob, deferred, minute, pass, room, second, settle, start, virtualTime } from './support.ts'
+import {
+  alice,
+  bob,
+  deferred,
+  failure,
+  minute,
+  pass,
+  room,
+  second,
+  settle,
+  start,
+  summary,
+  virtualTime,
+} from './support.ts'
 
 virtualTime()
 
@@ -236,4 +249,54 @@ describe('subscribe', () => {
     }
     expect(auth.session).toMatchObject({ subject: 'alice' })
   })
+})
+
+test('5: a logout before the store was read is one at once', async () => {
+  const { auth } = room({ client: { store: asyncStore() } })
+  expect(auth.session).toBeUndefined()
+  const done = auth.logout()
+  expect(auth.session).toBeNull()
+  await done
+})
+
+test('6: after a notice that somebody else may have signed in nothing goes out until the store was asked', async () => {
+  const inner = memoryStore()
+  let gate: Promise<void> = Promise.resolve()
+  const store: Store = { ...asyncStore(inner), read: () => gate.then(() => inner.read()) }
+  const { auth, backend, told, signIn, tokens } = room({ client: { store } })
+  await signIn()
+  const { promise, resolve } = deferred()
+  gate = promise
+  const other = room({ client: { store: inner, fetch: backend.fetch as typeof fetch } })
+  await other.auth.login(bob)
+  backend.clearLog()
+  const waiting = failure(auth.fetch('protected'))
+  await settle()
+  expect(backend.count()).toBe(0)
+  resolve()
+  expect(await waiting).toMatchObject({ code: 'session_changed' })
+  expect(tokens('protected')).toEqual([])
+  expect(summary(told)).toEqual(['loggedOut: replaced (elsewhere)', 'loggedIn: login (elsewhere)'])
+  expect((await auth.fetch('protected')).status).toBe(200)
+})
+
+test('6: only after a change of user are answers of the cache passed by', async () => {
+  const server = room()
+  const caches: unknown[] = []
+  const { auth } = room({
+    client: {
+      fetch: (input, init) => {
+        if (String(input).endsWith('protected')) caches.push(init?.cache)
+        return server.backend.fetch(input, init)
+      },
+    },
+  })
+  for (const user of [alice, alice, bob, bob]) {
+    await auth.login(user)
+    await auth.fetch('protected')
+  }
+  expect(caches).toEqual([undefined, undefined, 'reload', 'reload'])
+  await auth.fetch('protected', { cache: 'force-cache' })
+  await auth.fetch('protected', { auth: false })
+  expect(caches.slice(4)).toEqual(['force-cache', undefined])
 })
