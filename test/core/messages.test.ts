@@ -178,6 +178,16 @@ describe('a login', () => {
       },
     ],
     [
+      'The login could not be completed',
+      'login_unavailable',
+      async () => {
+        const path = 'http://elsewhere.test/login'
+        const error = await failure(room({ preset: { login: { path } } }).auth.login(alice))
+        expect(error.cause).toMatchObject({ message: 'No token goes to http://elsewhere.test over http:' })
+        throw error
+      },
+    ],
+    [
       'the flow’s tokens.accessToken takes a b64token (RFC 6750 section 2.1), got undefined',
       'invalid_token',
       ({ auth }) => auth.login(() => ({}) as never),
