@@ -3,7 +3,7 @@ import { serve } from '@hono/node-server'
 import ky, { isHTTPError, isTimeoutError } from 'ky'
 import createClient from 'openapi-fetch'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { type AuthRequestInit, createAuth, flaskJwt, isAuthError } from '../src/index.ts'
+import { type AuthRequestInit, createAuth, type FlowContext, flaskJwt, isAuthError } from '../src/index.ts'
 import { createBackend } from '../src/testing/index.ts'
 import {
   type Bench,
@@ -1444,6 +1444,19 @@ describe('what a backend attaches', () => {
       { url, own: null, method: 'POST', credentials: 'same-origin', redirect: 'error' },
       { url, own: '1', method: 'PUT', credentials: undefined, redirect: undefined },
     ])
+  })
+
+  test('goes along with the steps of a login flow, which carry no token; what the flow says goes first', async () => {
+    const { auth, asked, sent, tokens } = await attaching()
+    await auth.login(async ({ fetch }: FlowContext) => {
+      await fetch('step')
+      await fetch(new Request(`${base}step`), { credentials: 'omit' })
+      await fetch('https://elsewhere.test/')
+      return tokens
+    })
+    const url = `${base}step`
+    expect(asked).toEqual(Array.from({ length: 2 }, () => ({ url, own: undefined, flow: true })))
+    expect(sent.map(({ init }) => init?.credentials)).toEqual(['include', 'omit', undefined])
   })
 
   test('8: is not asked for where no token may go, nor beside an Authorization of the caller’s own', async () => {

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { isAuthError, type Tokens } from '../../src/index.ts'
+import { isAuthError, memoryStore, type Store, type Tokens } from '../../src/index.ts'
 import {
   alice,
   baseUrl,
   bob,
+  type Client,
   deferred,
   failure,
   isPending,
@@ -547,4 +548,100 @@ describe('logout', () => {
     expect([response.status, await response.json()]).toEqual([401, { msg: 'Fresh token required' }])
     expect(backend.count('fresh')).toBe(1)
   })
+})
+
+/** A store that tells nobody of changes. */
+function silentStore(): Store {
+  const { read, commit } = memoryStore()
+  return { name: 'silent', read, commit }
+}
+
+describe.each([
+  ['and tells us', memoryStore],
+  ['and tells nobody', silentStore],
+])('reauthenticate, while another context changes who is signed in, %s', (_, store) => {
+  test.each<[string, (other: Client) => Promise<unknown>, string | undefined]>([
+    ['to somebody else', (other) => other.login(bob), 'bob'],
+    ['to nobody', (other) => other.logout(), undefined],
+  ])('6: %s: it changes nothing, and what it brings is revoked', async (_, change, subject) => {
+    const { auth, backend, signIn, hold, another } = room({ client: { store: store() } })
+    await signIn()
+    const held = hold('login')
+    const outcome = failure(auth.reauthenticate(alice))
+    await settle()
+    await change(another().auth)
+    held.release()
+    expect(await outcome).toMatchObject({ code: 'session_changed' })
+    await settle()
+    expect(auth.session?.subject).toBe(subject)
+    const brought = backend.issued.filter(({ sub }) => sub === 'alice').slice(-2)
+    expect(brought.map(({ token }) => backend.isHonoured(token))).toEqual([false, false])
+  })
+})
+
+test('reauthenticate by a flow that brings an opaque token keeps who it is', async () => {
+  const { auth, signIn } = room()
+  await signIn()
+  await auth.reauthenticate(async () => ({ accessToken: 'opaque' }))
+  expect(auth.session).toMatchObject({ subject: 'alice', version: 2 })
+})
+
+test('login goes to the login endpoint, though re-authentication has one of its own', async () => {
+  const { auth, routes } = room({ preset: { reauth: { path: 'fresh-login' } } })
+  await auth.login(alice)
+  expect(routes()).toEqual(['login'])
+})
+
+test.each([
+  [200, 'login_incomplete'],
+  [401, 'login_refused'],
+] as const)('10: a login whose answer, a %i, never ends fails within a bound', async (status, code) => {
+  const { auth } = room({
+    client: {
+      fetch: async () => {
+        const headers = { 'content-type': 'application/json' }
+        return new Response(new ReadableStream({}), { status, headers })
+      },
+    },
+  })
+  const outcome = failure(auth.login(alice))
+  await pass(29 * second)
+  expect(await isPending(outcome)).toBe(true)
+  await pass(2 * second)
+  expect(await outcome).toMatchObject({ code, status })
+})
+
+test('a login that hangs says so, and has neither status nor response', async () => {
+  const { auth, backend } = room()
+  backend.fault('login', 'hang')
+  const outcome = failure(auth.login(alice))
+  await pass(31 * second)
+  const error = await outcome
+  expect(error).toMatchObject({ code: 'login_unavailable', cause: { message: 'No answer in 30000 ms' } })
+  expect(error).toHaveProperty('status', undefined)
+  expect(error).toHaveProperty('response', undefined)
+})
+
+test('5: a logout does not end a login that was called later elsewhere, though that one was faster', async () => {
+  const inner = memoryStore()
+  let gate: Promise<void> = Promise.resolve()
+  const store: Store = {
+    name: 'slow',
+    read: () => gate.then(() => inner.read()),
+    commit: (next, expected) => gate.then(() => inner.commit?.(next, expected) as never),
+  }
+  const { auth, backend, signIn } = room({ client: { store } })
+  await signIn()
+  const { promise, resolve } = deferred()
+  gate = promise
+  const out = auth.logout()
+  expect(auth.session).toBeNull()
+  await pass(second)
+  const other = room({ client: { store: inner, fetch: backend.fetch as typeof fetch } })
+  const { id } = await other.auth.login(alice)
+  resolve()
+  await out
+  await settle()
+  expect(inner.read()).toMatchObject({ record: { id, version: 1 } })
+  expect((await other.auth.fetch('protected')).status).toBe(200)
 })
