@@ -38,8 +38,6 @@ export interface Call extends Caller {
   readonly replay: boolean
   /** Its body is a stream that can be read once. */
   readonly stream: boolean
-  /** Whether its caller has gone: aborted, or the client was disposed of. */
-  gone(): boolean
   send(token?: string): Promise<Response>
   /** Lets go of what was kept for a replay. */
   done(): void
@@ -142,7 +140,6 @@ export function takeCall(
     began,
     signal,
     disposal,
-    gone: () => disposal.aborted || signal?.aborted === true,
     send,
     done: () => void spare?.body?.cancel?.().catch(() => {}),
   }

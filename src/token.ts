@@ -34,7 +34,7 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
   if (expiresIn !== undefined && !isTime(expiresIn))
     throw wrong('expiresIn', expiresIn, 'seconds, not negative')
-  if (claims !== undefined && Object(copy) !== copy) throw wrong('claims', claims, 'JSON')
+  if (claims !== undefined && Object(copy) !== copy) throw wrong('claims', claims, 'an object of JSON')
   return { accessToken, refreshToken, expiresIn, claims: copy as Tokens['claims'] }
 }
 
