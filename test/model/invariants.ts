@@ -471,10 +471,12 @@ function* loops(run: Run, { exchanges, sessionOf }: Facts): Iterable<string> {
     // Retries inside an exchange are one exchange.
     if (id && outcome(send, run) === 'known') bySession.set(id, [...(bySession.get(id) ?? []), send.at])
   }
+  // By a clock that was set an interval has passed.
+  const most = 6 * (1 + run.program.ops.filter(({ op }) => op === 'jump').length)
   for (const [id, times] of bySession) {
-    for (let i = 0; i + 6 < times.length; i++) {
-      const span = (times[i + 6] as number) - (times[i] as number)
-      if (span < Math.min(30_000, life / 2)) yield `7 exchanges of ${id} within ${span} ms`
+    for (let i = 0; i + most < times.length; i++) {
+      const span = (times[i + most] as number) - (times[i] as number)
+      if (span < Math.min(30_000, life / 2)) yield `${most + 1} exchanges of ${id} within ${span} ms`
     }
   }
 }
