@@ -4,6 +4,7 @@
  */
 import { isAuthError } from '../../src/errors.ts'
 import type { IssuedToken } from '../../src/testing/index.ts'
+import { acceptedAs, atRest } from './cookie-invariants.ts'
 import { BODY, type Call, REAUTH_TIMEOUT, REFRESH_AHEAD, REFRESH_TIMEOUT, type Run } from './record.ts'
 import type { Send } from './world.ts'
 
@@ -51,6 +52,7 @@ function gather({ world, program, deeds }: Run): Facts {
     'flow',
     'setTokens',
     'reauthenticate',
+    'outside',
   ])
   const ops = program.ops.filter(({ op }) => op !== 'time' && op !== 'calm')
   const logins = deeds.filter(({ op }) => op === 'login').length
@@ -60,7 +62,13 @@ function gather({ world, program, deeds }: Run): Facts {
   const ends = early + Math.floor((passed * 2) / program.world.accessLifetime)
   const explicit = early > 0 && ops.some(({ op }) => op === 'refresh' || op === 'getAccessToken')
   // Nor does time pass while something is in the air: that is a network or a store that hangs.
-  const calm = !world.slow && logins <= 1 && ends <= 1 && !explicit && ops.every(({ op }) => !rough.has(op))
+  const calm =
+    program.preset.refresh &&
+    !world.slow &&
+    logins <= 1 &&
+    ends <= 1 &&
+    !explicit &&
+    ops.every(({ op }) => !rough.has(op))
   return { issued, sessionOf, exchanges, calm }
 }
 
@@ -74,7 +82,9 @@ const CHECKS: [number | string, Check][] = [
   ['4 (only a definite refusal ends a session)', endings],
   ['5 (what the user ended stays ended)', ended],
   ['5 (what came too late is revoked)', takenBack],
+  ['5 (when all is at rest the cookies are of who is signed in)', atRest],
   ['6 (a request goes out as who made it)', sameUser],
+  ['6 (with cookies: what writes is accepted from who made it only)', acceptedAs],
   ['7 (two sends at the most, and one after a login)', sends],
   ['8 (tokens go home only)', home],
   ['9 (an abort frees its caller at once)', aborts],
@@ -105,7 +115,7 @@ function outcome(send: Send, run: Run): 'known' | 'unprocessed' | 'unknown' {
 function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
   const byToken = new Map<string, Send[]>()
   for (const send of exchanges)
-    byToken.set(send.token ?? '', [...(byToken.get(send.token ?? '') ?? []), send])
+    if (send.token) byToken.set(send.token, [...(byToken.get(send.token) ?? []), send])
   const reusable = run.program.world.refresh === 'reusable' || run.program.world.refresh === 'single-use'
   for (const [token, all] of byToken) {
     for (let i = 1; i < all.length; i++) {
@@ -167,7 +177,8 @@ function* growing({ world, program }: Run, { issued }: Facts): Iterable<string> 
     // A re-authentication that brought no refresh token leaves the exchange that was under way its due;
     // of two of them the last answered stands.
     const beside = record.fresh?.token === before?.token || record.reason === 'reauthenticated'
-    if (before && at < before.at && !beside) {
+    // A browser has the cookies of the answer that came last, and the record is about those.
+    if (before && at < before.at && !beside && !world.jar) {
       yield `${id} v${version} holds ${issued.get(token)?.jti}, older than what v${before.version} held`
     }
     latest.set(id, { version, at, token })
@@ -178,7 +189,8 @@ function* growing({ world, program }: Run, { issued }: Facts): Iterable<string> 
 function* takenBack({ world, program }: Run): Iterable<string> {
   // A logout without a server is beyond the client.
   const rough = ['fault elsewhere', 'data lost']
-  if (program.ops.some(({ op }) => rough.includes(op))) return
+  // What comes late in a cookie takes the place of what was there: see `atRest`.
+  if (world.jar || program.ops.some(({ op }) => rough.includes(op))) return
   const stood = new Set(
     world.records.flatMap((record) => ('ended' in record ? [] : [record.access?.token, record.refreshToken])),
   )
@@ -266,6 +278,8 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
     if (logout.op !== 'logout' || !logout.session) continue
     for (const send of world.sends) {
       if (send.seq <= logout.seq || send.context !== logout.context || !send.token) continue
+      // No login can keep the browser from adding what it has, nor does a flow know what of it is needed.
+      if (world.jar && (send.route === 'login' || (send.route === 'protected' && !send.call))) continue
       if (sessionOf.get(send.token) === logout.session && send.route !== 'logout') {
         yield `#${send.seq} attaches a token of a session that was logged out by ${logout.context.name}`
       }
@@ -311,6 +325,7 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
 }
 
 function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
+  if (run.world.jar) return
   for (const send of run.world.sends) {
     if (!send.call || !send.token) continue
     const call = run.calls[send.call - 1] as Call
@@ -350,6 +365,10 @@ function* home({ world }: Run): Iterable<string> {
     const url = new URL(send.url)
     if (url.origin !== 'https://api.test' && send.token) yield `#${send.seq} takes a token to ${url.origin}`
     if (url.search) yield `#${send.seq} has a query`
+    if (world.jar) {
+      if (url.origin !== 'https://api.test' && send.csrf) yield `#${send.seq} takes a value to ${url.origin}`
+      continue
+    }
     const refresh = world.backend.issued.some(({ token, kind }) => token === send.token && kind === 'refresh')
     if (refresh && send.route !== 'refresh' && send.route !== 'logout')
       yield `#${send.seq} takes the refresh token to ${send.route}`
@@ -411,6 +430,8 @@ function* valid(run: Run, { issued }: Facts): Iterable<string> {
       )
     if (!call.sentInTick && call.body !== 'stream' && !turnedDown)
       yield `call ${call.id} had a valid token and did not go out at once`
+    // A refreshed cookie takes the place of the fresh one.
+    if (run.world.jar) continue
     if (call.hadFresh && call.sentInTick && first?.token && issued.get(first.token)?.fresh === false) {
       yield `call ${call.id} had a fresh token and went out with another`
     }
@@ -420,6 +441,7 @@ function* valid(run: Run, { issued }: Facts): Iterable<string> {
 /** Whoever holds a session that has a fresh token sends that, while the server honours it. */
 function* freshness(run: Run, { issued, sessionOf }: Facts): Iterable<string> {
   const { world, calls } = run
+  if (world.jar) return
   const turnedDown = new Set(
     world.backend.log.filter(({ status = 0 }) => status >= 400).map(({ token }) => token?.token),
   )

@@ -1,7 +1,7 @@
 /** The language of the random programs: what they are made of, how one is drawn, and how it reads when it fails. */
 import fc from 'fast-check'
 import type { RefreshMode } from '../../src/testing/index.ts'
-import type { StoreFault, Trap, WorldOptions } from './world.ts'
+import type { Mode, StoreFault, Trap, WorldOptions } from './world.ts'
 
 export type User = 'alice' | 'bob'
 
@@ -20,6 +20,13 @@ export type RefreshFault =
   | 'stall-body'
   | 'redirect'
   | '403'
+
+export type FaultyRoute = 'login' | 'logout' | 'protected' | 'whoami'
+
+export type RouteFault = 'drop' | 'drop-after' | '500' | 'hang' | 'hang-after' | 'not-json' | 'stall-body'
+
+/** What is done to the cookies by somebody who knows nothing of stayfresh. */
+export type Outside = 'cleared' | 'access cleared' | 'values cleared' | 'refreshed' | 'login'
 
 /** What a context's application does when it is asked for the password. */
 export type Manner =
@@ -55,7 +62,7 @@ export type Op =
   | { op: 'turned down every time'; context: number }
   | { op: 'revoke'; what: 'access' | 'refresh' | 'all' }
   | { op: 'fault'; fault: RefreshFault; times: number }
-  | { op: 'fault elsewhere'; route: 'login' | 'logout' | 'protected'; fault: 'drop' | 'drop-after' | '500' }
+  | { op: 'fault elsewhere'; route: FaultyRoute; fault: RouteFault }
   | { op: 'jump'; context: number; by: number }
   | { op: 'freeze'; context: number }
   | { op: 'thaw'; context: number }
@@ -67,12 +74,16 @@ export type Op =
   | { op: 'dispose'; context: number }
   | { op: 'time'; ms: number }
   | { op: 'calm' }
+  | { op: 'outside'; what: Outside; user: User }
+  | { op: 'ready'; context: number }
 
 export interface Program {
   readonly world: WorldOptions
   /** One for each context: its wall clock's offset, how its user answers. */
   readonly contexts: readonly { offset: number; manner: Manner }[]
   readonly singleUse: boolean
+  /** With cookies: whether there is a route that tells who it is, and one to refresh at. */
+  readonly preset: { readonly whoami: boolean; readonly refresh: boolean }
   /** Whether alice has signed in before it begins. */
   readonly signedIn: boolean
   /** Each is followed by some steps of what is under way: the programs are about what is still in the air. */
@@ -82,7 +93,7 @@ export interface Program {
 const context = fc.nat({ max: 2 })
 const user = fc.constantFrom<User>('alice', 'alice', 'bob')
 
-const op: fc.Arbitrary<Op> = fc.oneof(
+const OPS: readonly fc.WeightedArbitrary<Op>[] = [
   {
     weight: 16,
     arbitrary: fc.record({
@@ -236,7 +247,42 @@ const op: fc.Arbitrary<Op> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('turned down every time' as const), context }) },
   { weight: 8, arbitrary: fc.record({ op: fc.constant('calm' as const) }) },
-)
+]
+
+// What there is with cookies only.
+const COOKIE_OPS: readonly fc.WeightedArbitrary<Op>[] = [
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      op: fc.constant('outside' as const),
+      what: fc.constantFrom<Outside>('cleared', 'access cleared', 'values cleared', 'refreshed', 'login'),
+      user,
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('ready' as const), context }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      op: fc.constant('fault elsewhere' as const),
+      route: fc.constantFrom<FaultyRoute>('login', 'logout', 'whoami', 'whoami'),
+      fault: fc.constantFrom<RouteFault>(
+        'drop',
+        'drop-after',
+        '500',
+        'hang',
+        'hang-after',
+        'not-json',
+        'stall-body',
+      ),
+    }),
+  },
+  // The last cookies are those that stay: what is about that is about who signs in and out.
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('logout' as const), context }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ op: fc.constant('login' as const), context, user, right: fc.constant(true) }),
+  },
+]
 
 // What most programs need to be about anything.
 const ALWAYS: readonly Op['op'][] = ['get', 'burst', 'expire early', 'time', 'calm']
@@ -270,16 +316,26 @@ const SOMETIMES: readonly Op['op'][] = [
 
 const MOST_OPS = 24
 
-const drawn = fc.record({
-  // Half of the programs are about a few things only: what needs three of them in their order is rare among thirty.
-  about: fc.oneof(fc.constant([...SOMETIMES]), fc.subarray([...SOMETIMES], { minLength: 1, maxLength: 5 })),
-  world: fc.record({
+// Half of the programs are about a few things only: what needs three of them in their order is rare among thirty.
+const about = (ops: readonly Op['op'][]) =>
+  fc.oneof(fc.constant(ops), fc.subarray([...ops], { minLength: 1, maxLength: 5 }))
+
+const operations = (ops: readonly fc.WeightedArbitrary<Op>[]): fc.Arbitrary<(Op & { steps: number })[]> =>
+  fc.array(
+    fc
+      .tuple(fc.oneof(...ops), fc.constantFrom(0, 0, 1, 2, 3, 4, 6, 9))
+      .map(([drawn, steps]) => ({ ...drawn, steps })),
+    { minLength: 1, maxLength: 2 * MOST_OPS, size: 'max' },
+  )
+
+const parts = {
+  world: {
     refresh: fc.constantFrom<RefreshMode>('reusable', 'single-use', 'rotating', 'rotating-reuse-detection'),
     reuseGrace: fc.constantFrom(0, 0, 20_000),
     accessLifetime: fc.constantFrom(20_000, 60_000, 900_000),
     store: fc.constantFrom('memory' as const, 'cell' as const, 'cell' as const, 'polled' as const),
     empty: fc.constantFrom('ended' as const, 'lost' as const),
-  }),
+  },
   contexts: fc.array(
     fc.record({
       offset: fc.constantFrom(0, 0, 0, -7_200_000, 7_200_000),
@@ -297,20 +353,57 @@ const drawn = fc.record({
   ),
   singleUse: fc.boolean(),
   signedIn: fc.constantFrom(true, true, true, true, true, false),
-  ops: fc.array(
-    fc.tuple(op, fc.constantFrom(0, 0, 1, 2, 3, 4, 6, 9)).map(([drawn, steps]) => ({ ...drawn, steps })),
-    { minLength: 1, maxLength: 2 * MOST_OPS, size: 'max' },
-  ),
-})
+}
 
-export const program: fc.Arbitrary<Program> = drawn.map(({ about, ops, ...rest }) => ({
-  ...rest,
-  ops: ops.filter(({ op }) => ALWAYS.includes(op) || about.includes(op)).slice(0, MOST_OPS),
-}))
+const only = (about: readonly Op['op'][], ops: Program['ops']): Program['ops'] =>
+  ops.filter(({ op }) => ALWAYS.includes(op) || about.includes(op)).slice(0, MOST_OPS)
+
+/** Tokens in headers. */
+export const program: fc.Arbitrary<Program> = fc
+  .record({ about: about(SOMETIMES), ...parts, world: fc.record(parts.world), ops: operations(OPS) })
+  .map(({ about, ops, world, ...rest }) => ({
+    ...rest,
+    world: { ...world, mode: 'headers' },
+    preset: { whoami: false, refresh: true },
+    ops: only(about, ops),
+  }))
+
+/** Tokens in cookies. */
+export const cookieProgram: fc.Arbitrary<Program> = fc
+  .record({
+    // No token is in anybody's hands.
+    about: about([...SOMETIMES.filter((op) => op !== 'setTokens'), 'outside', 'ready']),
+    ...parts,
+    world: fc.record({
+      ...parts.world,
+      mode: fc.constantFrom<Mode>('cookies', 'cookies', 'implicit'),
+      told: fc.constantFrom(false, false, false, true),
+    }),
+    whoami: fc.constantFrom(true, true, true, false),
+    refresh: fc.constantFrom(true, true, false),
+    ops: operations([...OPS, ...COOKIE_OPS]),
+  })
+  .map(({ about, ops, world, whoami, refresh, ...rest }) => ({
+    ...rest,
+    world,
+    // Without a route to refresh at it takes a server that does so by itself; where no page can read a value, whoami.
+    preset: { whoami: whoami || world.told, refresh: refresh || world.mode === 'cookies' },
+    ops: only(about, ops),
+  }))
+
+/** What a program is drawn from. */
+export const programs = { headers: program, cookies: cookieProgram }
 
 /** A program as a person reads it. */
-export function describe({ world, contexts, signedIn, ops }: Program): string {
+export function describe({ world, preset, contexts, signedIn, ops }: Program): string {
   const lines = [
+    ...(world.mode === 'headers'
+      ? []
+      : [
+          `tokens in cookies${world.mode === 'implicit' ? ', replaced by the server itself' : ''}` +
+            `${world.told ? ', values told in answers' : ''}` +
+            `; the client has ${preset.whoami ? '' : 'no '}whoami, ${preset.refresh ? '' : 'no '}refresh`,
+        ]),
     `server: ${world.refresh}, grace ${world.reuseGrace} ms, access tokens of ${world.accessLifetime} ms`,
     `store: ${world.store}, empty means ${world.empty}`,
     ...contexts.map(

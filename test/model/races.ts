@@ -7,10 +7,13 @@ import { parseArgs, styleText } from 'node:util'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import fc from 'fast-check'
 import { missing } from './coverage.ts'
-import { program } from './program.ts'
+import { programs } from './program.ts'
 import { execute } from './run.ts'
 
+type Mode = keyof typeof programs
+
 interface Job {
+  readonly mode: Mode
   readonly seed: number
   readonly runs: number
   readonly path?: string
@@ -23,7 +26,7 @@ const BATCH = 1_000
 
 export async function races(job: Job, report: (report: Report) => void): Promise<void> {
   const covered = new Map<string, number>()
-  const property = fc.asyncProperty(fc.scheduler(), program, async (scheduler, drawn) => {
+  const property = fc.asyncProperty(fc.scheduler(), programs[job.mode], async (scheduler, drawn) => {
     for (const [what, times] of await execute(scheduler, drawn))
       covered.set(what, (covered.get(what) ?? 0) + times)
   })
@@ -53,12 +56,15 @@ async function main(): Promise<void> {
       runs: { type: 'string', default: '10000' },
       seed: { type: 'string' },
       path: { type: 'string' },
+      mode: { type: 'string', default: 'headers' },
     },
   })
   const total = Number(values.runs)
   const seed = values.seed === undefined ? Date.now() % 1_000_000_000 : Number(values.seed)
+  const mode = values.mode as Mode
+  if (!programs[mode]) throw new TypeError(`--mode takes ${Object.keys(programs).join(' or ')}`)
   if (values.path !== undefined) {
-    await races({ seed, runs: total, path: values.path }, (report) =>
+    await races({ mode, seed, runs: total, path: values.path }, (report) =>
       console.log('failure' in report ? report.failure : 'nothing broken'),
     )
     return
@@ -82,7 +88,7 @@ async function main(): Promise<void> {
               return
             }
             const runs = Math.min(BATCH, total - next * BATCH)
-            worker.postMessage({ seed: seed + next++, runs } satisfies Job)
+            worker.postMessage({ mode, seed: seed + next++, runs } satisfies Job)
           }
           worker.on('error', reject)
           worker.on('message', (report: Report) => {

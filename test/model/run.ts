@@ -2,7 +2,9 @@
 import type fc from 'fast-check'
 import { createAuthOn } from '../../src/auth.ts'
 import { flaskJwt } from '../../src/backends/flask-jwt.ts'
-import type { Auth, FlowContext } from '../../src/types.ts'
+import { flaskJwtCookies } from '../../src/backends/flask-jwt-cookies.ts'
+import type { Auth, Backend, FlowContext, Session } from '../../src/types.ts'
+import { ACCESS, CSRF_ACCESS, CSRF_REFRESH, REFRESH } from './browser.ts'
 import { judge } from './invariants.ts'
 import { type BodyKind, describe, type Manner, type Op, type Program, type User } from './program.ts'
 import {
@@ -106,10 +108,7 @@ function addContext(run: Run, offset: number, manner: Manner): void {
   const context = world.addContext(offset)
   const auth = createAuthOn(context.platform, {
     baseUrl: ORIGIN,
-    backend: flaskJwt({
-      refreshToken:
-        run.program.singleUse && run.program.world.refresh === 'single-use' ? 'single-use' : 'reusable',
-    }),
+    backend: backendOf(run, context),
     store: world.store(context),
     fetch: world.fetch(context),
     refreshAhead: REFRESH_AHEAD,
@@ -156,6 +155,21 @@ function addContext(run: Run, offset: number, manner: Manner): void {
   })
 }
 
+/** How the context's client speaks to the server. */
+function backendOf({ program, world }: Run, context: Context): Backend {
+  const singleUse = program.singleUse && program.world.refresh === 'single-use'
+  const refreshToken = singleUse ? 'single-use' : 'reusable'
+  if (!world.jar) return flaskJwt({ refreshToken }) as Backend
+  const { whoami, refresh } = program.preset
+  const backend = flaskJwtCookies({
+    refreshToken,
+    whoami: whoami ? {} : undefined,
+    refresh: refresh ? {} : false,
+  }) as Backend
+  const { transport } = backend
+  return { ...backend, transport: (...given) => world.as(context, () => transport?.(...given) as never) }
+}
+
 async function takeTime(world: World, context: Context): Promise<void> {
   await new Promise<void>((resolve) => void context.platform.timer(resolve, 2_000))
   world.cover('a person took time')
@@ -171,8 +185,13 @@ function stillHonoured({ world }: Run, context: Context): string[] {
   const id = [...context.told].reverse().find((told) => told.session)?.session?.id
   const latest = world.records.filter((record) => record.id === id).at(-1)
   if (!latest || 'ended' in latest) return []
+  const { jar } = world
+  // A cookie that has gone is of use to nobody.
+  const there = (token: string): boolean => !jar || [jar.get(ACCESS), jar.get(REFRESH)].includes(token)
   const tokens = [latest.refreshToken, latest.access?.token, latest.fresh?.token]
-  return tokens.filter((token) => token !== undefined && world.backend.isHonoured(token)) as string[]
+  return tokens.filter(
+    (token) => token !== undefined && there(token) && world.backend.isHonoured(token),
+  ) as string[]
 }
 
 async function deed(
@@ -274,7 +293,8 @@ function perform(run: Run, op: Op): Promise<void> | void {
       const turnedDown = world.backend.issued.findLast(
         ({ token, kind }) => kind === 'access' && !world.backend.isHonoured(token),
       )
-      const rejected = op.rejected ? turnedDown?.token : undefined
+      // With cookies nobody has a token in his hands that a socket's server could turn down.
+      const rejected = op.rejected && !world.jar ? turnedDown?.token : undefined
       return quiet(
         counted(run, op, context as Context, () =>
           (auth as Auth).getAccessToken({ minValidity: op.minValidity, rejected }),
@@ -288,16 +308,19 @@ function perform(run: Run, op: Op): Promise<void> | void {
     case 'revoke': {
       const standing = world.standing()
       if (!standing || 'ended' in standing) return
-      if (op.what !== 'refresh' && standing.access) world.backend.revoke(standing.access.token)
-      if (op.what !== 'refresh' && standing.fresh) world.backend.revoke(standing.fresh.token)
-      if (op.what !== 'access' && standing.refreshToken) world.backend.revoke(standing.refreshToken)
+      const { access, fresh, refreshToken } = standing
+      if (op.what !== 'refresh' && access) world.backend.revoke(world.tokenOf(access.token))
+      if (op.what !== 'refresh' && fresh) world.backend.revoke(fresh.token)
+      if (op.what !== 'access' && refreshToken) world.backend.revoke(world.tokenOf(refreshToken))
       return
     }
     case 'fault':
       return fault(world, op.fault, op.times)
-    case 'fault elsewhere':
-      world.backend.fault(op.route, op.fault === '500' ? { status: 500 } : op.fault, {})
+    case 'fault elsewhere': {
+      const status = Number(op.fault)
+      world.backend.fault(op.route, status ? { status } : (op.fault as 'drop'), {})
       return
+    }
     case 'jump':
       if (!context) return
       context.offset += op.by
@@ -309,8 +332,7 @@ function perform(run: Run, op: Op): Promise<void> | void {
       return context?.frozen ? context.thaw() : undefined
     case 'die':
       if (!context || world.contexts.filter((one) => !one.dead).length < 2) return
-      context.dead = true
-      context.hinderedAt = Number.POSITIVE_INFINITY
+      context.die()
       return
     case 'trap':
       if (context) context.trap = { at: op.at, dies: op.dies, ms: op.ms }
@@ -323,6 +345,10 @@ function perform(run: Run, op: Op): Promise<void> | void {
       return world.loseData()
     case 'listen':
       return listen(run, context as Context, op)
+    case 'outside':
+      return outside(run, op)
+    case 'ready':
+      return quiet(counted(run, op, context as Context, () => (auth as Auth).ready))
     case 'dispose':
       if (world.contexts.length === 1) return
       auth?.dispose()
@@ -332,6 +358,41 @@ function perform(run: Run, op: Op): Promise<void> | void {
       return world.advance(op.ms)
     case 'calm':
       return world.run(200)
+  }
+}
+
+const ALL_COOKIES = [ACCESS, REFRESH, CSRF_ACCESS, CSRF_REFRESH]
+
+/** Somebody who knows nothing of stayfresh, at the same cookies: a page of old, the browser's settings, a devtool. */
+async function outside(
+  { world, program }: Run,
+  { what, user }: Extract<Op, { op: 'outside' }>,
+): Promise<void> {
+  const { jar, backend } = world
+  if (!jar) return
+  const give = (token: string | undefined, kind: 'access' | 'refresh'): void => {
+    const issued = backend.issued.find((one) => one.token === token)
+    const [name, value] = kind === 'access' ? [ACCESS, CSRF_ACCESS] : [REFRESH, CSRF_REFRESH]
+    const set = [`${name}=${token}; HttpOnly; Path=/`]
+    if (!program.world.told) set.push(`${value}=${issued?.claims.csrf}; Path=/`)
+    jar.take(set, 'somebody')
+  }
+  world.cover(`outside ${what}`)
+  switch (what) {
+    case 'cleared':
+      return jar.clear(ALL_COOKIES, 'somebody')
+    case 'access cleared':
+      return jar.clear([ACCESS, CSRF_ACCESS], 'somebody')
+    case 'values cleared':
+      return jar.clear([CSRF_ACCESS, CSRF_REFRESH], 'somebody')
+    case 'refreshed':
+    case 'login': {
+      const before = backend.issued.find(({ token }) => token === jar.get(ACCESS))
+      if (what === 'refreshed' && !before) return
+      const tokens = await backend.signIn(what === 'login' || !before ? user : before.sub)
+      give(tokens.accessToken, 'access')
+      if (what === 'login') give(tokens.refreshToken, 'refresh')
+    }
   }
 }
 
@@ -408,7 +469,7 @@ function call(
     op: op.op,
     seq: world.seq(),
     at: world.now(),
-    user: session && { id: session.id, subject: session.subject },
+    user: whose(run, session),
     sentInTick: false,
     hadValid: valid && !context.jumped && !waitsForStore(run, context),
     hadFresh: session?.fresh === true,
@@ -453,6 +514,13 @@ function call(
   }
 }
 
+function whose({ world }: Run, session: Session | null | undefined): Call['user'] {
+  // With cookies only a tombstone says that it is nobody.
+  const standing = world.standing()
+  if (world.jar && !session && !(standing && 'ended' in standing)) return undefined
+  return session && { id: session.id, subject: session.subject }
+}
+
 /** Whether a notice is under way that makes a context ask the store before it sends. */
 function waitsForStore(run: Run, _context: Context): boolean {
   const { world, ops } = run.program
@@ -468,7 +536,7 @@ async function counted(run: Run, op: Op, context: Context, act: () => Promise<un
     op: op.op,
     seq: world.seq(),
     at: world.now(),
-    user: session && { id: session.id, subject: session.subject },
+    user: whose(run, session),
     sentInTick: true,
     hadValid: false,
     hadFresh: false,
@@ -517,7 +585,9 @@ function diary({ world, calls, deeds }: Run): string {
   const lines: [number, string][] = []
   for (const send of world.sends) {
     const issued = world.backend.issued.find(({ token }) => token === send.token)
-    const token = issued ? ` [${issued.kind} ${issued.jti} of ${issued.sub}]` : ''
+    const stamp = world.backend.issued.find(({ claims }) => send.csrf && claims.csrf === send.csrf)
+    const csrf = stamp ? ` under ${stamp.jti} of ${stamp.sub}` : ''
+    const token = (issued ? ` [${issued.kind} ${issued.jti} of ${issued.sub}]` : '') + csrf
     lines.push([
       send.seq,
       `${send.context.name} sends ${send.method} ${send.route}${send.call ? ` for call ${send.call}` : ''}${token}`,
@@ -547,6 +617,7 @@ function diary({ world, calls, deeds }: Run): string {
       `${entry.context.name} ${entry.op} ${entry.user ?? ''} → ${entry.made ?? entry.failed}`,
     ])
   }
+  for (const { seq, text } of world.jar?.story ?? []) lines.push([seq, `the jar: ${text}`])
   lines.sort(([a], [b]) => a - b)
   return lines.map(([seq, line]) => `${String(seq).padStart(5)}  ${line}`).join('\n')
 }

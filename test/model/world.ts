@@ -8,6 +8,7 @@ import type { Platform } from '../../src/platform.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { type Backend, createBackend, type RefreshMode } from '../../src/testing/index.ts'
 import type { Cell, Notice, Store, StoreRecord } from '../../src/types.ts'
+import { ACCESS, createJar, furnish, type Jar, REFRESH } from './browser.ts'
 
 export const START = 1_800_000_000_000
 export const ORIGIN = 'https://api.test'
@@ -20,7 +21,11 @@ export interface Send {
   readonly url: string
   readonly method: string
   readonly route: string
-  readonly token: string | undefined
+  /** The token that went along: with cookies, that of the cookie that counts there, once it has left. */
+  token: string | undefined
+  /** With cookies: whether they were to go along, and the CSRF value beside them. */
+  readonly cookies: boolean
+  readonly csrf: string | undefined
   /** The tag of the call it belongs to. */
   readonly call: number | undefined
   readonly body: string | undefined
@@ -28,6 +33,8 @@ export interface Send {
   known?: { at: number; seq: number; status: number | 'error' }
   /** When the sender aborted it, before it knew of an outcome. */
   abortedAt?: number
+  /** When the browser took the cookies of its answer, if there were any. */
+  tookAt?: number
   /** The tokens that the answer to a refresh brought. */
   brought?: { access: string; refresh: string | undefined }
   /** The fresh access tokens that the server honoured when it was sent. */
@@ -56,6 +63,7 @@ export interface Context {
   readonly told: Told[]
   frozen: boolean
   dead: boolean
+  diedAt: number | undefined
   /** Wall clock's offset from the true time, ms. */
   offset: number
   /** Whether its clock was moved while it lived. */
@@ -70,6 +78,7 @@ export interface Context {
   /** Its clients' ends, for the run to call. */
   thaw(): void
   freeze(): void
+  die(): void
 }
 
 export interface World {
@@ -81,6 +90,12 @@ export interface World {
   /** When each of them was written, by its revision. */
   readonly writtenAt: Map<string, number>
   readonly covered: Map<string, number>
+  /** The browser's, where tokens travel in cookies. */
+  readonly jar: Jar | undefined
+  /** The token that a record's handle stands for, where tokens travel in cookies. */
+  tokenOf(handle: string): string
+  /** Runs `act` as that context: a timer of the global ones is its own. */
+  as<T>(context: Context, act: () => T): T
   now(): number
   seq(): number
   cover(what: string): void
@@ -102,7 +117,13 @@ export interface World {
   end(): void
 }
 
+/** How tokens travel; `implicit`: in cookies that the server replaces on any answer, towards their end. */
+export type Mode = 'headers' | 'cookies' | 'implicit'
+
 export interface WorldOptions {
+  readonly mode: Mode
+  /** With cookies: the page can't read the CSRF values, so that the answers tell them. */
+  readonly told?: boolean
   readonly refresh: RefreshMode
   readonly reuseGrace: number
   readonly accessLifetime: number
@@ -144,7 +165,22 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     clock: { now: () => time },
     sleep: (ms) => new Promise((resolve) => void addTimer(undefined, () => resolve(undefined), ms, false)),
     uuid: () => `id-${++ids}`,
+    ...(options.mode === 'headers'
+      ? {}
+      : {
+          locations: ['cookies'],
+          implicitRefresh: options.mode === 'implicit' ? options.accessLifetime / 2 : undefined,
+          csrfInCookies: !options.told,
+          csrfInBody: options.told,
+        }),
   })
+
+  const jar = options.mode === 'headers' ? undefined : createJar(seq, () => time)
+  // Whose code is running, as far as it is known.
+  let acting: Context | undefined
+  const unfurnish = jar && furnish(jar, `${ORIGIN}/`, (callback, ms) => addTimer(acting, callback, ms, false))
+  const tokenOf = (handle: string): string =>
+    (jar && backend.issued.find(({ claims }) => claims.csrf === handle)?.token) ?? handle
 
   function addTimer(
     context: Context | undefined,
@@ -194,8 +230,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     const dies = trap.dies && contexts.filter(({ dead }) => !dead).length > 1
     cover(`trap ${at}${dies ? ', death' : ''}`)
     if (dies) {
-      context.dead = true
-      context.hinderedAt = Number.POSITIVE_INFINITY
+      context.die()
       return
     }
     context.freeze()
@@ -210,7 +245,15 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
 
   const keep = (record: StoreRecord | null): void => {
     if (!record || 'ended' in record) return
-    records.push(record)
+    const { access, refreshToken } = record
+    if (!jar) records.push(record)
+    else {
+      records.push({
+        ...record,
+        access: access && { ...access, token: tokenOf(access.token) },
+        refreshToken: refreshToken && tokenOf(refreshToken),
+      })
+    }
     writtenAt.set(record.revision, seq())
   }
 
@@ -308,6 +351,8 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         method: request.method,
         route: url.pathname.slice(1),
         token: authorization?.replace(/^Bearer /, ''),
+        cookies: jar !== undefined && request.credentials !== 'omit' && url.origin === ORIGIN,
+        csrf: request.headers.get('x-csrf-token') ?? undefined,
         call: Number(request.headers.get('x-call')) || undefined,
         body: undefined,
         fresh: authorization
@@ -322,6 +367,13 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       const { signal } = request
       // The server gets what was sent, whatever becomes of the sender.
       const travel = async (): Promise<Response> => {
+        let cookies: string | undefined
+        if (jar && send.cookies) {
+          // They are the browser's to add, when it leaves.
+          await step(`${label} → browser`)
+          send.token = jar.get(send.route === 'refresh' ? REFRESH : ACCESS)
+          cookies = jar.header()
+        }
         await step(`${label} → server`)
         if (url.origin !== ORIGIN) return new Response('elsewhere')
         const aborted = new Promise<never>((_, reject) => {
@@ -330,8 +382,21 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         aborted.catch(() => {})
         const arriving = new Request(request, { signal: null })
         arriving.headers.set('x-send', String(send.seq))
+        if (cookies) arriving.headers.set('cookie', cookies)
         const answer = backend.fetch(arriving)
-        return Promise.race([answer, aborted])
+        return Promise.race([jar ? answer.then(taken) : answer, aborted])
+      }
+      /** The answer's head is there: the browser takes its cookies before the page hears of it. */
+      const taken = async (response: Response): Promise<Response> => {
+        await step(`${label} → jar`)
+        const setCookies = response.headers.getSetCookie()
+        response.headers.delete('set-cookie')
+        // What was given up is cancelled; but what has come by the time that the browser hears of it was taken.
+        const left = send.abortedAt ?? (context.dead && !request.keepalive ? context.diedAt : undefined)
+        if (!send.cookies || !setCookies.length || (left !== undefined && left !== time)) return response
+        jar?.take(setCookies, label)
+        send.tookAt = seq()
+        return response
       }
       const answered = travel().then(
         async (response) => {
@@ -348,6 +413,8 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       )
       return new Promise((resolve, reject) => {
         const leave = (): void => {
+          // No timer fires in a page that is frozen.
+          if (jar && context.frozen) return void awake(context).then(leave)
           if (!send.known) send.abortedAt = time
           send.known ??= { at: time, seq: seq(), status: 'error' }
           reject(signal.reason)
@@ -359,6 +426,14 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     }
 
   async function lookInto(response: Response, send: Send): Promise<void> {
+    if (jar) {
+      const issued = backend.log.find(({ headers }) => headers['x-send'] === String(send.seq))?.issued ?? []
+      const [access, refresh] = ['access', 'refresh'].map(
+        (kind) => issued.find((one) => one.kind === kind)?.token,
+      )
+      if (access) send.brought = { access, refresh }
+      return
+    }
     // A body that stalls or is none tells nothing, and holds nothing up.
     const reading = response.json().then(
       ({ access_token, refresh_token }) => {
@@ -398,6 +473,17 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     records,
     writtenAt,
     covered,
+    jar,
+    tokenOf,
+    as(context, act) {
+      const before = acting
+      acting = context
+      try {
+        return act()
+      } finally {
+        acting = before
+      }
+    },
     now: () => time,
     seq,
     cover,
@@ -407,6 +493,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         told: [],
         frozen: false,
         dead: false,
+        diedAt: undefined,
         offset,
         jumped: false,
         storeFaults: [],
@@ -427,6 +514,11 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         freeze() {
           context.frozen = true
           context.hinderedAt = time
+        },
+        die() {
+          context.dead = true
+          context.diedAt = time
+          context.hinderedAt = Number.POSITIVE_INFINITY
         },
         thaw() {
           context.frozen = false
@@ -490,6 +582,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     flush,
     end() {
       Date.now = realNow
+      unfurnish?.()
     },
   }
   return world

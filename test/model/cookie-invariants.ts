@@ -1,0 +1,70 @@
+/** What only cookies can break: they are the browser's, and no answer's Set-Cookie asks whose session it is by now. */
+import { ACCESS, REFRESH } from './browser.ts'
+import type { Run } from './record.ts'
+
+/** When nothing is under way any more, the cookies are those of who was signed in last, or of nobody. */
+export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterable<string> {
+  const { jar, backend } = world
+  if (!jar) return
+  const deed = deeds
+    .filter(({ op, made }) => op === 'logout' || (op === 'login' && made))
+    .findLast(({ op, session }) => op === 'login' || session !== undefined)
+  if (!deed || deed.context.dead || disposed.has(deed.context)) return
+  // Whoever signs in beside stayfresh is signed in.
+  if (program.ops.some(({ op }) => op === 'outside')) return
+  const tokens = [jar.get(ACCESS), jar.get(REFRESH)].map((held) =>
+    backend.issued.find(({ token }) => token === held && backend.isHonoured(token)),
+  )
+  const held = tokens.filter((token) => token !== undefined)
+  if (deed.op === 'logout') {
+    // What the server was never told, or said no word to, is beyond the client.
+    const told = world.sends.filter(({ route, seq }) => route === 'logout' && seq > deed.seq)
+    if (told.some(({ known }) => known?.status === 'error' || known?.status === 500)) return
+    for (const { sub, kind } of held)
+      yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
+  } else {
+    // Two tabs at the same moment: the browser keeps what came last, whoever was called last.
+    const beside = world.sends.some(
+      ({ context, seq, tookAt = 0 }) =>
+        context !== deed.context && tookAt > deed.seq && seq < (deed.doneSeq ?? Infinity),
+    )
+    if (beside) return
+    const subject = auths.get(deed.context)?.session?.subject
+    for (const { sub, kind } of held) {
+      if (subject !== undefined && sub !== subject)
+        yield `${subject} is signed in, and the ${kind} cookie is of ${sub}`
+    }
+  }
+}
+
+/** A request that writes is carried out as who made it, or not at all. */
+export function* acceptedAs({ world, calls }: Run): Iterable<string> {
+  const { jar, backend } = world
+  if (!jar) return
+  for (const send of world.sends) {
+    const call = calls[(send.call ?? 0) - 1]
+    if (!call) continue
+    const stamp = backend.issued.find(({ claims }) => send.csrf && claims.csrf === send.csrf)
+    if (call.user === null && (send.cookies || send.csrf)) {
+      yield `call ${call.id} was made with nobody signed in, and goes out with cookies`
+    }
+    const subject = call.user?.subject
+    if (subject !== undefined && stamp && stamp.sub !== subject) {
+      yield `call ${call.id} was made by ${subject}, and goes out under a value of ${stamp.sub}`
+    }
+    if (
+      call.user &&
+      !send.cookies &&
+      call.auth !== false &&
+      call.auth !== 'optional' &&
+      call.op !== 'foreign'
+    ) {
+      yield `call ${call.id} was made by ${subject}, and goes out without cookies`
+    }
+    const entry = backend.log.find(({ headers }) => headers['x-send'] === String(send.seq))
+    if (!entry?.processed || entry.method === 'GET' || (entry.status ?? 0) >= 400 || !entry.token) continue
+    if (subject !== undefined && entry.token.sub !== subject) {
+      yield `call ${call.id} was made by ${subject}, and was carried out as ${entry.token.sub}`
+    }
+  }
+}
