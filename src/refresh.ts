@@ -254,10 +254,16 @@ export function createRefresher(
     /** What came too late for the record must not live on at the server, unless the record holds it. */
     const giveBack = (stands: StoreRecord | null): void => {
       if (result.kind !== 'tokens' || returned) return
-      const record = stands && !('ended' in stands) && stands.id === id ? stands : undefined
+      const live = stands && !('ended' in stands) ? stands : undefined
+      const record = live?.id === id ? live : undefined
       const { accessToken, refreshToken } = result.tokens
-      // What came in a cookie has taken the place of what was there.
-      if (record && (backend.cookies || record.access?.token === accessToken)) return
+      // What came in a cookie has taken the place of what was there, another login's of the same user, too.
+      if (
+        live && backend.cookies
+          ? session.owns(claimed, { record: live } as Held)
+          : record?.access?.token === accessToken
+      )
+        return
       returned = true
       const kept = refreshToken === spent || refreshToken === record?.refreshToken
       void revoke({ accessToken, refreshToken: kept ? undefined : refreshToken })
@@ -294,7 +300,9 @@ export function createRefresher(
   }
 
   /** The exchange itself: one answer, or again where the server has plainly not processed it. */
-  async function exchange({ id, claim, access }: LiveRecord, refreshToken: string): Promise<Result> {
+  async function exchange({ id, version, claim, access }: LiveRecord, refreshToken: string): Promise<Result> {
+    const still = (): Promise<boolean> =>
+      session.cell.peek().then(() => wanted(session.held?.record, id, version) !== undefined)
     const elapsed = stopwatch(on)
     const controller = new AbortController()
     const stop = on.timer(() => controller.abort(), refreshTimeout)
@@ -311,7 +319,7 @@ export function createRefresher(
         // Raced, for a fetch that doesn't heed its signal.
         const result = await within(
           on,
-          once(refreshToken, access, signal),
+          once(refreshToken, access, still, signal),
           refreshTimeout - elapsed(),
           () => undefined,
         ).catch(
@@ -339,9 +347,10 @@ export function createRefresher(
   async function once(
     refreshToken: string,
     access: StoredToken | undefined,
+    still: () => Promise<boolean>,
     signal: AbortSignal,
   ): Promise<Result> {
-    const response = await wire.call(consult(backend, 'refresh', refreshToken, access), { signal })
+    const response = await wire.call(consult(backend, 'refresh', refreshToken, access, still), { signal })
     const answer = await readAnswer(response, signal, true)
     signal.throwIfAborted()
     const { status } = answer

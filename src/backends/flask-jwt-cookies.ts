@@ -127,8 +127,12 @@ interface Purpose {
   kind: 'call' | 'flow' | 'login' | 'refresh' | 'logout' | 'whoami'
   /** Whether the value that is in the cookies counts, whatever the session was stamped with. */
   anew?: boolean | undefined
+  /** Whether the session is still the one that it is for. */
+  still?: (() => Promise<boolean>) | undefined
   /** Whether to ask who it is, where the answer doesn't tell. */
   who?: boolean
+  /** Whether it has to be the same user as before. */
+  same?: boolean
   /** Whether an answer about cookies that it replaced itself won’t do. */
   sure?: boolean | undefined
 }
@@ -147,8 +151,8 @@ interface Arrival {
   kind: Purpose['kind']
   before: Values
   now: Values
-  /** What `whoami` answered after it. */
-  who?: Record<string, unknown> | undefined
+  /** What `whoami` answered after it; `null`: it could not be found out. */
+  who?: Record<string, unknown> | null | undefined
 }
 
 type Send = Parameters<NonNullable<Backend['transport']>>[0]
@@ -273,8 +277,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
 
   // --- our own requests ------------------------------------------------------------------------------------
 
-  const running = new Set<Promise<unknown>>()
-  let signingIn: Promise<unknown> | undefined
+  // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
+  const running = new Set<Promise<void>>()
+  let signingIn: Promise<void> | undefined
 
   async function transport(
     send: Send,
@@ -287,28 +292,31 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const { kind } = purpose
     if (kind === 'call' || kind === 'flow') return exchange(send, input, init, kind)
     // The cookies that come last are those that stay, whoever was called last: a login waits for all else, and all else
-    // for it.
+    // for it; but for a logout, which is often the last thing that a page does.
     if (kind === 'login')
       await bounded(async () => {
-        while (running.size) await Promise.allSettled(running)
+        while (running.size) await Promise.all(running)
       })
-    else if (signingIn) await bounded(() => signingIn)
-    const sent = own(send, String(input), init, purpose, base)
-    running.add(sent)
-    if (kind === 'login') signingIn = sent
-    try {
-      return await sent
-    } finally {
-      running.delete(sent)
-      if (signingIn === sent) signingIn = undefined
+    else if (signingIn && !(kind === 'logout' && purpose.anew)) {
+      await signingIn
+      // Nothing of what has ended meanwhile goes out, though it was asked for before.
+      if (purpose.still && !(await purpose.still())) throw new Error('The session is another one by now')
     }
+    const sent = own(send, String(input), init, purpose, base)
+    const over = bounded(() => sent).then(() => {
+      running.delete(over)
+      if (signingIn === over) signingIn = undefined
+    })
+    running.add(over)
+    if (kind === 'login') signingIn = over
+    return sent
   }
 
   async function own(
     send: Send,
     url: string,
     init: Init,
-    { kind, anew, who, sure }: Purpose,
+    { kind, anew, who, same, sure, still }: Purpose,
     base: string,
   ): Promise<Response> {
     if (kind === 'whoami') return look(send, url, init, sure)
@@ -317,6 +325,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const headers = new Headers(init.headers)
       const stamp = headers.get(header)
       const value = (anew && valuesAt(url)[which]) || stamp
+      // Another value may be that of who has signed in since.
+      if (value !== stamp && still && !(await still())) throw new Error('The session is another one by now')
       if (value) headers.set(header, value)
       const response = await exchange(send, url, { ...init, headers }, kind)
       const arrival = arrivals.get(response.headers) as Arrival
@@ -330,6 +340,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const doubtful = kind === 'refresh' && value !== stamp
       if (whoami && !inMemory && response.ok && (who || doubtful)) {
         arrival.who = await askWho(send, init, response, arrival, base)
+        // A session is not given cookies that may be another user's.
+        if (arrival.who === null && (doubtful || same)) throw new Error('Nobody knows whose cookies came')
       }
       return response
     }
@@ -360,25 +372,26 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     response: Response,
     { before, now }: Arrival,
     base: string,
-  ): Promise<Record<string, unknown> | undefined> {
+  ): Promise<Record<string, unknown> | null | undefined> {
     if (now.access !== undefined && now.access === before.access) return undefined
     try {
-      const { body } = await readAnswer(response, signal ?? undefined, true)
+      const timeout = AbortSignal.timeout(WHOAMI_TIMEOUT)
+      const late = signal ? AbortSignal.any([signal, timeout]) : timeout
+      const { body } = await readAnswer(response, late, true)
       if (claimsOf(body)) return undefined
-      const late = AbortSignal.timeout(WHOAMI_TIMEOUT)
       const { path, ...asked } = askedWho()
       const answered = await look(send, new URL(path, base).href, {
         ...asked,
         cache: 'no-store',
         redirect: 'error',
-        signal: signal ? AbortSignal.any([signal, late]) : late,
+        signal: late,
       })
       const told = await readAnswer(answered, late, true)
       // Replaced meanwhile: nobody knows which of the two it was about.
       const same = arrivals.get(answered.headers)?.now.access === now.access
-      return answered.ok && same ? (Object(told.body) as Record<string, unknown>) : undefined
+      return answered.ok && same ? (Object(told.body) as Record<string, unknown>) : null
     } catch {
-      return undefined
+      return null
     }
   }
 
@@ -468,11 +481,12 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     name: 'flaskJwtCookies',
     cookies: inMemory ? 'refresh' : 'both',
     login: (credentials) => marked(plain.login(credentials), { kind: 'login', who: true }),
-    reauth: (credentials) => marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true }),
-    refresh: (handle, access) =>
+    reauth: (credentials) =>
+      marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true, same: true }),
+    refresh: (handle, access, still) =>
       marked(
         { path: 'refresh', ...(refresh || {}), headers: stampOf(handle) },
-        { kind: 'refresh', anew: true, who: !access?.claims },
+        { kind: 'refresh', anew: true, who: !access?.claims, still },
       ),
     logout(handle, kind, ended) {
       if (!logout) return undefined

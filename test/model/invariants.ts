@@ -103,6 +103,8 @@ function outcome(send: Send, run: Run): 'known' | 'unprocessed' | 'unknown' {
   const { known, context } = send
   if (!known) return 'unknown'
   const entry = run.world.backend.log.find(({ headers }) => headers['x-send'] === String(send.seq))
+  // Turned down before the token was looked at: for the value beside the cookie, or for want of one.
+  if (run.world.jar && entry && /csrf|missing/.test(entry.error ?? '')) return 'unprocessed'
   const whole = entry?.fault !== 'stall-body' && entry?.fault !== 'cut-body'
   if (whole && (known.status === 429 || known.status === 503)) return 'unprocessed'
   if (!whole || (known.status !== 200 && known.status !== 401)) return 'unknown'
@@ -120,6 +122,8 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
   for (const [token, all] of byToken) {
     for (let i = 1; i < all.length; i++) {
       const [before, after] = [all[i - 1] as Send, all[i] as Send]
+      // A tab that starts cold beside a login elsewhere takes its cookies for a session of its own, until it is told.
+      if (run.world.jar && heldBy(before) !== heldBy(after)) continue
       const name = issued.get(token)?.jti
       const over = before.known && before.known.seq < after.seq
       const lost = run.program.ops.some(({ op }) => op === 'data lost')
@@ -137,6 +141,11 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
     const excused = exchanges.some((send) => outcome(send, run) === 'unknown')
     if (!excused) yield 'the server detected a reuse, and no outcome was unknown'
   }
+}
+
+/** The session that a context held when it sent something, by what it was told. */
+function heldBy({ context, seq }: Send): string | undefined {
+  return context.told.findLast((told) => told.seq < seq && told.session)?.session?.id
 }
 
 /** A second exchange in one context is somebody's who came, or was turned down, after the first was over. */

@@ -340,6 +340,9 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
   const fetchOf =
     (context: Context): typeof fetch =>
     (input, init) => {
+      // A page that is frozen runs no code; whose timer a global one was is not always known.
+      if (jar && (context.frozen || context.dead))
+        return awake(context).then(() => fetchOf(context)(input, init))
       const request = new Request(input as Request, init)
       const url = new URL(request.url)
       const authorization = request.headers.get('authorization')
