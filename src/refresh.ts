@@ -260,7 +260,9 @@ export function createRefresher(
       // What came in a cookie has taken the place of what was there, another login's of the same user, too.
       if (
         live && backend.cookies
-          ? session.owns(claimed, { record: live } as Held)
+          ? session.owns({ id, subject: claimed.subject ?? subjectOf(backend, access) }, {
+              record: live,
+            } as Held)
           : record?.access?.token === accessToken
       )
         return

@@ -173,7 +173,7 @@ export function createSignIn(
     try {
       const user = session.held?.record
       if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
-      const { tokens, at } = await untilDropped(attempt, () => obtain(attempt, credentials, 'reauth'))
+      const { tokens, at } = await untilDropped(attempt, () => obtain(attempt, credentials, user.id))
       const access = storedToken(tokens, at)
       const subject = subjectOf(backend, access)
       let mismatch = false
@@ -261,8 +261,11 @@ export function createSignIn(
 
   // --- getting tokens ------------------------------------------------------------------------------------
 
-  async function obtain(attempt: Attempt, given: unknown, kind: 'login' | 'reauth'): Promise<Brought> {
+  /** `id`: the session that is to be made fresh. */
+  async function obtain(attempt: Attempt, given: unknown, id?: string): Promise<Brought> {
     const { signal } = attempt.controller
+    const still = (): Promise<boolean> =>
+      session.cell.peek().then(() => !signal.aborted && (!id || session.held?.record.id === id))
     let at = session.cell.latest()
     const sentAt = typeof given === 'function' ? undefined : on.now()
     let response: Response
@@ -272,7 +275,7 @@ export function createSignIn(
       if (tagOf(result) !== 'Response') return { tokens: checkTokens(result, 'the flow’s tokens'), at }
       response = result as Response
     } else {
-      const spec = consult(backend, kind === 'reauth' && backend.reauth ? kind : 'login', given as never)
+      const spec = consult(backend, id && backend.reauth ? 'reauth' : 'login', given as never, still)
       const late = (): Error => new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
       try {
         // Not aborted by a logout: its tokens could not be revoked then.
@@ -378,7 +381,7 @@ export function createSignIn(
   }
 
   return {
-    login: (credentials) => start('login', (attempt) => obtain(attempt, credentials, 'login')),
+    login: (credentials) => start('login', (attempt) => obtain(attempt, credentials)),
     reauthenticate,
     setTokens: (given) =>
       start('set_tokens', async () => ({ tokens: checkTokens(given, 'setTokens'), at: undefined })),

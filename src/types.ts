@@ -340,14 +340,11 @@ export interface Finding {
 export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   /** For messages. */
   readonly name: string
-  /** The request that signs in. */
-  login(credentials: Credentials): RequestSpec
+  /** The request that signs in. `still`: whether that is still wanted, for a `transport` that waits before it sends. */
+  login(credentials: Credentials, still?: () => Promise<boolean>): RequestSpec
   /** The request that proves the password again. Default: `login`. */
-  reauth?(credentials: Credentials): RequestSpec
-  /**
-   * The request that spends a refresh token. `access`: the access token that is to be replaced. `still`: asks the store
-   * whether that is still wanted, for a `transport` that waits before it sends.
-   */
+  reauth?(credentials: Credentials, still?: () => Promise<boolean>): RequestSpec
+  /** The request that spends a refresh token. `access`: the access token that is to be replaced. */
   refresh(refreshToken: string, access?: StoredToken, still?: () => Promise<boolean>): RequestSpec
   /**
    * The request that revokes one token, or `undefined` if the server has none for that kind. `ended`: the user signed

@@ -127,7 +127,7 @@ interface Purpose {
   kind: 'call' | 'flow' | 'login' | 'refresh' | 'logout' | 'whoami'
   /** Whether the value that is in the cookies counts, whatever the session was stamped with. */
   anew?: boolean | undefined
-  /** Whether the session is still the one that it is for. */
+  /** Whether it is still wanted: by who called, and by the store. */
   still?: (() => Promise<boolean>) | undefined
   /** Whether to ask who it is, where the answer doesn't tell. */
   who?: boolean
@@ -162,6 +162,8 @@ type Init = RequestInit & Marked
 const PATIENCE = 10_000
 // What is asked after a login or a refresh must not cost it, ms.
 const WHOAMI_TIMEOUT = 3_000
+const MOVED = 'Who is signed in is another by now'
+const WHOSE = 'Nobody knows whose cookies came'
 // Begins a handle that is no CSRF value.
 const NO_VALUE = '~'
 
@@ -291,19 +293,21 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     if (!purpose) return send(input, init)
     const { kind } = purpose
     if (kind === 'call' || kind === 'flow') return exchange(send, input, init, kind)
-    // The cookies that come last are those that stay, whoever was called last: a login waits for all else, and all else
-    // for it; but for a logout, which is often the last thing that a page does.
-    if (kind === 'login')
-      await bounded(async () => {
-        while (running.size) await Promise.all(running)
-      })
-    else if (signingIn && !(kind === 'logout' && purpose.anew)) {
-      await signingIn
-      // Nothing of what has ended meanwhile goes out, though it was asked for before.
-      if (purpose.still && !(await purpose.still())) throw new Error('The session is another one by now')
+    const { still, anew } = purpose
+    // The cookies that come last are those that stay, whoever was called last: a login waits for all that was called
+    // before it, and what is called after it for the login; but for a logout, often the last thing that a page does.
+    const unhurried = kind !== 'logout' || !anew
+    const earlier = kind === 'login' ? [...running] : signingIn && unhurried ? [signingIn] : []
+    const inTurn = async (): Promise<Response> => {
+      if (earlier.length) {
+        await Promise.all(earlier)
+        // Nothing of what has ended meanwhile goes out, though it was asked for before.
+        if (still && !(await still())) throw new Error(MOVED)
+      }
+      return own(send, String(input), init, purpose, base)
     }
-    const sent = own(send, String(input), init, purpose, base)
-    const over = bounded(() => sent).then(() => {
+    const sent = inTurn()
+    const over = bounded(sent).then(() => {
       running.delete(over)
       if (signingIn === over) signingIn = undefined
     })
@@ -326,7 +330,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const stamp = headers.get(header)
       const value = (anew && valuesAt(url)[which]) || stamp
       // Another value may be that of who has signed in since.
-      if (value !== stamp && still && !(await still())) throw new Error('The session is another one by now')
+      if (value !== stamp && still && !(await still())) throw new Error(MOVED)
       if (value) headers.set(header, value)
       const response = await exchange(send, url, { ...init, headers }, kind)
       const arrival = arrivals.get(response.headers) as Arrival
@@ -340,8 +344,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const doubtful = kind === 'refresh' && value !== stamp
       if (whoami && !inMemory && response.ok && (who || doubtful)) {
         arrival.who = await askWho(send, init, response, arrival, base)
-        // A session is not given cookies that may be another user's.
-        if (arrival.who === null && (doubtful || same)) throw new Error('Nobody knows whose cookies came')
+        // A session is not given cookies that may be another user's. If it has ended they are taken back.
+        if (arrival.who === null && (doubtful || same) && (await still?.())) throw new Error(WHOSE)
       }
       return response
     }
@@ -377,8 +381,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     try {
       const timeout = AbortSignal.timeout(WHOAMI_TIMEOUT)
       const late = signal ? AbortSignal.any([signal, timeout]) : timeout
-      const { body } = await readAnswer(response, late, true)
-      if (claimsOf(body)) return undefined
+      const answer = await readAnswer(response, late, true)
+      if (claimsOf(answer.body)) return undefined
       const { path, ...asked } = askedWho()
       const answered = await look(send, new URL(path, base).href, {
         ...asked,
@@ -386,10 +390,10 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
         redirect: 'error',
         signal: late,
       })
-      const told = await readAnswer(answered, late, true)
+      const { body: told } = await readAnswer(answered, late, true)
       // Replaced meanwhile: nobody knows which of the two it was about.
       const same = arrivals.get(answered.headers)?.now.access === now.access
-      return answered.ok && same ? (Object(told.body) as Record<string, unknown>) : null
+      return answered.ok && same && told ? (Object(told) as Record<string, unknown>) : null
     } catch {
       return null
     }
@@ -480,9 +484,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     ...plain,
     name: 'flaskJwtCookies',
     cookies: inMemory ? 'refresh' : 'both',
-    login: (credentials) => marked(plain.login(credentials), { kind: 'login', who: true }),
-    reauth: (credentials) =>
-      marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true, same: true }),
+    login: (credentials, still) => marked(plain.login(credentials), { kind: 'login', who: true, still }),
+    reauth: (credentials, still) =>
+      marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true, same: true, still }),
     refresh: (handle, access, still) =>
       marked(
         { path: 'refresh', ...(refresh || {}), headers: stampOf(handle) },
@@ -528,10 +532,10 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
 }
 
 /** Waits for `what`, but not for ever. */
-function bounded(what: () => Promise<unknown> | undefined): Promise<void> {
+function bounded(what: Promise<unknown>): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, PATIENCE)
-    void Promise.resolve(what())
+    void what
       .catch(() => {})
       .then(() => {
         clearTimeout(timer)

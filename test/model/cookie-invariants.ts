@@ -16,10 +16,10 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
     backend.issued.find(({ token }) => token === held && backend.isHonoured(token)),
   )
   const held = tokens.filter((token) => token !== undefined)
+  // What the server was never told to take back, or said no word to, is beyond the client.
+  const told = world.sends.filter(({ route, seq }) => route === 'logout' && seq > deed.seq)
+  if (told.some(({ known }) => known?.status === 'error' || known?.status === 500)) return
   if (deed.op === 'logout') {
-    // What the server was never told, or said no word to, is beyond the client.
-    const told = world.sends.filter(({ route, seq }) => route === 'logout' && seq > deed.seq)
-    if (told.some(({ known }) => known?.status === 'error' || known?.status === 500)) return
     for (const { sub, kind } of held)
       yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
   } else {
@@ -28,7 +28,11 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
       ({ context, seq, tookAt = 0 }) =>
         context !== deed.context && tookAt > deed.seq && seq < (deed.doneSeq ?? Infinity),
     )
-    if (beside) return
+    // A password whose owner nobody could tell: the cookies may be another's, and no session is given them.
+    const unproved = deeds.some(
+      ({ op, seq, failed }) => op === 'reauthenticate' && failed === 'login_unavailable' && seq > deed.seq,
+    )
+    if (beside || unproved) return
     const subject = auths.get(deed.context)?.session?.subject
     for (const { sub, kind } of held) {
       if (subject !== undefined && sub !== subject)

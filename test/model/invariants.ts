@@ -62,7 +62,10 @@ function gather({ world, program, deeds }: Run): Facts {
   const ends = early + Math.floor((passed * 2) / program.world.accessLifetime)
   const explicit = early > 0 && ops.some(({ op }) => op === 'refresh' || op === 'getAccessToken')
   // Nor does time pass while something is in the air: that is a network or a store that hangs.
+  // A tab that starts cold beside a login takes its cookies for a session of its own, until it is told.
+  const cold = world.contexts.some(({ told }) => told.some(({ reason }) => reason === 'initial'))
   const calm =
+    !(cold && logins) &&
     program.preset.refresh &&
     !world.slow &&
     logins <= 1 &&
@@ -220,9 +223,17 @@ function* takenBack({ world, program }: Run): Iterable<string> {
 function* needless(run: Run, { exchanges, issued }: Facts): Iterable<string> {
   const { world, program, calls } = run
   const rough = program.ops.some(({ op }) =>
-    ['store fault', 'freeze', 'die', 'trap', 'data lost', 'jump', 'setTokens', 'fault elsewhere'].includes(
-      op,
-    ),
+    [
+      'store fault',
+      'freeze',
+      'die',
+      'trap',
+      'data lost',
+      'jump',
+      'setTokens',
+      'fault elsewhere',
+      'outside',
+    ].includes(op),
   )
   if (rough || program.world.store !== 'memory') return
   for (const send of exchanges) {
@@ -287,8 +298,7 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
     if (logout.op !== 'logout' || !logout.session) continue
     for (const send of world.sends) {
       if (send.seq <= logout.seq || send.context !== logout.context || !send.token) continue
-      // No login can keep the browser from adding what it has, nor does a flow know what of it is needed.
-      if (world.jar && (send.route === 'login' || (send.route === 'protected' && !send.call))) continue
+      if (world.jar && addedByBrowser(run, send)) continue
       if (sessionOf.get(send.token) === logout.session && send.route !== 'logout') {
         yield `#${send.seq} attaches a token of a session that was logged out by ${logout.context.name}`
       }
@@ -331,6 +341,13 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
     const told = lastByContext.told.findLast(({ type }) => type === 'loggedOut')
     if (!told) yield `${lastByContext.name} is signed out, and nobody was told why`
   }
+}
+
+/** No login can keep the browser from adding what it has, nor its whoami; nor does a flow know what of it is needed. */
+function addedByBrowser({ world }: Run, { context, route, call, seq }: Send): boolean {
+  if (route === 'login') return true
+  if (call || route === 'refresh') return false
+  return world.sends.some((one) => one.context === context && one.route === 'login' && one.seq < seq)
 }
 
 function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
@@ -417,6 +434,10 @@ function* bounds({ calls, deeds, world, disposed }: Run): Iterable<string> {
   }
   for (const deed of deeds) {
     if (deed.context.dead || disposed.has(deed.context) || deed.made || deed.failed) continue
+    // A flow's own requests are its own to bound.
+    const { context, op } = deed
+    if (op === 'login' && world.sends.some((send) => send.context === context && !send.call && !send.known))
+      continue
     yield `${deed.op} of ${deed.context.name} was never settled`
   }
   for (const call of calls) {
@@ -435,7 +456,8 @@ function* valid(run: Run, { issued }: Facts): Iterable<string> {
     const turnedDown =
       run.calls.some((other) => other.rejected && other.seq < call.seq) ||
       run.world.backend.log.some(
-        (entry) => (entry.status ?? 0) >= 400 && entry.time <= call.at && entry.tokens.length,
+        (entry) =>
+          (entry.status ?? 0) >= 400 && entry.time <= call.at && (entry.tokens.length || run.world.jar),
       )
     if (!call.sentInTick && call.body !== 'stream' && !turnedDown)
       yield `call ${call.id} had a valid token and did not go out at once`
