@@ -1,6 +1,18 @@
 /** What only cookies can break: they are the browser's, and no answer's Set-Cookie asks whose session it is by now. */
 import { ACCESS, REFRESH } from './browser.ts'
-import type { Run } from './record.ts'
+import type { Deed, Run } from './record.ts'
+import type { World } from './world.ts'
+
+/**
+ * Two tabs at the same moment: the browser keeps what came last, whoever was called last. By the time that a page hears
+ * of its login the cookies may be those of what another tab had asked for before.
+ */
+function beside({ sends }: World, deed: Deed): boolean {
+  return sends.some(
+    ({ context, seq, tookAt = 0 }) =>
+      context !== deed.context && tookAt > deed.seq && seq < (deed.doneSeq ?? Infinity),
+  )
+}
 
 /** When nothing is under way any more, the cookies are those of who was signed in last, or of nobody. */
 export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterable<string> {
@@ -23,16 +35,11 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
     for (const { sub, kind } of held)
       yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
   } else {
-    // Two tabs at the same moment: the browser keeps what came last, whoever was called last.
-    const beside = world.sends.some(
-      ({ context, seq, tookAt = 0 }) =>
-        context !== deed.context && tookAt > deed.seq && seq < (deed.doneSeq ?? Infinity),
-    )
     // A password whose owner nobody could tell: the cookies may be another's, and no session is given them.
     const unproved = deeds.some(
       ({ op, seq, failed }) => op === 'reauthenticate' && failed === 'login_unavailable' && seq > deed.seq,
     )
-    if (beside || unproved) return
+    if (beside(world, deed) || unproved) return
     const subject = auths.get(deed.context)?.session?.subject
     for (const { sub, kind } of held) {
       if (subject !== undefined && sub !== subject)
@@ -42,12 +49,14 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
 }
 
 /** A request that writes is carried out as who made it, or not at all. */
-export function* acceptedAs({ world, calls }: Run): Iterable<string> {
+export function* acceptedAs({ world, calls, deeds }: Run): Iterable<string> {
   const { jar, backend } = world
   if (!jar) return
   for (const send of world.sends) {
     const call = calls[(send.call ?? 0) - 1]
     if (!call) continue
+    const made = deeds.find(({ made }) => made !== undefined && made === call.user?.id)
+    if (made && beside(world, made)) continue
     const stamp = backend.issued.find(({ claims }) => send.csrf && claims.csrf === send.csrf)
     if (call.user === null && (send.cookies || send.csrf)) {
       yield `call ${call.id} was made with nobody signed in, and goes out with cookies`
