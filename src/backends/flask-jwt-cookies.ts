@@ -381,10 +381,13 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   ): Promise<Record<string, unknown> | null | undefined> {
     if (now.access !== undefined && now.access === before.access) return undefined
     try {
-      const timeout = AbortSignal.timeout(WHOAMI_TIMEOUT)
-      const late = signal ? AbortSignal.any([signal, timeout]) : timeout
-      const answer = await readAnswer(response, late, true)
+      const soon = (): AbortSignal => {
+        const late = AbortSignal.timeout(WHOAMI_TIMEOUT)
+        return signal ? AbortSignal.any([signal, late]) : late
+      }
+      const answer = await readAnswer(response, soon(), true)
       if (claimsOf(answer.body)) return undefined
+      const late = soon()
       const { path, ...asked } = askedWho()
       const answered = await look(send, new URL(path, base).href, {
         ...asked,
@@ -392,6 +395,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
         redirect: 'error',
         signal: late,
       })
+      // Looked into already, perhaps, until it was too late: what is aborted before nobody hears of.
+      late.throwIfAborted()
       const { body: told } = await readAnswer(answered, late, true)
       // Replaced meanwhile: nobody knows which of the two it was about.
       const same = arrivals.get(answered.headers)?.now.access === now.access

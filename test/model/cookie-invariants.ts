@@ -30,7 +30,8 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   const held = tokens.filter((token) => token !== undefined)
   // What the server was never told to take back, or said no word to, is beyond the client.
   const told = world.sends.filter(({ route, seq }) => route === 'logout' && seq > deed.seq)
-  if (told.some(({ known }) => known?.status === 'error' || known?.status === 500)) return
+  const lost = backend.log.some(({ route, fault }) => route === 'logout' && fault !== undefined)
+  if (lost || told.some(({ known }) => known?.status === 'error')) return
   if (deed.op === 'logout') {
     for (const { sub, kind } of held)
       yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
@@ -58,7 +59,10 @@ export function* acceptedAs({ world, calls, deeds }: Run): Iterable<string> {
     const made = deeds.find(({ made }) => made !== undefined && made === call.user?.id)
     if (made && beside(world, made)) continue
     const stamp = backend.issued.find(({ claims }) => send.csrf && claims.csrf === send.csrf)
-    if (call.user === null && (send.cookies || send.csrf)) {
+    const since = call.context.told.some(
+      ({ type, seq }) => type === 'loggedIn' && seq > call.seq && seq < send.seq,
+    )
+    if (call.user === null && !since && (send.cookies || send.csrf)) {
       yield `call ${call.id} was made with nobody signed in, and goes out with cookies`
     }
     const subject = call.user?.subject
