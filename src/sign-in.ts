@@ -243,7 +243,12 @@ export function createSignIn(
       const earlier = standing?.id === mine?.id || (order >= 0 && order < before)
       if (standing && !earlier && standing.calledAt > calledAt()) return undefined
       const ends = standing ?? held
-      if (!ends) return undefined
+      if (!ends) {
+        if (!backend.cookies) return undefined
+        // An empty store doesn't say that it is nobody: whoever the cookies are of is signed out.
+        give({ refreshToken: '~' } as LiveRecord)
+        return { id: on.id(), version: 1, calledAt: calledAt(), ended: 'logout' }
+      }
       // Over already, but a login that was called since then is over with this.
       if ('ended' in ends)
         return held && ends.calledAt < calledAt() ? { ...ends, calledAt: calledAt() } : undefined

@@ -282,6 +282,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
+  // The user's logout, while nobody has signed in after it.
+  let ending: Promise<unknown> | undefined
 
   async function transport(
     send: Send,
@@ -292,7 +294,13 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const purpose = init?.[PURPOSE]
     if (!purpose) return send(input, init)
     const { kind } = purpose
-    if (kind === 'call' || kind === 'flow') return exchange(send, input, init, kind)
+    if (kind === 'flow' || kind === 'login') ending = undefined
+    if (kind === 'flow') return exchange(send, input, init, kind)
+    if (kind === 'call') {
+      const response = await exchange(send, input, init, kind)
+      if (ending) void takeBack(ending, send, base)
+      return response
+    }
     const { still, anew } = purpose
     // The cookies that come last are those that stay, whoever was called last: a login waits for all that was called
     // before it, and what is called after it for the login; but for a logout, often the last thing that a page does.
@@ -313,7 +321,18 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     })
     running.add(over)
     if (kind === 'login') signingIn = over
+    if (kind === 'logout' && anew) ending = sent
     return sent
+  }
+
+  /** A call that was answered after the logout may have brought a cookie, which the server had replaced by itself. */
+  async function takeBack(mine: Promise<unknown>, send: Send, base: string): Promise<void> {
+    await mine.catch(() => {})
+    if (ending !== mine || !valuesAt(base).access) return
+    const { path, ...spec } = signOut(undefined, true)
+    ending = undefined
+    const last = { redirect: 'error', cache: 'no-store', keepalive: true } as const
+    await transport(send, new URL(path, base).href, { ...spec, ...last }, base).catch(() => {})
   }
 
   async function own(
@@ -325,10 +344,13 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   ): Promise<Response> {
     if (kind === 'whoami') return look(send, url, init, sure)
     const which = kind === 'refresh' ? 'refresh' : 'access'
+    let told: string | undefined
     for (let tries = 0; ; tries++) {
       const headers = new Headers(init.headers)
       const stamp = headers.get(header)
-      const value = (anew && valuesAt(url)[which]) || stamp
+      const values = valuesAt(url)
+      // Either value proves a logout.
+      const value = (anew && (told ?? values[which] ?? (kind === 'logout' && values.refresh))) || stamp
       // Another value may be that of who has signed in since.
       if (value !== stamp && still && !(await still())) throw new Error(MOVED)
       if (value) headers.set(header, value)
@@ -339,6 +361,15 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       if (anew && response.status === 401 && !tries && now !== undefined && now !== value) {
         void response.body?.cancel().catch(() => {})
         continue
+      }
+      // The same, of a value that no page can read.
+      if (anew && kind === 'logout' && response.status === 401 && !tries && now === undefined && whoami) {
+        const asked = await inquire(send, init, base).catch(() => undefined)
+        told = asked && textIn(asked.body, accessKey)
+        if (told !== undefined && told !== value) {
+          void response.body?.cancel()
+          continue
+        }
       }
       // Under another value than the stamp's it may be another user by now; and where both cookies were replaced, it may
       // have been a login elsewhere that did.
@@ -371,36 +402,37 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     }
   }
 
+  /** Asks `whoami` within bounds of its own. */
+  async function inquire(send: Send, { signal }: Init, base: string): Promise<Answer> {
+    const late = soon(signal)
+    const { path, ...asked } = askedWho()
+    const response = await look(send, new URL(path, base).href, {
+      ...asked,
+      cache: 'no-store',
+      redirect: 'error',
+      signal: late,
+    })
+    // Looked into already, perhaps, until it was too late: what is aborted before nobody hears of.
+    late.throwIfAborted()
+    return readAnswer(response, late, true)
+  }
+
   /** What `whoami` says, where an answer that brought a token doesn't tell. What goes wrong here costs no login. */
   async function askWho(
     send: Send,
-    { signal }: Init,
+    init: Init,
     response: Response,
     { before, now }: Arrival,
     base: string,
   ): Promise<Record<string, unknown> | null | undefined> {
     if (now.access !== undefined && now.access === before.access) return undefined
     try {
-      const soon = (): AbortSignal => {
-        const late = AbortSignal.timeout(WHOAMI_TIMEOUT)
-        return signal ? AbortSignal.any([signal, late]) : late
-      }
-      const answer = await readAnswer(response, soon(), true)
+      const answer = await readAnswer(response, soon(init.signal), true)
       if (claimsOf(answer.body)) return undefined
-      const late = soon()
-      const { path, ...asked } = askedWho()
-      const answered = await look(send, new URL(path, base).href, {
-        ...asked,
-        cache: 'no-store',
-        redirect: 'error',
-        signal: late,
-      })
-      // Looked into already, perhaps, until it was too late: what is aborted before nobody hears of.
-      late.throwIfAborted()
-      const { body: told } = await readAnswer(answered, late, true)
+      const { status, headers, body } = await inquire(send, init, base)
       // Replaced meanwhile: nobody knows which of the two it was about.
-      const same = arrivals.get(answered.headers)?.now.access === now.access
-      return answered.ok && same && told ? (Object(told) as Record<string, unknown>) : null
+      const same = arrivals.get(headers)?.now.access === now.access
+      return status < 300 && same && body ? (Object(body) as Record<string, unknown>) : null
     } catch {
       return null
     }
@@ -414,6 +446,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     credentials: 'include',
     [PURPOSE]: purpose,
   })
+
+  const signOut = (headers: Record<string, string> | undefined, anew?: boolean): RequestSpec =>
+    marked({ path: 'logout', method: 'DELETE', ...(logout || {}), headers }, { kind: 'logout', anew })
 
   // --- what an answer says -------------------------------------------------------------------------------
 
@@ -503,10 +538,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       if (!logout) return undefined
       const bearing = inMemory && kind === 'access'
       const headers = bearing ? { authorization: `Bearer ${handle}` } : stampOf(handle)
-      return marked(
-        { path: 'logout', method: 'DELETE', ...logout, headers },
-        { kind: 'logout', anew: ended && !bearing },
-      )
+      return signOut(headers, ended && !bearing)
     },
     room: cookieRoom,
     tokens,
@@ -519,6 +551,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       // Nobody is signed in, whatever the cookies say.
       if (token === undefined) return { credentials: credentials ?? 'omit' }
       if (credentials === 'omit') return {}
+      ending = undefined
       const attached: Attachment & Marked = { ...along, [PURPOSE]: { kind: 'call' } }
       const own = headers?.has(header)
       if (!own && methods.includes(method)) attached.headers = stampOf(token)
@@ -549,4 +582,10 @@ function bounded(what: Promise<unknown>): Promise<void> {
         resolve()
       })
   })
+}
+
+/** What is asked beside must not take long. */
+function soon(signal: AbortSignal | null | undefined): AbortSignal {
+  const late = AbortSignal.timeout(WHOAMI_TIMEOUT)
+  return signal ? AbortSignal.any([signal, late]) : late
 }

@@ -32,6 +32,15 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   const told = world.sends.filter(({ route, seq }) => route === 'logout' && seq > deed.seq)
   const lost = backend.log.some(({ route, fault }) => route === 'logout' && fault !== undefined)
   if (lost || told.some(({ known }) => known?.status === 'error')) return
+  // Nor what the server gives out by itself, to a call of another tab that was still under way; or where no page can see it.
+  const late = world.sends.some(
+    ({ route, call, seq, tookAt = 0, context }) =>
+      (call || route === 'whoami') &&
+      seq < deed.seq &&
+      tookAt > deed.seq &&
+      (context !== deed.context || program.world.told),
+  )
+  if (late) return
   if (deed.op === 'logout') {
     for (const { sub, kind } of held)
       yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
