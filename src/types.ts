@@ -348,7 +348,7 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   refresh(refreshToken: string, access?: StoredToken, still?: () => Promise<boolean>): RequestSpec
   /**
    * The request that revokes one token, or `undefined` if the server has none for that kind. `ended`: the user signed
-   * out; else it is one that came too late.
+   * out; else it is one that came too late. With tokens in cookies `~` stands for whatever is there, of which nobody knows.
    */
   logout?(token: string, kind: 'access' | 'refresh', ended?: boolean): RequestSpec | undefined
   /** The tokens of a login or refresh answer, or `undefined` if it brought none. `access`: as for `refresh`. */

@@ -283,7 +283,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
   // The user's logout, while nobody has signed in after it.
-  let ending: Promise<unknown> | undefined
+  let ending: { at: number; sent: Promise<unknown> } | undefined
 
   async function transport(
     send: Send,
@@ -309,6 +309,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const inTurn = async (): Promise<Response> => {
       if (earlier.length) {
         await Promise.all(earlier)
+        init?.signal?.throwIfAborted()
         // Nothing of what has ended meanwhile goes out, though it was asked for before.
         if (still && !(await still())) throw new Error(MOVED)
       }
@@ -321,14 +322,17 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     })
     running.add(over)
     if (kind === 'login') signingIn = over
-    if (kind === 'logout' && anew) ending = sent
+    if (kind === 'logout' && anew) ending = { at: Date.now(), sent }
     return sent
   }
 
-  /** A call that was answered after the logout may have brought a cookie, which the server had replaced by itself. */
-  async function takeBack(mine: Promise<unknown>, send: Send, base: string): Promise<void> {
-    await mine.catch(() => {})
-    if (ending !== mine || !valuesAt(base).access) return
+  /**
+   * A call that was answered after the logout may have brought a cookie, which the server had replaced by itself. What is
+   * there much later is of a login elsewhere.
+   */
+  async function takeBack(mine: NonNullable<typeof ending>, send: Send, base: string): Promise<void> {
+    await mine.sent.catch(() => {})
+    if (ending !== mine || Date.now() - mine.at > PATIENCE || !valuesAt(base).access) return
     const { path, ...spec } = signOut(undefined, true)
     ending = undefined
     const last = { redirect: 'error', cache: 'no-store', keepalive: true } as const

@@ -32,13 +32,14 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   const told = world.sends.filter(({ route, seq }) => route === 'logout' && seq > deed.seq)
   const lost = backend.log.some(({ route, fault }) => route === 'logout' && fault !== undefined)
   if (lost || told.some(({ known }) => known?.status === 'error')) return
-  // Nor what the server gives out by itself, to a call of another tab that was still under way; or where no page can see it.
+  // Nor what the server gives out by itself, to a call of another tab that was still under way; or where no page can see
+  // it; or so late that it may be of a login elsewhere.
   const late = world.sends.some(
-    ({ route, call, seq, tookAt = 0, context }) =>
+    ({ route, call, seq, tookAt = 0, tookWhen, context }) =>
       (call || route === 'whoami') &&
       seq < deed.seq &&
       tookAt > deed.seq &&
-      (context !== deed.context || program.world.told),
+      (context !== deed.context || program.world.told || (tookWhen ?? 0) - deed.at > 10_000),
   )
   if (late) return
   if (deed.op === 'logout') {

@@ -35,6 +35,7 @@ export interface Send {
   abortedAt?: number
   /** When the browser took the cookies of its answer, if there were any. */
   tookAt?: number
+  tookWhen?: number
   /** The tokens that the answer to a refresh brought. */
   brought?: { access: string; refresh: string | undefined }
   /** The fresh access tokens that the server honoured when it was sent. */
@@ -344,6 +345,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       if (jar && (context.frozen || context.dead))
         return awake(context).then(() => fetchOf(context)(input, init))
       const request = new Request(input as Request, init)
+      if (jar && request.signal.aborted) return Promise.reject(request.signal.reason)
       const url = new URL(request.url)
       const authorization = request.headers.get('authorization')
       const send: Send = {
@@ -399,6 +401,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         if (!send.cookies || !setCookies.length || (left !== undefined && left !== time)) return response
         jar?.take(setCookies, label)
         send.tookAt = seq()
+        send.tookWhen = time
         return response
       }
       const answered = travel().then(

@@ -1,0 +1,234 @@
+/** What random programs found of cookies that come late, each in the smallest order that shows it: docs/races.md. */
+import { describe, expect, test, vi } from 'vitest'
+import { isAuthError } from '../../src/index.ts'
+import { door, later, rejection, virtualTime } from '../support.ts'
+import { alice, base, bob, type CookieBench, cookieBench } from './cookies-support.ts'
+
+const post = { method: 'POST', body: 'a form' }
+const implicit = { implicitRefresh: 450_000 } as const
+// The page is at another origin than the cookies: answers tell it the values.
+const told = { csrfInBody: true, csrfInCookies: false } as const
+
+/** Time enough for what can go out to be under way. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** A browser takes the cookies of an answer before the page hears of it, which here is when the test says so. */
+function heardLate(path: string, { jar }: Pick<CookieBench, 'jar'>): ReturnType<typeof door> {
+  const held = door(path)
+  let count = 0
+  return {
+    ...held,
+    beneath: (next) => {
+      const hold = held.beneath(async () => new Response())
+      return async (input, init) => {
+        const url = input instanceof Request ? input.url : String(input)
+        const response = await next(input, init)
+        if (new URL(url).pathname !== path || count++) return response
+        for (const one of response.headers.getSetCookie()) jar.setCookieSync(one, url)
+        response.headers.delete('set-cookie')
+        await hold(url)
+        return response
+      }
+    },
+  }
+}
+
+describe('5: what the user ended', () => {
+  test('5: a refresh that waits for a login is not sent once the user has signed out', async () => {
+    const held = door('/login')
+    const { auth, page, backend, came } = await cookieBench()
+    const tab = page({ beneath: held.beneath })
+    await tab.fetch('protected')
+    backend.clearLog()
+    const login = rejection(tab.login(bob))
+    await held.reached
+    const refresh = tab.refresh()
+    await turn()
+    await tab.logout()
+    held.open()
+    await Promise.all([login, refresh])
+    expect(came().filter((one) => one.includes('refresh'))).toEqual([])
+    expect(auth.session?.subject).toBe('alice')
+  })
+
+  test('5: a logout does not wait for a login that is under way', async () => {
+    const held = door('/login')
+    const { auth, page, came } = await cookieBench()
+    const tab = page({ beneath: held.beneath })
+    await tab.ready
+    const login = rejection(tab.login(bob))
+    await held.reached
+    await tab.logout()
+    expect(came().at(-1)).toBe('DELETE logout 200')
+    held.open()
+    await login
+    expect(auth.session?.subject).toBe('alice')
+  })
+
+  test('5: a password that waits for a refresh is not sent once the user has signed out', async () => {
+    const held = door('/refresh')
+    const { page, cookies, came } = await cookieBench()
+    const tab = page({ beneath: held.beneath })
+    await tab.ready
+    const refresh = tab.refresh()
+    await held.reached
+    const proof = rejection(tab.reauthenticate(alice))
+    await turn()
+    await tab.logout()
+    held.open()
+    expect(await proof).toMatchObject({ code: 'session_changed' })
+    await refresh
+    await expect.poll(cookies).toEqual({})
+    expect(came().filter((one) => one.includes('login'))).toEqual([])
+  })
+
+  test.each([
+    ['that pages can read', {}],
+    ['that answers tell', told],
+  ])(
+    '5: a logout with an empty store signs out whoever the cookies are of, by values %s',
+    async (_, server) => {
+      const { page, backend, cookies } = await cookieBench({ server })
+      const fresh = page()
+      await fresh.logout()
+      expect([cookies(), backend.sessionAlive('alice')]).toEqual([{}, false])
+      expect((await fresh.fetch('protected')).status).toBe(401)
+    },
+  )
+
+  test('5: and nobody is found by cookies that the server could not be asked to clear', async () => {
+    const { page, backend, cookies } = await cookieBench()
+    backend.fault('logout', 'drop')
+    const fresh = page()
+    await fresh.logout()
+    expect(Object.keys(cookies())).toHaveLength(4)
+    expect((await fresh.fetch('protected')).status).toBe(401)
+    expect([fresh.session, backend.count('whoami')]).toEqual([null, 0])
+  })
+
+  test('5: a logout under a value that the server has replaced, and no page can read', async () => {
+    const { auth, cookies } = await cookieBench({ server: { ...told, ...implicit } })
+    later(500_000)
+    await auth.fetch('protected')
+    await auth.logout()
+    expect(cookies()).toEqual({})
+  })
+
+  test('5: a call that is answered after the logout, with a new cookie, brings nobody back', async () => {
+    const bench = await cookieBench({ server: implicit })
+    const held = door('/protected')
+    let count = 0
+    const tab = bench.page({
+      store: bench.store,
+      beneath: (next) => {
+        const hold = held.beneath(async () => new Response())
+        return async (input, init) => {
+          const response = await next(input, init)
+          if (new URL(new Request(input, init).url).pathname === '/protected' && !count++)
+            await hold(`${base}protected`)
+          return response
+        }
+      },
+    })
+    await tab.ready
+    later(500_000)
+    const call = tab.fetch('protected')
+    await held.reached
+    await tab.logout()
+    expect(bench.cookies()).toEqual({})
+    held.open()
+    expect((await call).status).toBe(200)
+    await expect.poll(bench.came).toContain('DELETE logout 200')
+    await expect.poll(bench.cookies).toEqual({})
+    expect(await bench.who()).toBeNull()
+  })
+})
+
+describe('6: as who made it', () => {
+  test('6: a refresh that is turned down for its value is not tried under that of who has signed in since', async () => {
+    const preset = { whoami: undefined }
+    const { page, store, who, came } = await cookieBench({ preset })
+    const held = door('/refresh')
+    const tab = page({ store, preset, beneath: held.beneath })
+    const other = page({ store, preset })
+    await Promise.all([tab.ready, other.ready])
+    const refresh = tab.refresh()
+    await held.reached
+    await other.login(bob)
+    held.open()
+    await refresh
+    expect(came()).toEqual(['POST login 200', 'POST refresh 401'])
+    expect(await who()).toBe('bob')
+  })
+
+  test('6: a password of which nobody can tell whose it is changes nothing', async () => {
+    const { auth, backend } = await cookieBench()
+    const { session } = auth
+    backend.fault('whoami', 'drop')
+    expect(await rejection(auth.reauthenticate(bob))).toMatchObject({ code: 'login_unavailable' })
+    expect(auth.session).toBe(session)
+  })
+
+  test('6: nor does a refresh under another value than the session’s', async () => {
+    const { auth, page, backend } = await cookieBench()
+    await page().login(bob)
+    backend.fault('whoami', 'drop')
+    later()
+    expect(isAuthError(await rejection(auth.fetch('protected')), 'refresh_unavailable')).toBe(true)
+    expect(auth.session).toMatchObject({ subject: 'alice', version: 1 })
+  })
+
+  test('6: of a login elsewhere that replaced the cookies of a refresh before it was heard of nothing is taken', async () => {
+    const bench = await cookieBench()
+    const held = heardLate('/refresh', bench)
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    await tab.ready
+    later()
+    const call = rejection(tab.fetch('protected', post))
+    await held.reached
+    await bench.page().login(bob)
+    held.open()
+    expect(isAuthError(await call, 'refresh_unavailable')).toBe(true)
+    expect(bench.came().filter((one) => one.includes('protected'))).toEqual([])
+    expect(await bench.who()).toBe('bob')
+  })
+})
+
+describe('10: what never ends', () => {
+  test('10: a login that is never answered holds up what comes after it for ten seconds, and no longer', async () => {
+    const { auth, backend, came } = await cookieBench()
+    virtualTime()
+    backend.fault('login', 'hang')
+    const login = rejection(auth.login(bob))
+    await vi.advanceTimersByTimeAsync(11_000)
+    await auth.refresh()
+    expect(came()).toContain('POST refresh 200')
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect(await login).toMatchObject({ code: 'login_unavailable' })
+  })
+
+  test('a whoami whose body never ends costs no login', async () => {
+    const { auth, backend } = await cookieBench({ as: false, server: told })
+    const { timeout } = AbortSignal
+    const soon = vi.spyOn(AbortSignal, 'timeout').mockImplementation(() => timeout.call(AbortSignal, 20))
+    backend.fault('whoami', 'stall-body')
+    expect(await auth.login(alice)).toMatchObject({ version: 1, subject: undefined })
+    soon.mockRestore()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+  })
+})
+
+test('a refresh that is overtaken by a login of the same user elsewhere is not taken back: the cookies are his', async () => {
+  const bench = await cookieBench()
+  const held = heardLate('/refresh', bench)
+  const tab = bench.page({ store: bench.store, beneath: held.beneath })
+  const other = bench.page({ store: bench.store })
+  await Promise.all([tab.ready, other.ready])
+  const refresh = tab.refresh()
+  await held.reached
+  await other.login(alice)
+  held.open()
+  await refresh
+  expect((await other.fetch('protected', post)).status).toBe(200)
+  expect(bench.came().filter((one) => one.includes('logout'))).toEqual([])
+})
