@@ -482,7 +482,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     return (typeof value === 'string' && value) || undefined
   }
 
-  function tokens({ status, headers, body }: Answer, before?: StoredToken): Tokens | undefined {
+  function tokens({ status, headers, body, empty }: Answer, before?: StoredToken): Tokens | undefined {
     const none: Values = { access: undefined, refresh: undefined }
     const arrival: Arrival = arrivals.get(headers) ?? { kind: 'flow', before: none, now: none }
     const { kind, now, who } = arrival
@@ -508,7 +508,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const value = told(accessKey) ?? (asking || replaced('access') ? now.access : undefined)
     const claims = claimsOf(body) ?? claimsOf(who)
     // Without a value it can still be read with: where there is none, or the page is not told.
-    const readable = !csrf || (now.access === undefined && (kind === 'refresh' || (!!claims && !before)))
+    // A page in place of the answer brought none.
+    const answered = kind === 'refresh' && (empty || body !== undefined)
+    const readable = !csrf || (now.access === undefined && (answered || (!!claims && !before)))
     const accessToken = value ?? (readable ? newHandle() : undefined)
     if (accessToken === undefined) return undefined
     return { accessToken, refreshToken, ...(claims ? { claims } : inherited(before)) }

@@ -194,6 +194,15 @@ describe('6: as who made it', () => {
   })
 })
 
+test('4: a page in place of a refresh answer is none, where the page can’t see the cookies', async () => {
+  const { auth, backend } = await cookieBench({ server: told })
+  later()
+  backend.fault('refresh', 'not-json')
+  expect(isAuthError(await rejection(auth.fetch('protected')), 'refresh_unavailable')).toBe(true)
+  expect(auth.session).toMatchObject({ version: 1 })
+  expect((await auth.fetch('protected', post)).status).toBe(200)
+})
+
 describe('10: what never ends', () => {
   test('10: a login that is never answered holds up what comes after it for ten seconds, and no longer', async () => {
     const { auth, backend, came } = await cookieBench()
@@ -207,8 +216,12 @@ describe('10: what never ends', () => {
     expect(await login).toMatchObject({ code: 'login_unavailable' })
   })
 
-  test('a whoami whose body never ends costs no login', async () => {
-    const { auth, backend } = await cookieBench({ as: false, server: told })
+  test('10: a whoami whose body never ends costs no login, over a fetch that heeds no signal', async () => {
+    const { auth, backend } = await cookieBench({
+      as: false,
+      server: told,
+      beneath: (next) => (input, init) => next(input, { ...init, signal: null }),
+    })
     const { timeout } = AbortSignal
     const soon = vi.spyOn(AbortSignal, 'timeout').mockImplementation(() => timeout.call(AbortSignal, 20))
     backend.fault('whoami', 'stall-body')
