@@ -41,7 +41,9 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
       tookAt > deed.seq &&
       (context !== deed.context || program.world.told || (tookWhen ?? 0) - deed.at > 10_000),
   )
-  if (late) return
+  // Nor an answer whose head brought cookies, and whose body never came.
+  const stalled = backend.log.some(({ fault }) => fault === 'stall-body')
+  if (late || stalled) return
   if (deed.op === 'logout') {
     for (const { sub, kind } of held)
       yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
