@@ -83,7 +83,27 @@ const EXPECTED = [
     ['reuse detected after an unknown outcome'],
   )
 
+// With cookies nobody has a token in his hands.
+const COOKIES = EXPECTED.filter((what) => !/set_?tokens/i.test(what)).concat(
+  ['outside', 'ready'].map((op) => `op ${op}`),
+  ['cleared', 'access cleared', 'values cleared', 'refreshed', 'login'].map((what) => `outside ${what}`),
+  ['login', 'logout', 'whoami'].flatMap((route) =>
+    ['drop', 'drop-after', '500', 'hang', 'hang-after', 'not-json', 'stall-body'].map(
+      (fault) => `fault ${route} ${fault}`,
+    ),
+  ),
+  ['event loggedIn initial', 'login login_unavailable', 'login login_incomplete'],
+  ['protected', 'refresh', 'logout'].map((route) => `cookies: ${route} turned down for its value`),
+  ['call', 'refresh', 'login'].map((what) => `cookies: ${what} answered after a logout`),
+  [
+    'taken for who had gone',
+    'cancelled',
+    'replaced by the server itself',
+    'replayed under another value',
+  ].map((what) => `cookies: ${what}`),
+)
+
 /** What never occurred. */
-export function missing(covered: ReadonlyMap<string, number>): string[] {
-  return EXPECTED.filter((what) => !covered.has(what))
+export function missing(covered: ReadonlyMap<string, number>, mode: 'headers' | 'cookies'): string[] {
+  return (mode === 'cookies' ? COOKIES : EXPECTED).filter((what) => !covered.has(what))
 }

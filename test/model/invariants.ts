@@ -345,7 +345,7 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
 
 /** No login can keep the browser from adding what it has, nor its whoami; nor does a flow know what of it is needed. */
 function addedByBrowser({ world }: Run, { context, route, call, seq }: Send): boolean {
-  if (route === 'login') return true
+  if (route === 'login' || (route === 'protected' && !call)) return true
   if (call || route === 'refresh') return false
   return world.sends.some((one) => one.context === context && one.route === 'login' && one.seq < seq)
 }

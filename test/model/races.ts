@@ -1,6 +1,6 @@
 /**
- * `npm run test:races -- --runs 1000000 [--seed 1] [--path …]`: as many random programs as asked, spread over the
- * cores, ending in a table of what was covered. With `--path`, replays the one failure that was printed with it.
+ * `npm run test:races -- --runs 1000000 [--mode cookies] [--seed 1] [--path …]`: as many random programs as asked, spread
+ * over the cores, ending in a table of what was covered. With `--path`, replays the one failure that was printed with it.
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs, styleText } from 'node:util'
@@ -115,7 +115,7 @@ async function main(): Promise<void> {
     console.log(`${times.toLocaleString('en').padStart(14)}  ${what}`)
   }
   // Rare things need some thousands of programs to occur at all.
-  const never = total >= 10_000 && !failures.length ? missing(covered) : []
+  const never = total >= 10_000 && !failures.length ? missing(covered, mode) : []
   if (never.length) {
     console.log(`\n${styleText('red', 'never occurred')}: ${never.join(', ')}`)
     process.exitCode = 1

@@ -89,7 +89,26 @@ function cover({ world, calls, deeds }: Run): void {
   }
   if (world.backend.reuseDetected) world.cover('reuse detected after an unknown outcome')
   for (const { op, made, failed } of deeds) world.cover(`${op} ${made ? 'done' : (failed ?? 'unfinished')}`)
+  if (world.jar) coverCookies({ world, deeds } as Run)
   for (const { frozen, dead } of world.contexts) if (dead && !frozen) world.cover('context died')
+}
+
+function coverCookies({ world, deeds }: Run): void {
+  const tries = new Map<number, Send>()
+  for (const send of world.sends) {
+    const { route, context, known, abortedAt, tookAt, call, csrf } = send
+    const entry = world.backend.log.find(({ headers }) => headers['x-send'] === String(send.seq))
+    if (entry?.error === 'csrf') world.cover(`cookies: ${route} turned down for its value`)
+    if (tookAt && (abortedAt !== undefined || context.dead)) world.cover('cookies: taken for who had gone')
+    if (!tookAt && abortedAt !== undefined && entry?.issued.length) world.cover('cookies: cancelled')
+    if (tookAt && (call || route === 'whoami')) world.cover('cookies: replaced by the server itself')
+    if (tookAt && known && deeds.some(({ op, seq }) => op === 'logout' && seq > send.seq && seq < tookAt)) {
+      world.cover(`cookies: ${call ? 'call' : route} answered after a logout`)
+    }
+    const before = call === undefined ? undefined : tries.get(call)
+    if (before?.csrf && csrf && before.csrf !== csrf) world.cover('cookies: replayed under another value')
+    if (call !== undefined) tries.set(call, send)
+  }
 }
 
 /** Thaws what is frozen, heals the store, and lets everything come to its end. */
