@@ -309,7 +309,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const inTurn = async (): Promise<Response> => {
       if (earlier.length) {
         await Promise.all(earlier)
-        init?.signal?.throwIfAborted()
+        if (kind === 'refresh') await written(init, String(input), still)
+        init.signal?.throwIfAborted()
         // Nothing of what has ended meanwhile goes out, though it was asked for before.
         if (still && !(await still())) throw new Error(MOVED)
       }
@@ -324,6 +325,15 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     if (kind === 'login') signingIn = over
     if (kind === 'logout' && anew) ending = { at: Date.now(), sent }
     return sent
+  }
+
+  /** The login that was waited for is in the store a moment after its answer; until then its cookies are nobody's to spend. */
+  async function written(init: Init, url: string, still: Purpose['still']): Promise<void> {
+    const stamp = new Headers(init.headers).get(header)
+    for (let left = 10; left > 0 && valuesAt(url).refresh !== (stamp ?? undefined); left--) {
+      if (!(await still?.())) return
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
   }
 
   /**

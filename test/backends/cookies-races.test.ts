@@ -1,6 +1,6 @@
 /** What random programs found of cookies that come late, each in the smallest order that shows it: docs/races.md. */
 import { describe, expect, test, vi } from 'vitest'
-import { isAuthError } from '../../src/index.ts'
+import { type Cell, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
 import { alice, base, bob, type CookieBench, cookieBench } from './cookies-support.ts'
 
@@ -142,6 +142,33 @@ describe('5: what the user ended', () => {
     await expect.poll(bench.cookies).toEqual({})
     expect(await bench.who()).toBeNull()
   })
+})
+
+test('1: a refresh that waited for a password does not spend its cookies before they are in the store', async () => {
+  const memory = memoryStore()
+  const bench = await cookieBench({ store: memory })
+  const atLogin = door('/login')
+  const atStore = door('/')
+  const hold = atStore.beneath(async () => new Response())
+  const store: Store = {
+    ...memory,
+    async commit(next, expected) {
+      if ('reason' in next && next.reason === 'reauthenticated') await hold(base)
+      return memory.commit?.(next, expected) as Cell
+    },
+  }
+  const tab = bench.page({ store, beneath: atLogin.beneath })
+  await tab.ready
+  const proof = tab.reauthenticate(alice)
+  await atLogin.reached
+  const refresh = tab.refresh()
+  await turn()
+  atLogin.open()
+  await atStore.reached
+  for (let turns = 0; turns < 5; turns++) await turn()
+  atStore.open()
+  await Promise.all([proof, refresh])
+  expect(bench.came()).toEqual(['POST login 200', 'GET whoami 200'])
 })
 
 describe('6: as who made it', () => {

@@ -41,9 +41,13 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
       tookAt > deed.seq &&
       (context !== deed.context || program.world.told || (tookWhen ?? 0) - deed.at > 10_000),
   )
+  // Nor what a page had asked for that was gone when it came.
+  const gone = world.sends.some(
+    ({ context, tookAt = 0 }) => tookAt > deed.seq && (context.dead || disposed.has(context)),
+  )
   // Nor an answer whose head brought cookies, and whose body never came.
   const stalled = backend.log.some(({ fault }) => fault === 'stall-body')
-  if (late || stalled) return
+  if (late || gone || stalled) return
   if (deed.op === 'logout') {
     for (const { sub, kind } of held)
       yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
