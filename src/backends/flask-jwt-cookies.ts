@@ -309,7 +309,6 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const inTurn = async (): Promise<Response> => {
       if (earlier.length) {
         await Promise.all(earlier)
-        if (kind === 'refresh') await written(init, String(input), still)
         init.signal?.throwIfAborted()
         // Nothing of what has ended meanwhile goes out, though it was asked for before.
         if (still && !(await still())) throw new Error(MOVED)
@@ -325,15 +324,6 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     if (kind === 'login') signingIn = over
     if (kind === 'logout' && anew) ending = { at: Date.now(), sent }
     return sent
-  }
-
-  /** The login that was waited for is in the store a moment after its answer; until then its cookies are nobody's to spend. */
-  async function written(init: Init, url: string, still: Purpose['still']): Promise<void> {
-    const stamp = new Headers(init.headers).get(header)
-    for (let left = 10; left > 0 && valuesAt(url).refresh !== (stamp ?? undefined); left--) {
-      if (!(await still?.())) return
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
   }
 
   /**
@@ -362,11 +352,19 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     for (let tries = 0; ; tries++) {
       const headers = new Headers(init.headers)
       const stamp = headers.get(header)
-      const values = valuesAt(url)
       // Either value proves a logout.
-      const value = (anew && (told ?? values[which] ?? (kind === 'logout' && values.refresh))) || stamp
-      // Another value may be that of who has signed in since.
-      if (value !== stamp && still && !(await still())) throw new Error(MOVED)
+      const read = (values = valuesAt(url)): string | false | null | undefined =>
+        (anew && (told ?? values[which] ?? (kind === 'logout' && values.refresh))) || stamp
+      let value = read()
+      // Another value may be that of who has signed in since. A login, here or in another tab, is in the store a moment after
+      // its answer: until then its cookies are nobody's to spend.
+      for (let left = 10; still && value !== stamp; left--) {
+        if (!(await still())) throw new Error(MOVED)
+        if (!left) break
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        value = read()
+      }
+      init.signal?.throwIfAborted()
       if (value) headers.set(header, value)
       const response = await exchange(send, url, { ...init, headers }, kind)
       const arrival = arrivals.get(response.headers) as Arrival
