@@ -347,7 +347,8 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
 function addedByBrowser({ world }: Run, { context, route, call, seq }: Send): boolean {
   if (route === 'login' || (route === 'protected' && !call)) return true
   if (call || route === 'refresh') return false
-  return world.sends.some((one) => one.context === context && one.route === 'login' && one.seq < seq)
+  // Where no page can read it, whoami tells the value that a logout needs.
+  return world.sends.some((one) => one.context === context && /^log/.test(one.route) && one.seq < seq)
 }
 
 function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
