@@ -385,9 +385,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       }
       // Under another value than the stamp's it may be another user by now; and where both cookies were replaced, it may
       // have been a login elsewhere that did.
-      const doubtful = kind === 'refresh' && value !== stamp
-      const both = kind === 'refresh' && arrival.now.refresh !== arrival.before.refresh
-      if (whoami && !inMemory && response.ok && (who || doubtful || both)) {
+      const doubtful =
+        kind === 'refresh' && (value !== stamp || arrival.now.refresh !== arrival.before.refresh)
+      if (whoami && !inMemory && response.ok && (who || doubtful)) {
         arrival.who = await askWho(send, init, response, arrival, base)
         // A session is not given cookies that may be another user's. If it has ended they are taken back.
         if (arrival.who === null && (doubtful || same) && (await still?.())) throw new Error(WHOSE)
