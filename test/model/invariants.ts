@@ -346,6 +346,8 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
 /** No login can keep the browser from adding what it has, nor its whoami; nor does a flow know what of it is needed. */
 function addedByBrowser({ world }: Run, { context, route, call, seq }: Send): boolean {
   if (route === 'login' || (route === 'protected' && !call)) return true
+  // A tombstone that was lost with the store's data says no more that what is in the cookies was ended.
+  if (world.covered.has('data lost')) return true
   if (call || route === 'refresh') return false
   // Where no page can read it, whoami tells the value that a logout needs.
   return world.sends.some((one) => one.context === context && /^log/.test(one.route) && one.seq < seq)
