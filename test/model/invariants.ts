@@ -64,8 +64,11 @@ function gather({ world, program, deeds }: Run): Facts {
   // Nor does time pass while something is in the air: that is a network or a store that hangs.
   // A tab that starts cold beside a login takes its cookies for a session of its own, until it is told.
   const cold = world.contexts.some(({ told }) => told.some(({ reason }) => reason === 'initial'))
+  // A whoami that is too slow to tell whose the cookies are that came in the place of both: nobody's, until it does.
+  const untold = world.jar !== undefined && ops.some(({ op }) => op === 'slow')
   const calm =
     !(cold && logins) &&
+    !untold &&
     program.preset.refresh &&
     !world.slow &&
     logins <= 1 &&
