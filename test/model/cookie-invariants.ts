@@ -49,6 +49,8 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   const stalled = backend.log.some(({ fault }) => fault === 'stall-body')
   if (late || gone || stalled) return
   if (deed.op === 'logout') {
+    // Whether somebody may be signed in after it (who of two tabs was called last) is judged elsewhere.
+    if ([...auths.values()].some(({ session }) => session)) return
     for (const { sub, kind } of held)
       yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
   } else {
