@@ -244,6 +244,8 @@ export function createFlow(
     }
     if (over) {
       token.rejected = true
+      // The next call goes with the refreshed one that a fresh one left beside it.
+      if (session.usable(another(held, token))) return undefined
       const next = await signIn()
       return replay ? next : undefined
     }

@@ -438,3 +438,24 @@ test('5: nobody looks any more after dispose()', async () => {
   await pass(hour)
   expect(reading).toHaveBeenCalledTimes(1)
 })
+
+test('4: a fresh token that is turned down on a replay ends no session that has a refreshed one beside it', async () => {
+  const { auth, backend, hold, tokens, told } = room({
+    server: { refresh: 'single-use' },
+    preset: { refreshToken: 'single-use' },
+  })
+  await auth.login(alice)
+  backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } }, { times: 2 })
+  const late = hold('protected', 'answer')
+  const call = auth.fetch('protected')
+  await settle()
+  await auth.login(alice)
+  await auth.refresh()
+  told.length = 0
+  late.release()
+  expect((await call).status).toBe(401)
+  expect(auth.session).toMatchObject({ status: 'active' })
+  expect((await auth.fetch('protected')).status).toBe(200)
+  expect(tokens('protected')).toHaveLength(3)
+  expect(summary(told)).toEqual([])
+})
