@@ -444,7 +444,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const { status, headers, body } = await inquire(send, init, base)
       // Replaced meanwhile: nobody knows which of the two it was about.
       const same = arrivals.get(headers)?.now.access === now.access
-      return status < 300 && same && body ? (Object(body) as Record<string, unknown>) : null
+      if (status < 300 && same && body) return Object(body) as Record<string, unknown>
+      // What turns this down (there is no such route, say) would turn it down for ever, and no refresh would ever be taken.
+      return status >= 400 && status < 500 && same ? undefined : null
     } catch {
       return null
     }

@@ -247,6 +247,18 @@ describe('10: what never ends', () => {
     expect(await login).toMatchObject({ code: 'login_unavailable' })
   })
 
+  test('4: a whoami that is not there costs no refresh of cookies that rotate', async () => {
+    const { auth, backend, came } = await cookieBench({ server: { refresh: 'rotating' } })
+    await auth.fetch('protected')
+    for (const round of [1, 2]) {
+      backend.fault('whoami', { status: 404 })
+      backend.clearLog()
+      expect(await auth.refresh(), `round ${round}`).toMatchObject({ subject: 'alice' })
+      expect(came()).toEqual(['POST refresh 200', 'GET whoami 404'])
+    }
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+  })
+
   test('10: a whoami whose body never ends costs no login, over a fetch that heeds no signal', async () => {
     const { auth, backend } = await cookieBench({
       as: false,
