@@ -85,6 +85,12 @@ describe('an input', () => {
     }
   })
 
+  test('may have auth: true, which is what it is by default', async () => {
+    const { auth, sent, tokens } = await bench()
+    await auth.fetch('protected', { auth: true } as never)
+    expect(bearer(sent[0] as Sent)).toBe(`Bearer ${tokens.accessToken}`)
+  })
+
   test('that is a Request whose body was read is refused, and nothing is sent or refreshed', async () => {
     const { auth, backend } = await bench()
     const request = new Request(`${base}protected`, { method: 'POST', body: 'x' })
