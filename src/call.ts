@@ -67,10 +67,10 @@ export function takeCall(
   let from = init && Object.getPrototypeOf(init)
   if (from && from !== Object.prototype) {
     request = new Request(request ?? url, init)
-    for (; from && from !== Object.prototype; from = Object.getPrototypeOf(from)) {
-      for (const name of Object.getOwnPropertyNames(from)) {
-        if (name !== 'constructor') rest[name as never] ??= (init as object)[name as never]
-      }
+    for (; from; from = Object.getPrototypeOf(from)) {
+      // What every object has stays its own.
+      for (const name of Object.getOwnPropertyNames(from))
+        rest[name as never] ??= (init as object)[name as never]
     }
     for (const known in rest) if (known in request) delete rest[known as never]
   }
