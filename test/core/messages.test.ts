@@ -20,6 +20,8 @@ describe('an option', () => {
     ['baseUrl takes a URL, got an empty string', { baseUrl: '' }],
     ['baseUrl takes a URL', { baseUrl: 'https://' }],
     ['baseUrl takes an http(s) URL, got ftp://api.test', { baseUrl: 'ftp://api.test/' }],
+    ['baseUrl takes an http(s) URL, got httpx://localhost', { baseUrl: 'httpx://localhost' }],
+    ['baseUrl takes an http(s) URL, got xhttp://localhost', { baseUrl: 'xhttp://localhost' }],
     ['baseUrl takes a URL without userinfo, got https://api.test', { baseUrl: 'https://a:b@api.test' }],
     [
       'baseUrl takes https: for any host but loopback (or allowInsecure: true), got http://api.test',
@@ -32,10 +34,12 @@ describe('an option', () => {
     ['initial takes tokens: { accessToken, refreshToken, expiresIn }, got string', { initial: 'token' }],
     ['origins takes an array of origins, got string', { origins: 'https://files.test' }],
     ['origins takes an absolute URL where there is no document', { origins: ['files.test'] }],
-    [
-      'origins takes origins such as https://files.test, nothing more',
-      { origins: ['https://files.test/path'] },
-    ],
+    ...['https://files.test/path', 'https://files.test?', 'HTTPS://files.test'].map(
+      (entry): [string, object] => [
+        'origins takes origins such as https://files.test, nothing more',
+        { origins: [entry] },
+      ],
+    ),
     [`refreshAhead takes ${time}, or false, got -1`, { refreshAhead: -1 }],
     [`refreshTimeout takes ${time}, got string`, { refreshTimeout: '5' }],
     [
@@ -60,6 +64,18 @@ describe('an option', () => {
 describe('a call', () => {
   test.each<Case>([
     ['The input is not a URL', 'invalid_input', ({ auth }) => auth.fetch('https://')],
+    ...['httpx:', 'xhttp:'].map(
+      (scheme): Case => [
+        `The input takes http(s) URLs, got ${scheme}`,
+        'invalid_input',
+        ({ auth }) => auth.fetch(`${scheme}//localhost/`),
+      ],
+    ),
+    [
+      'baseUrl takes an absolute URL where there is no document',
+      'invalid_option',
+      () => room({ client: { baseUrl: '/api/' } }).auth.fetch('protected'),
+    ],
     ['The input takes http(s) URLs, got file:', 'invalid_input', ({ auth }) => auth.fetch('file:///x')],
     [
       'The input takes a URL without userinfo (api.test)',
