@@ -59,6 +59,9 @@ describe('a 401 that tells nothing', () => {
       backend.expireAccessTokens()
       expect((await auth.fetch('protected', { method: 'HEAD' })).status).toBe(200)
       expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+      // The other answer tells after all that the token was no good.
+      await auth.fetch('protected', { method: 'HEAD' })
+      expect(backend.count()).toBe(4)
     },
   )
 
@@ -345,7 +348,7 @@ describe('7: two sends at the most', () => {
   })
 
   test('2: a late 401, when the token in hand has run out too, is refreshed first', async () => {
-    const { auth, backend, signIn, hold } = room()
+    const { auth, backend, told, signIn, hold } = room()
     await signIn()
     backend.expireAccessTokens()
     const held = hold('protected')
@@ -357,6 +360,7 @@ describe('7: two sends at the most', () => {
     expect((await late).status).toBe(200)
     expect(backend.count('refresh')).toBe(2)
     expect(backend.count('protected')).toBe(2)
+    expect(summary(told)).toEqual(['tokenRefreshed: rejected', 'tokenRefreshed: expired'])
   })
 })
 

@@ -49,6 +49,31 @@ describe('what is told', () => {
     expect(told.at(-1)).toMatchObject({ session: auth.session, origin: 'this context' })
   })
 
+  test('a refresh for who sends the token himself: why', async () => {
+    const { auth, told, signInStale, inHand } = room()
+    await signInStale()
+    const { access } = inHand()
+    // To the millisecond.
+    expect(await auth.getAccessToken({ minValidity: 899 * second })).toBe(access)
+    await auth.getAccessToken({ minValidity: 899 * second + 1 })
+    await auth.getAccessToken({ rejected: inHand().access })
+    await pass(16 * minute)
+    await auth.getAccessToken()
+    expect(summary(told)).toEqual([
+      'tokenRefreshed: requested',
+      'tokenRefreshed: rejected',
+      'tokenRefreshed: expired',
+    ])
+  })
+
+  test('a token that was turned down and can not be refreshed: the session is over', async () => {
+    const { auth, backend, told, signIn, inHand } = room()
+    await signIn()
+    backend.fault('refresh', { status: 401, body: { msg: 'Token has been revoked' } })
+    expect(await auth.getAccessToken({ rejected: inHand().access })).toBeNull()
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+  })
+
   test('a refresh ahead of the expiry: that it was ahead', async () => {
     const { auth, told, signIn } = room()
     await signIn()

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
-import { type AuthEvents, flaskJwt, memoryStore, type Store } from '../../src/index.ts'
+import { type AuthEvents, flaskJwt, memoryStore, type Store, type Tokens } from '../../src/index.ts'
+import { fakeTokens } from '../../src/testing/index.ts'
 import {
   alice,
   bob,
@@ -727,6 +728,41 @@ describe('a session that has expired', () => {
     expect((await auth.fetch('protected')).status).toBe(200)
     expect(await isPending(waiting)).toBe(!asks[0]?.signal.aborted)
   })
+})
+
+describe('tokens that say nothing of freshness', () => {
+  const silent = (): Tokens => fakeTokens({ claims: { fresh: undefined as never } })
+
+  test.each<[string, (auth: Client) => Promise<unknown>, number]>([
+    ['a re-authentication', (auth) => auth.reauthenticate(async () => silent()), 2],
+    ['a login as the same user', (auth) => auth.login(async () => silent()), 2],
+    ['a refresh, which proves no password,', (auth) => auth.refresh(), 1],
+    ['nothing', async () => {}, 1],
+  ])(
+    'after an ask that %s has settled: it is sent again only after a password',
+    async (_, settled, sends) => {
+      const { auth, backend } = room()
+      await auth.setTokens(silent())
+      backend.fault('fresh', { status: 401, body: { msg: 'Fresh token required' } })
+      backend.fault('refresh', { status: 200, body: { access_token: silent().accessToken } })
+      auth.on('reauthRequired', (event) => event.waitUntil(settled(auth)))
+      await auth.fetch('fresh')
+      expect(backend.count('fresh')).toBe(sends)
+    },
+  )
+})
+
+test('14: a stream that a password is asked for comes back at once, and is not sent again with it', async () => {
+  const { auth, backend, signInStale } = room()
+  await signInStale()
+  const { asks, close } = dialogs(auth)
+  const init = { method: 'POST', body: new Response('once').body, duplex: 'half' } as RequestInit
+  expect((await auth.fetch('fresh', init)).status).toBe(401)
+  expect(asks).toHaveLength(1)
+  await auth.reauthenticate(alice)
+  close()
+  await settle()
+  expect(backend.count('fresh')).toBe(1)
 })
 
 describe('a session of a refresh token alone, which is refused', () => {

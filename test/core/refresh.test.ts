@@ -133,7 +133,7 @@ describe('11: a valid token never waits', () => {
   })
 
   test('14: inside refreshAhead a stream waits for the refresh, for it can go out once', async () => {
-    const { auth, backend, signInStale, hold, inHand, tokens } = room()
+    const { auth, backend, told, signInStale, hold, inHand, tokens } = room()
     await signInStale()
     await pass(14.5 * minute)
     const held = hold('refresh')
@@ -144,6 +144,7 @@ describe('11: a valid token never waits', () => {
     held.release()
     expect((await response).status).toBe(200)
     expect(tokens('protected')).toEqual([inHand().access])
+    expect(summary(told)).toEqual(['tokenRefreshed: ahead'])
   })
 
   test('14: a stream goes out with the valid token if that refresh fails', async () => {

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { memoryStore, type Session, type Store } from '../../src/index.ts'
 import {
   alice,
@@ -270,11 +270,11 @@ test('6: after a notice that somebody else may have signed in nothing goes out u
   const other = room({ client: { store: inner, fetch: backend.fetch as typeof fetch } })
   await other.auth.login(bob)
   backend.clearLog()
-  const waiting = failure(auth.fetch('protected'))
+  const waiting = [failure(auth.fetch('protected')), failure(auth.getAccessToken())]
   await settle()
   expect(backend.count()).toBe(0)
   resolve()
-  expect(await waiting).toMatchObject({ code: 'session_changed' })
+  for (const error of waiting) expect(await error).toMatchObject({ code: 'session_changed' })
   expect(tokens('protected')).toEqual([])
   expect(summary(told)).toEqual(['loggedOut: replaced (elsewhere)', 'loggedIn: login (elsewhere)'])
   expect((await auth.fetch('protected')).status).toBe(200)
@@ -299,4 +299,14 @@ test('6: only after a change of user are answers of the cache passed by', async 
   await auth.fetch('protected', { cache: 'force-cache' })
   await auth.fetch('protected', { auth: false })
   expect(caches.slice(4)).toEqual(['force-cache', undefined])
+})
+
+test('11: who takes a valid token waits for no store', async () => {
+  const store = asyncStore()
+  const read = vi.spyOn(store, 'read')
+  const { auth, signIn } = room({ client: { store } })
+  await signIn()
+  read.mockClear()
+  expect(await auth.getAccessToken()).toBeTypeOf('string')
+  expect(read).not.toHaveBeenCalled()
 })
