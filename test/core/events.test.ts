@@ -185,6 +185,14 @@ describe('what is told', () => {
     expect(summary(told)).toEqual(['loggedIn: set_tokens', 'loggedOut: replaced', 'loggedIn: set_tokens'])
   })
 
+  test('a clock that goes wrong later is told of with the next refresh', async () => {
+    const { auth, backend, told, signIn } = room()
+    await signIn()
+    backend.advance(2 * 60 * minute)
+    await auth.refresh()
+    expect(summary(told)).toEqual(['tokenRefreshed: requested', 'clockSkew: token'])
+  })
+
   test('a right clock is not told of', async () => {
     const { auth, told, signIn } = room()
     await signIn()
