@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { type Answer, flaskJwt } from '../../src/index.ts'
 import {
   baseUrl,
+  bob,
   failure,
   minute,
   pass,
@@ -48,6 +49,27 @@ describe('a 401 that tells nothing', () => {
     backend.fault('protected', { status: 401 })
     expect((await auth.fetch('protected')).status).toBe(200)
     expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('is remembered of a hundred routes, and then of none', async () => {
+    const server = room()
+    const { auth } = room({
+      client: {
+        refreshLimit: { exchanges: 1_000, interval: 1 },
+        fetch: async (input, init) =>
+          String(input).includes('/route-')
+            ? new Response(null, { status: 401 })
+            : server.backend.fetch(input, init),
+      },
+    })
+    await auth.setTokens(await server.backend.signIn('alice'))
+    const refreshes = async (route: number): Promise<number> => {
+      const before = server.backend.count('refresh')
+      await auth.fetch(`route-${route}`)
+      return server.backend.count('refresh') - before
+    }
+    for (let route = 0; route <= 100; route++) expect(await refreshes(route)).toBe(1)
+    expect([await refreshes(0), await refreshes(0), await refreshes(1)]).toEqual([0, 0, 1])
   })
 
   test.each(['signIn', 'signInStale'] as const)(
@@ -409,4 +431,17 @@ describe('an answer', () => {
     expect((await waiting).status).toBe(403)
     expect(backend.count('refresh')).toBe(0)
   })
+})
+
+test('6: a 401 that comes after somebody else has signed in costs that one nothing', async () => {
+  const { auth, backend, signIn, hold } = room()
+  await signIn()
+  backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } })
+  const held = hold('protected')
+  const waiting = auth.fetch('protected')
+  await settle()
+  await auth.login(bob)
+  held.release()
+  expect((await waiting).status).toBe(401)
+  expect(backend.count('refresh')).toBe(0)
 })
