@@ -656,6 +656,24 @@ describe('a store that others write to', () => {
       'a token that is no string',
       { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login', access: { token: 7 } },
     ],
+    ...(
+      [
+        ['a good token beside a refresh token that is none', { refreshToken: 'a b' }],
+        ['a good token beside a fresh one that is none', { fresh: { token: 'a b' } }],
+        ['a subject that is no string', { subject: 7 }],
+      ] as const
+    ).map(([what, wrong]): [string, unknown] => [
+      what,
+      {
+        revision: 'r',
+        id: 'i',
+        version: 1,
+        calledAt: 0,
+        reason: 'login',
+        access: { token: 'abc' },
+        ...wrong,
+      },
+    ]),
     ['no token at all', { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login' }],
   ])('%s in it is nobody signed in, and the next login stands', async (_, value) => {
     const store = shakyStore()
@@ -691,4 +709,40 @@ test('a store that goes on in memory says why with each answer, and that is told
   problem = new Error('there is no room')
   await auth.refresh()
   expect(outages()).toEqual(['storeUnavailable: read', 'storeUnavailable: read'])
+})
+
+test.each([
+  ['read', 'how'],
+  ['commit', 'commits'],
+] as const)('10: a %s that hangs is told as what it is', async (reason, what) => {
+  const store = shakyStore()
+  const { auth, told } = room({ client: { store } })
+  await auth.ready
+  store[what] = 'hanging'
+  const login = auth.login(alice)
+  await pass(8.1 * second)
+  await login
+  expect(told.filter(({ type }) => type === 'storeUnavailable')).toMatchObject([
+    {
+      reason,
+      error: { message: `shakyStore: no answer to ${reason} in 8000 ms` },
+      origin: 'this context',
+    },
+  ])
+})
+
+test('what a store has not taken is brought to it ever more seldom: 0.1, 0.2, 0.4, … s, 30 s at the most', async () => {
+  const store = shakyStore()
+  const { auth } = room({ client: { store } })
+  await auth.ready
+  store.how = 'failing'
+  await auth.login(alice)
+  const tries = async (milliseconds: number): Promise<number> => {
+    const before = store.reads
+    await pass(milliseconds)
+    return store.reads - before
+  }
+  // At 0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 12.7, 25.5 and 51.1 s; then each 30 s.
+  expect([await tries(1_600), await tries(5_000), await tries(50_000)]).toEqual([4, 2, 3])
+  expect(await tries(300_000)).toBe(10)
 })
