@@ -162,10 +162,7 @@ function waitingFor(disposal: AbortSignal): Set<() => void> {
 }
 
 /** `promise`, unless the caller goes first: an abort frees its caller at once, and the work goes on. */
-export function free<T>(
-  { signal, disposal }: Pick<Call, 'signal'> & Partial<Call>,
-  promise: PromiseLike<T>,
-): Promise<T> {
+export function free<T>({ signal, disposal }: Partial<Caller>, promise: PromiseLike<T>): Promise<T> {
   const others = disposal && waitingFor(disposal)
   return new Promise((resolve, reject) => {
     const settle = <V>(end: (value: V) => void, value: V): void => {

@@ -257,15 +257,12 @@ export function createRefresher(
       const live = stands && !('ended' in stands) ? stands : undefined
       const record = live?.id === id ? live : undefined
       const { accessToken, refreshToken } = result.tokens
+      const user = { id, subject: claimed.subject ?? subjectOf(backend, access) }
       // What came in a cookie has taken the place of what was there, another login's of the same user, too.
-      if (
-        live && backend.cookies
-          ? session.owns({ id, subject: claimed.subject ?? subjectOf(backend, access) }, {
-              record: live,
-            } as Held)
-          : record?.access?.token === accessToken
-      )
-        return
+      const stays = backend.cookies
+        ? live && session.owns(user, { record: live })
+        : record?.access?.token === accessToken
+      if (stays) return
       returned = true
       const kept = refreshToken === spent || refreshToken === record?.refreshToken
       void revoke({ accessToken, refreshToken: kept ? undefined : refreshToken })

@@ -71,7 +71,7 @@ export interface SessionRoom {
   /** Whether it is usable and fresh; `undefined`: it says nothing of freshness. */
   isFresh(token: HeldToken | undefined): boolean | undefined
   /** Whether `held` still is who made the call: the same session, or another of the same user, both known. */
-  owns(stamp: Stamp, held: Held | null | undefined): boolean
+  owns(stamp: Stamp, held: Pick<Held, 'record'> | null | undefined): boolean
   /** Asks the store, within bounds; `unread` until then. Never rejects. */
   reread(): Promise<void>
   /** Resolves at the next change of the record, or after `ms`. */

@@ -225,7 +225,7 @@ export function createSignIn(
     const before = begun.length
     const revoked = new Set<string | undefined>()
     const revoking: Promise<void>[] = []
-    const give = ({ access, fresh, refreshToken }: LiveRecord): void => {
+    const give = ({ access, fresh, refreshToken }: Partial<LiveRecord>): void => {
       for (const tokens of [{ refreshToken, accessToken: access?.token }, { accessToken: fresh?.token }]) {
         const left = Object.fromEntries(Object.entries(tokens).filter(([, token]) => !revoked.has(token)))
         for (const token of Object.values(left)) revoked.add(token)
@@ -246,7 +246,7 @@ export function createSignIn(
       if (!ends) {
         if (!backend.cookies) return undefined
         // An empty store doesn't say that it is nobody: whoever the cookies are of is signed out.
-        give({ refreshToken: '~' } as LiveRecord)
+        give({ refreshToken: '~' })
         return { id: on.id(), version: 1, calledAt: calledAt(), ended: 'logout' }
       }
       // Over already, but a login that was called since then is over with this.

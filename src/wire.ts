@@ -131,26 +131,31 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
   // something else without one.
   if (!json && status !== 401) return { ...answer, empty: false }
   const copy = response.clone()
-  // Not every fetch's body can be read bit by bit: React Native's Response has none to be seen, node-fetch's is of Node's kind.
   const reader = copy.body?.getReader?.()
   const cancel = (): void => void reader?.cancel().catch(() => {})
-  signal?.addEventListener('abort', cancel)
   const decoder = new TextDecoder()
-  let text = reader ? '' : await copy.text()
-  let size = text.length
+  let text = ''
+  let size = 0
+  const enough = (): boolean => size > (own ? READ_OWN_AT_MOST : READ_AT_MOST) || (size > 0 && !json)
+  signal?.addEventListener('abort', cancel)
   try {
-    while (reader) {
+    while (reader && !enough()) {
       const { done, value } = await reader.read()
       if (done) break
       size += value.byteLength
-      if (size > (own ? READ_OWN_AT_MOST : READ_AT_MOST) || (size && !json)) {
-        cancel()
-        return { ...answer, empty: false }
-      }
       text += decoder.decode(value, { stream: true })
+    }
+    // Not every fetch's body can be read bit by bit: React Native's is not to be seen, node-fetch's is of Node's kind.
+    if (!reader) {
+      text = await copy.text()
+      size = text.length
     }
   } finally {
     signal?.removeEventListener('abort', cancel)
+  }
+  if (enough()) {
+    cancel()
+    return { ...answer, empty: false }
   }
   if (size === 0) return answer
   let body: unknown
