@@ -102,6 +102,23 @@ const count = (number: number, what: string): string =>
   `${number} ${what}${number === 1 ? '' : what.endsWith('sh') ? 'es' : 's'}`
 const refreshesOf = (api: Api): string => count(api.refreshes.length, 'refresh')
 
+/** `act`, while a call to `path` waits for a refresh, which is answered afterwards. */
+async function duringRefresh(
+  { api, client }: Pick<Scene, 'api' | 'client'>,
+  path: string,
+  act: () => unknown,
+): Promise<void> {
+  const held = gateOf(api)
+  const waiting = outcome(client.send(`${api.url}${path}`))
+  await held.arrived
+  const acted = outcome(Promise.resolve(act()))
+  // Some wait for the refresh to be over.
+  await within(300, acted)
+  held.open()
+  await Promise.all([waiting, acted])
+  await sleep(100)
+}
+
 /** 200 at once, of which each has to be answered, for one refresh. */
 async function burst({ api, client }: Scene): Promise<Seen> {
   const sent = gate()
@@ -250,15 +267,7 @@ const cases: Case[] = [
     prepare: holdRefreshes,
     without: { '@badgateway/oauth2-client': NO_SIGN_OUT },
     run: async ({ api, client }) => {
-      const held = gateOf(api)
-      const waiting = outcome(client.send(`${api.url}items`))
-      await held.arrived
-      const out = outcome(Promise.resolve(client.signOut?.()))
-      // Some wait for the refresh to be over.
-      await within(300, out)
-      held.open()
-      await Promise.all([waiting, out])
-      await sleep(100)
+      await duringRefresh({ api, client }, 'items', () => client.signOut?.())
       await within(4000, outcome(client.send(`${api.url}items?after`)))
       const after = api.calls.filter(({ path }) => path === 'items?after')
       const as = after.find(({ user }) => user !== undefined)
@@ -277,14 +286,7 @@ const cases: Case[] = [
     prepare: holdRefreshes,
     without: { '@badgateway/oauth2-client': NO_SIGN_OUT },
     run: async ({ api, client }) => {
-      const held = gateOf(api)
-      const waiting = outcome(client.send(`${api.url}items?of=alice`))
-      await held.arrived
-      const switched = outcome(Promise.resolve(client.signIn?.(api.signIn('bob'))))
-      await within(300, switched)
-      held.open()
-      await Promise.all([waiting, switched])
-      await sleep(100)
+      await duringRefresh({ api, client }, 'items?of=alice', () => client.signIn?.(api.signIn('bob')))
       await within(4000, outcome(client.send(`${api.url}items?of=bob`)))
       const as = (of: string): string[] => [
         ...new Set(

@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { type Cell, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
-import { alice, base, bob, type CookieBench, cookieBench } from './cookies-support.ts'
+import { alice, base, bob, cookieBench, lateAnswer } from './cookies-support.ts'
 
 const post = { method: 'POST', body: 'a form' }
 const implicit = { implicitRefresh: 450_000 } as const
@@ -11,27 +11,6 @@ const told = { csrfInBody: true, csrfInCookies: false } as const
 
 /** Time enough for what can go out to be under way. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
-/** A browser takes the cookies of an answer before the page hears of it, which here is when the test says so. */
-function heardLate(path: string, { jar }: Pick<CookieBench, 'jar'>): ReturnType<typeof door> {
-  const held = door(path)
-  let count = 0
-  return {
-    ...held,
-    beneath: (next) => {
-      const hold = held.beneath(async () => new Response())
-      return async (input, init) => {
-        const url = input instanceof Request ? input.url : String(input)
-        const response = await next(input, init)
-        if (new URL(url).pathname !== path || count++) return response
-        for (const one of response.headers.getSetCookie()) jar.setCookieSync(one, url)
-        response.headers.delete('set-cookie')
-        await hold(url)
-        return response
-      }
-    },
-  }
-}
 
 describe('5: what the user ended', () => {
   test('5: a refresh that waits for a login is not sent once the user has signed out', async () => {
@@ -209,7 +188,7 @@ describe('6: as who made it', () => {
     '6: of a login elsewhere that replaced the cookies of a refresh before it was heard of nothing is taken: %s',
     async (how) => {
       const bench = await cookieBench()
-      const held = heardLate('/refresh', bench)
+      const held = lateAnswer('/refresh', bench.jar)
       const tab = bench.page({ store: bench.store, beneath: held.beneath })
       await tab.ready
       later()
@@ -276,7 +255,7 @@ describe('10: what never ends', () => {
 
 test('a refresh that is overtaken by a login of the same user elsewhere is not taken back: the cookies are his', async () => {
   const bench = await cookieBench()
-  const held = heardLate('/refresh', bench)
+  const held = lateAnswer('/refresh', bench.jar)
   const tab = bench.page({ store: bench.store, beneath: held.beneath })
   const other = bench.page({ store: bench.store })
   await Promise.all([tab.ready, other.ready])

@@ -12,7 +12,7 @@ import {
   type StoreRecord,
 } from '../../src/index.ts'
 import { type Backend, type BackendOptions, createBackend, type LogEntry } from '../../src/testing/index.ts'
-import type { Fetch } from '../support.ts'
+import { door, type Fetch } from '../support.ts'
 
 export const base = 'https://api.test/'
 export const alice = { username: 'alice', password: 'wonderland' }
@@ -104,5 +104,31 @@ export async function cookieBench({
     },
     record: () => (shared.read() as { record: StoreRecord | null }).record,
     came: () => backend.log.map(line),
+  }
+}
+
+/**
+ * The first answer from a path is held up on its way back; with a `jar`, between browser and page: its cookies have
+ * been taken by then.
+ */
+export function lateAnswer(path: string, jar?: CookieJar): ReturnType<typeof door> {
+  const held = door(path)
+  let count = 0
+  return {
+    ...held,
+    beneath: (next) => {
+      const hold = held.beneath(async () => new Response())
+      return async (input, init) => {
+        const url = input instanceof Request ? input.url : String(input)
+        const response = await next(input, init)
+        if (new URL(url).pathname !== path || count++) return response
+        if (jar) {
+          for (const one of response.headers.getSetCookie()) jar.setCookieSync(one, url)
+          response.headers.delete('set-cookie')
+        }
+        await hold(url)
+        return response
+      }
+    },
   }
 }

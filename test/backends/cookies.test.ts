@@ -2,27 +2,10 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type FlowContext, flaskJwtCookies, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { door, later, leaks, next, recorder, rejection, thrown } from '../support.ts'
-import { alice, base, bob, cookieBench } from './cookies-support.ts'
+import { alice, base, bob, cookieBench, lateAnswer } from './cookies-support.ts'
 
 const post = { method: 'POST', body: 'a form' }
 
-/** The first answer from a path is held up on its way back. */
-function lateAnswer(path: string): ReturnType<typeof door> {
-  const held = door(path)
-  let count = 0
-  return {
-    ...held,
-    beneath: (next) => {
-      const hold = held.beneath(async () => new Response())
-      return async (input, init) => {
-        const { pathname } = new URL(input instanceof Request ? input.url : input)
-        const response = await next(input, init)
-        if (pathname === path && !count++) await hold(`${base}${path.slice(1)}`)
-        return response
-      }
-    },
-  }
-}
 const dialects = ['default', 'tutorial'] as const
 
 describe('what goes along', () => {
