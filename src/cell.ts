@@ -140,9 +140,14 @@ export function createCell(
         ask('commit', () => store.commit?.(next, stands?.revision ?? null) as MaybePromise<Cell>),
         ({ record, overtaken }): MaybePromise<StoreRecord | null> => {
           if (record?.revision !== next.revision) return chain(overtaken ? look() : record, attempt)
-          if (overtaken) return chain(read(), () => record)
-          heardOf(record, 'this context')
-          return record
+          return chain(overtaken ? look() : record, (latest) => {
+            const stands = sound(latest)
+            // The data was lost since, or written back by who knows less: what was done here is held none the less.
+            if (!stands || (stands.id === record.id && stands.version < record.version))
+              heardOf(record, 'this context')
+            heardOf(stands, 'other context')
+            return record
+          })
         },
       )
     }

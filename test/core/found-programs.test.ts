@@ -1,6 +1,6 @@
 /** What random programs found, held one by one; the programs themselves are in test/model. */
 import { describe, expect, test, vi } from 'vitest'
-import type { LiveRecord } from '../../src/index.ts'
+import type { LiveRecord, StoreRecord } from '../../src/index.ts'
 import { handStore } from './by-hand.ts'
 import { alice, bob, deferred, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
 
@@ -458,4 +458,49 @@ test('4: a fresh token that is turned down on a replay ends no session that has 
   expect((await auth.fetch('protected')).status).toBe(200)
   expect(tokens('protected')).toHaveLength(3)
   expect(summary(told)).toEqual([])
+})
+
+describe('4: a store that loses its data right after it took a change, while which another read was answered', () => {
+  /** The first commit of `version` is overtaken by a read, and what it wrote is lost before that is read again. */
+  const losing = (version: number, instead: (before: StoreRecord | null) => StoreRecord | null) => {
+    const store = handStore()
+    const commit = store.commit as NonNullable<typeof store.commit>
+    store.commit = async (next, expected) => {
+      if (next.version !== version || 'ended' in next) return commit(next, expected)
+      store.commit = commit
+      const before = store.record
+      store.notify()
+      await settle()
+      const cell = await commit(next, expected)
+      store.record = instead(before)
+      return cell
+    }
+    return store
+  }
+
+  test.each([
+    ['nothing', () => null],
+    [
+      'what another wrote back, who knows less',
+      (before: StoreRecord | null) => before && { ...before, revision: 'theirs' },
+    ],
+  ])('keeps what a refresh brought (in its place: %s)', async (_, instead) => {
+    const store = losing(2, instead)
+    const { auth, backend } = room({ client: { store }, server: { refresh: 'rotating-reuse-detection' } })
+    const { id } = await auth.login(alice)
+    await auth.refresh()
+    await settle()
+    expect(store.record).toMatchObject({ id, version: 2 })
+    expect(auth.session).toMatchObject({ id, version: 2 })
+    await auth.refresh()
+    expect(backend.reuseDetected).toBe(0)
+  })
+
+  test('keeps the login', async () => {
+    const { auth, told } = room({ client: { store: losing(1, () => null) } })
+    const { id } = await auth.login(alice)
+    await settle()
+    expect(auth.session).toMatchObject({ id, subject: 'alice' })
+    expect(summary(told)).toEqual(['loggedIn: login'])
+  })
 })
