@@ -141,7 +141,7 @@ export function createCell(
         ({ record, overtaken }): MaybePromise<StoreRecord | null> => {
           if (record?.revision !== next.revision) return chain(overtaken ? look() : record, attempt)
           return chain(overtaken ? look() : record, (latest) => {
-            const stands = sound(latest)
+            const stands = latest?.revision === next.revision ? record : sound(latest)
             // The data was lost since, or written back by who knows less: what was done here is held none the less.
             if (!stands || (stands.id === record.id && stands.version < record.version))
               heardOf(record, 'this context')
