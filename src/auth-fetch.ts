@@ -188,8 +188,8 @@ export function createFlow(
     const held = session.held
     if (!held || !session.owns(user, held)) return undefined
     const { signal } = found
-    // Late: the token in hand is another one than was sent.
-    const late = session.token(held)?.token !== token.token
+    // Late: the token in hand is another one than was sent. A step-up is not helped by that, unless by a login.
+    const late = signal !== 'step_up' && session.token(held)?.token !== token.token
     const reason =
       signal === 'step_up'
         ? 'fresh_token_required'

@@ -750,6 +750,44 @@ describe('tokens that say nothing of freshness', () => {
       expect(backend.count('fresh')).toBe(sends)
     },
   )
+
+  test('whose step-up comes when they have been refreshed: a password is asked for, as a refreshed one is no fresher', async () => {
+    const { auth, backend, hold, tokens } = room()
+    const [first, refreshed, proved] = [silent(), silent(), silent()]
+    await auth.setTokens(first)
+    backend.fault('fresh', { status: 401, body: { msg: 'Fresh token required' } })
+    backend.fault('refresh', { status: 200, body: { access_token: refreshed.accessToken } })
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(async () => proved)))
+    const held = hold('fresh')
+    const waiting = auth.fetch('fresh')
+    await settle()
+    await auth.refresh()
+    held.release()
+    await waiting
+    expect(tokens('fresh')).toEqual([first.accessToken, proved.accessToken])
+  })
+
+  test('7: that are refreshed for a request, and whose step-up comes after a login: it goes out with what that brought', async () => {
+    const { auth, backend, hold, tokens } = room()
+    const [first, refreshed, proved] = [silent(), silent(), silent()]
+    await auth.setTokens(first)
+    backend.fault('fresh', { status: 401, body: { msg: 'Token has expired' } })
+    backend.fault('refresh', { status: 200, body: { access_token: refreshed.accessToken } })
+    const asked = vi.fn()
+    auth.on('reauthRequired', asked)
+    const renewing = hold('refresh')
+    const waiting = auth.fetch('fresh')
+    await settle()
+    backend.fault('fresh', { status: 401, body: { msg: 'Fresh token required' } })
+    const held = hold('fresh')
+    renewing.release()
+    await settle()
+    await auth.reauthenticate(async () => proved)
+    held.release()
+    await waiting
+    expect(tokens('fresh')).toEqual([first, refreshed, proved].map(({ accessToken }) => accessToken))
+    expect(asked).not.toHaveBeenCalled()
+  })
 })
 
 test('14: a stream that a password is asked for comes back at once, and is not sent again with it', async () => {
