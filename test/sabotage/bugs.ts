@@ -24,7 +24,7 @@ export const BUGS: readonly Bug[] = [
     edits: [
       edit(
         'src/auth-fetch.ts',
-        'const late = session.token(held)?.token !== token.token',
+        "const late = signal !== 'step_up' && session.token(held)?.token !== token.token",
         'const late = false',
       ),
       edit(
