@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-const report = process.env.STAYFRESH_REPORT
+// `npm test` runs Vitest twice, and each run leaves a report of its own in this folder.
+const reports = process.env.STAYFRESH_REPORTS
 
 // What takes long begins first, and what computes runs beside what waits.
 const LONG = [
@@ -17,9 +18,17 @@ const LONG = [
   'flask-real',
   'page',
   'package',
+  'redis',
+  'over-http',
 ]
 
 const UNITS = ['core', 'testing', 'backends'].map((room) => `test/${room}/**/*.test.ts`)
+
+// Real servers, other processes, millions of steps: V8's coverage costs these a quarter more, and would tell nothing new.
+const SYSTEM = [
+  ...['code', 'explorer', 'leaks', 'races', 'secrets'].map((name) => `test/${name}.test.ts`),
+  ...['demo', 'docs', 'package', 'stories'].map((room) => `test/${room}/**/*.test.ts`),
+]
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -39,16 +48,19 @@ export default defineConfig({
     // Much of it waits: for lives to end, for processes, for pages.
     maxWorkers: 3,
     coverage: { include: ['src/**/*.ts'], exclude: ['src/testing/**'], reporter: ['text'] },
-    reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
+    reporters: reports
+      ? ['default', ['json', { outputFile: `${reports}/${process.pid}.json` }]]
+      : ['default'],
     projects: [
       {
         extends: true,
         test: {
           name: 'node',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/browser/**', 'test/fleet/**', ...UNITS],
+          exclude: ['test/browser/**', 'test/fleet/**', ...UNITS, ...SYSTEM],
         },
       },
+      { extends: true, test: { name: 'system', include: SYSTEM } },
       // Many short files, that leave nothing behind: loaded once in a process, not once for each file.
       { extends: true, test: { name: 'units', include: UNITS, isolate: false } },
       // By itself (`npm run test:fleet`): what dozens of processes are timed at wants the machine to itself.
