@@ -41,18 +41,9 @@ export function stopwatch(on: Platform): Stopwatch {
   return Object.assign(() => Math.max(on.now() - wall, least()), { least })
 }
 
-/** Resolves after `ms`, or at once when `signal` aborts. */
-export function sleep(on: Platform, ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      stop()
-      signal?.removeEventListener('abort', done)
-      resolve()
-    }
-    const stop = on.timer(done, ms)
-    signal?.addEventListener('abort', done)
-    if (signal?.aborted) done()
-  })
+/** Resolves after `ms`. */
+export function sleep(on: Platform, ms: number): Promise<void> {
+  return new Promise((resolve) => void on.timer(resolve, ms))
 }
 
 /** `promise`, or a rejection with `late()` after `ms`. */

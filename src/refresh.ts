@@ -52,12 +52,25 @@ export interface RefreshOptions {
   refreshLimit: { exchanges: number; interval: number }
 }
 
-/** What the exchange itself came to. */
+/** A record that is claimed by us, and what is spent for its next version. */
+type Claimed = LiveRecord & { [Member in 'claim' | 'refreshToken']-?: NonNullable<LiveRecord[Member]> }
+
+/** An exchange that failed: nobody knows what the server made of it. */
+interface Failure {
+  kind?: undefined
+  reason: RefreshFailure
+  status?: number
+  cause?: Error | undefined
+  retryAfter?: number | undefined
+}
+
+/** What the exchange itself came to. `sentAt`: when the request that brought the tokens began, by our clock. */
 type Result =
-  | { kind: 'tokens'; tokens: Tokens }
+  | { kind: 'tokens'; tokens: Tokens; access: StoredToken; sentAt: number }
   | { kind: 'refused'; status: number; response: () => Response }
-  | { kind: 'failed'; reason: RefreshFailure; status?: number; cause?: Error; retryAfter?: number }
-  | { kind: 'ended' }
+  | Failure
+
+const MOVED: Outcome = { kind: 'moved' }
 
 const RETRY_AFTER_AT_MOST = 3_600_000
 // What a store says of a claim is not believed beyond this.
@@ -115,31 +128,26 @@ export function createRefresher(
     ...more,
   })
 
-  /** The record in hand, if it is still the one whose next version is wanted. */
-  const wanted = (
-    record: StoreRecord | null | undefined,
-    id: string,
-    version: number,
-  ): LiveRecord | undefined =>
-    record && !('ended' in record) && record.id === id && record.version === version ? record : undefined
+  /** What is held, if it is still that whose next version is wanted. */
+  const wanted = (id: string, version: number): Held | undefined => {
+    const { held } = session
+    return held?.record.id === id && held.record.version === version ? held : undefined
+  }
 
   async function attempt(id: string, version: number, reason: ChangeReason): Promise<Outcome> {
     const me = on.id()
     const waited = stopwatch(on)
-    let late = 1
-    if (!session.writable) return { kind: 'refused' }
-    for (let tries = 0; ; tries++) {
-      // A store that takes every commit and keeps none.
-      if (tries > 100) return unavailable('store', 0)
+    let tries = 0
+    for (;;) {
       await session.cell.read()
-      const { held } = session
-      const record = wanted(held?.record, id, version)
-      if (!held || !record) return { kind: 'moved' }
+      const held = wanted(id, version)
+      if (!held) return MOVED
+      const { record } = held
       // While only a password helps nothing is refreshed: that would bring back what was revoked.
-      if (!record.refreshToken || held.expired) return { kind: 'refused' }
+      if (!session.writable || !record.refreshToken || held.expired) return { kind: 'refused' }
       const pause = held.left(record.retryAt, RETRY_AFTER_AT_MOST)
       if (pause > 0) return unavailable('cool_down', pause)
-      const limited = limitedFor(record)
+      const limited = limitedFor(held)
       if (limited > 0) return unavailable('refresh_limit', limited)
 
       const { claim } = record
@@ -149,29 +157,30 @@ export function createRefresher(
         const bound = refreshTimeout - waited()
         if (bound <= 0) return unavailable('busy', claimed)
         // A store that watches wakes us; the bound serves those that don't, and a notice that got lost.
-        await session.changed(Math.min(claimed + 1, bound, 250))
+        await session.changed(Math.min(claimed, bound, 250))
         continue
       }
 
-      const stands = await session.cell.change((standing) => {
+      // A store that takes every commit and keeps none.
+      if (tries++ > 100) return unavailable('store', 0)
+      await session.cell.change((standing) => {
         // Only over the very record that was judged: one that has changed since is judged anew.
         if (standing?.revision !== record.revision || session.isEnded(id)) return undefined
         const begun = recent(record)
         // More than the exchange may take: time to hear that the claim is ours, and more for a store that is slow.
-        const span = refreshTimeout * (1 + Math.min(0.25 * late++, 2))
+        const span = refreshTimeout * (1 + Math.min(0.25 * tries, 2))
         return {
           ...record,
           claim: { by: me, until: session.cell.latest() + span, span },
-          begun: isEarly(record) ? [...begun, session.cell.earliest()] : begun,
+          begun: isEarly(held) ? [...begun, session.cell.earliest()] : begun,
         }
       })
-      const mine = wanted(stands, id, version)
+      // As it is held by now: a password may have replaced what was to be spent while the claim was being written.
+      const mine = wanted(id, version)?.record
       if (mine?.claim?.by !== me || !mine.refreshToken) continue
-      // What was heard while the claim was being written: a password may have replaced what was to be spent.
-      if (!wanted(session.held?.record, id, version)) continue
       // Frozen meanwhile? A claim that can't outlast the exchange is no claim: start over.
       if (mine.claim.until - session.cell.latest() < refreshTimeout) continue
-      const outcome = await settle(mine, mine.refreshToken, reason)
+      const outcome = await settle(mine as Claimed, reason)
       if (outcome) return outcome
     }
   }
@@ -179,26 +188,23 @@ export function createRefresher(
   /** What is to stand after an exchange, given what stands; `undefined`: what stands stays. */
   function successor(
     stood: StoreRecord | null,
-    claimed: LiveRecord,
-    spent: string,
+    claimed: Claimed,
     reason: ChangeReason,
     result: Result,
-    access: StoredToken | undefined,
   ): Draft | undefined {
-    const { id, version } = claimed
-    // A logout that is still to be written: what came is revoked.
+    const { id, version, claim, refreshToken: spent } = claimed
+    // Ended or replaced, though that may be still to be written: what came is revoked.
     if (session.isEnded(id)) return undefined
     // An empty cell has lost its data meanwhile, unless that means that the user cleared it.
-    const standing = stood ?? (session.lossy && session.held?.record.id === id ? claimed : null)
+    const standing = stood ?? (session.lossy ? claimed : null)
     if (!standing || 'ended' in standing || standing.id !== id) return undefined
     const same = standing.refreshToken === spent
-    const released = standing.claim?.by === claimed.claim?.by ? undefined : standing.claim
+    const released = standing.claim?.by === claim.by ? undefined : standing.claim
     if (result.kind === 'tokens') {
+      const { access } = result
       const rotated = result.tokens.refreshToken
-      // Written already, should this be tried again.
-      const kept = standing.access?.token === access?.token && (!rotated || standing.refreshToken === rotated)
-      if (!access || (kept && standing.version > version) || isAnother(standing, access)) return undefined
-      // Moved on: another version stands there. Only if that one still counts on the refresh token that was spent
+      if (isAnother(standing, access)) return undefined
+      // Moved on: another version stands there, which may be this one, written already. Only if that one still counts on the refresh token that was spent
       // here (a re-authentication that brought none) is the successor its own.
       if (standing.version !== version && !(same && rotated && rotated !== spent)) return undefined
       return {
@@ -222,7 +228,6 @@ export function createRefresher(
       return same ? { ...standing, refreshToken: undefined, claim: released } : undefined
     }
     if (standing.version !== version) return undefined
-    if (result.kind === 'ended') return { ...standing, claim: released }
     const failures = (standing.failures ?? 0) + 1
     const pause =
       result.retryAfter ?? (failures > 1 ? Math.min(1000 * 2 ** (failures - 2), 30_000) : undefined)
@@ -232,135 +237,126 @@ export function createRefresher(
 
   /** Another user's token is no token of this session. */
   function checkSubject(result: Result, claimed: LiveRecord): Result {
-    if (result.kind !== 'tokens' || !isAnother(claimed, storedToken(result.tokens))) return result
+    if (result.kind !== 'tokens' || !isAnother(claimed, result.access)) return result
     // Another user's cookies are those of who signed in elsewhere.
     if (!backend.cookies) void revoke(result.tokens)
-    return { kind: 'failed', reason: 'bad_answer', cause: new Error('The refresh brought another subject') }
+    return { reason: 'bad_answer', cause: new Error('The refresh brought another subject') }
   }
 
   /** Exchanges, and writes down what came of it. `undefined`: it came to nothing, for the claim was lost. */
-  async function settle(
-    claimed: LiveRecord,
-    spent: string,
-    reason: ChangeReason,
-  ): Promise<Outcome | undefined> {
+  async function settle(claimed: Claimed, reason: ChangeReason): Promise<Outcome | undefined> {
     const { id, version } = claimed
-    const at = session.cell.latest()
-    const sentAt = on.now()
-    const result = checkSubject(await exchange(claimed, spent), claimed)
-    const access = result.kind === 'tokens' ? storedToken(result.tokens, at) : undefined
+    const came = await exchange(claimed)
+    if (!came) return undefined
+    const result = checkSubject(came, claimed)
 
     let returned = false
     /** What came too late for the record must not live on at the server, unless the record holds it. */
     const giveBack = (stands: StoreRecord | null): void => {
       if (result.kind !== 'tokens' || returned) return
       const live = stands && !('ended' in stands) ? stands : undefined
-      const record = live?.id === id ? live : undefined
       const { accessToken, refreshToken } = result.tokens
-      const user = { id, subject: claimed.subject ?? subjectOf(backend, access) }
+      const user = { id, subject: claimed.subject ?? subjectOf(backend, result.access) }
       // What came in a cookie has taken the place of what was there, another login's of the same user, too.
       const stays = backend.cookies
         ? live && session.owns(user, { record: live })
-        : record?.access?.token === accessToken
+        : live?.access?.token === accessToken
       if (stays) return
       returned = true
-      const kept = refreshToken === spent || refreshToken === record?.refreshToken
+      const kept = refreshToken === live?.refreshToken
       void revoke({ accessToken, refreshToken: kept ? undefined : refreshToken })
     }
-    let told = false
-    const stands = await session.cell.change((stood) => {
-      const wanted = successor(stood, claimed, spent, reason, result, access)
-      // It was kept here, the store being away, and is no longer wanted there.
-      if (told && !wanted) giveBack(stood)
-      return wanted
+    await session.cell.change((stood) => {
+      const next = successor(stood, claimed, reason, result)
+      // Not wanted; or no longer, where it was kept here while the store was away.
+      if (!next) giveBack(stood)
+      return next
     }, true)
-    told = true
-    giveBack(stands)
 
     if (result.kind === 'tokens') {
-      if (access) session.learnSkew(readToken(access), sentAt)
-      return { kind: 'moved' }
+      session.learnSkew(readToken(result.access), result.sentAt)
+      return MOVED
     }
-    const record = stands && !('ended' in stands) && stands.id === id ? stands : undefined
-    if (result.kind === 'ended') return undefined
-    if (!record || record.version > version) return { kind: 'moved' }
+    const held = wanted(id, version)
+    if (!held) return MOVED
     if (result.kind === 'refused') {
       const { response, status } = result
       emitter.emit('refreshRefused', { reason, status, origin: 'this context' })
       return { kind: 'refused', response }
     }
-    const { reason: why, status, cause } = result as Extract<Result, { kind: 'failed' }>
-    const pause = session.held?.left(record.retryAt, RETRY_AFTER_AT_MOST) ?? 0
-    return unavailable(why, pause, { status, cause })
+    const { reason: why, status, cause } = result
+    return unavailable(why, held.left(held.record.retryAt, RETRY_AFTER_AT_MOST), { status, cause })
   }
 
-  function isAnother({ subject }: LiveRecord, access: StoredToken | undefined): boolean {
+  function isAnother({ subject }: LiveRecord, access: StoredToken): boolean {
     return subject !== undefined && (subjectOf(backend, access) ?? subject) !== subject
   }
 
   /** The exchange itself: one answer, or again where the server has plainly not processed it. */
-  async function exchange({ id, version, claim, access }: LiveRecord, refreshToken: string): Promise<Result> {
-    const still = (): Promise<boolean> =>
-      session.cell.peek().then(() => wanted(session.held?.record, id, version) !== undefined)
+  async function exchange(claimed: Claimed): Promise<Result | undefined> {
+    const { id, version, claim, access, refreshToken } = claimed
+    const still = (): Promise<boolean> => session.cell.peek().then(() => wanted(id, version) !== undefined)
     const elapsed = stopwatch(on)
     const controller = new AbortController()
-    const stop = on.timer(() => controller.abort(), refreshTimeout)
-    const late: Result = { kind: 'failed', reason: 'timeout' }
+    const { signal } = controller
+    const late: Failure = { reason: 'timeout' }
     try {
       for (let tries = 0; ; tries++) {
-        // A page that was left gives its claim away, and may come back before the next try; so does a store that
-        // loses its data.
-        if (tries) await session.cell.peek()
-        const lost = tries ? session.held?.record.claim?.by !== claim?.by : session.isEnded(id)
-        if (lost) return { kind: 'ended' }
+        if (tries) {
+          // A page that was left gives its claim away, and may come back before the next try; so does a store that
+          // loses its data.
+          await session.cell.peek()
+          if (session.held?.record.claim?.by !== claim.by) return undefined
+        }
         if (elapsed() >= refreshTimeout) return late
-        const { signal } = controller
         // Raced, for a fetch that doesn't heed its signal.
         const result = await within(
           on,
           once(refreshToken, access, still, signal),
           refreshTimeout - elapsed(),
-          () => undefined,
+          () => controller.abort(),
         ).catch(
-          (error): Result =>
-            signal.aborted || !error
-              ? late
-              : {
-                  kind: 'failed',
+          (error): Failure =>
+            error
+              ? {
                   // A backend that fails is no network that does.
                   reason: error.code === 'invalid_option' ? 'bad_answer' : 'network',
                   cause: safeCause(error, refreshToken),
-                },
+                }
+              : late,
         )
-        if (result.kind !== 'failed' || (result.status !== 429 && result.status !== 503)) return result
+        if (result.kind || (result.status !== 429 && result.status !== 503)) return result
         const wait = Math.max(result.retryAfter ?? 0, 250 * 2 ** tries * (0.5 + on.random() / 2))
         if (elapsed() + wait >= refreshTimeout) return result
-        await sleep(on, wait, signal)
+        await sleep(on, wait)
       }
     } finally {
-      stop()
       controller.abort()
     }
   }
 
   async function once(
     refreshToken: string,
-    access: StoredToken | undefined,
+    before: StoredToken | undefined,
     still: () => Promise<boolean>,
     signal: AbortSignal,
   ): Promise<Result> {
-    const response = await wire.call(consult(backend, 'refresh', refreshToken, access, still), { signal })
+    const at = session.cell.latest()
+    const sentAt = on.now()
+    const response = await wire.call(consult(backend, 'refresh', refreshToken, before, still), { signal })
     const answer = await readAnswer(response, signal, true)
     signal.throwIfAborted()
     const { status } = answer
     if (response.ok) {
+      let cause: Error | undefined
       try {
-        const tokens = checkTokens(consult(backend, 'tokens', answer, access), 'the refresh answer')
-        if (tokens.accessToken) return { kind: 'tokens', tokens }
+        const tokens = checkTokens(consult(backend, 'tokens', answer, before), 'the refresh answer')
+        const access = storedToken(tokens, at)
+        if (access) return { kind: 'tokens', tokens, access, sentAt }
       } catch (error) {
-        return { kind: 'failed', reason: 'bad_answer', status, cause: safeCause(error, refreshToken) }
+        cause = safeCause(error, refreshToken)
       }
-      return { kind: 'failed', reason: 'bad_answer', status }
+      return { reason: 'bad_answer', status, cause }
     }
     if (consult(backend, 'refused', answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
@@ -369,13 +365,13 @@ export function createRefresher(
       return { kind: 'refused', status, response: () => new Response(body, { status, statusText, headers }) }
     }
     void response.body?.cancel?.().catch(() => {})
-    return { kind: 'failed', reason: 'status', status, retryAfter: retryAfter(answer) }
+    return { reason: 'status', status, retryAfter: retryAfter(answer) }
   }
 
   /** `Retry-After` (RFC 9110 section 10.2.3) in ms: seconds, or a date by the server's own clock. */
   function retryAfter({ headers }: Answer): number | undefined {
-    const value = headers.get('retry-after') ?? ''
-    const here = Date.parse(headers.get('date') ?? '') || on.now()
+    const value = String(headers.get('retry-after'))
+    const here = Date.parse(String(headers.get('date'))) || on.now()
     const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - here
     return wait >= 0 ? Math.min(wait, RETRY_AFTER_AT_MOST) : undefined
   }
@@ -385,12 +381,10 @@ export function createRefresher(
       const spec = backend.logout && consult(backend, 'logout', token, kind, ended)
       if (!spec) return
       const controller = new AbortController()
-      const stop = on.timer(() => controller.abort(), refreshTimeout)
       // keepalive: a logout is often the last thing a page does.
       const sent = wire.call(spec, { keepalive: true, signal: controller.signal })
-      await within(on, sent, refreshTimeout, () => undefined)
-        .then((response) => response?.body?.cancel?.())
-        .finally(stop)
+      // Late, or nobody reads what it says.
+      await within(on, sent, refreshTimeout, () => undefined).finally(() => controller.abort())
     }
     await Promise.allSettled([
       // One request takes both cookies back.
@@ -419,15 +413,15 @@ export function createRefresher(
   const dueAt = (lasts: number): number => lasts - Math.min(refreshAhead || 0, lasts / 2)
 
   function draw(access: StoredToken | undefined, before?: number): number | undefined {
-    const { lasts, freshFor } = readToken(access ?? { token: '' })
+    if (!access) return undefined
+    const { lasts, freshFor } = readToken(access)
     if (lasts === undefined || freshFor) return undefined
     return before === undefined ? dueAt(lasts) * on.random() : dueAt(lasts)
   }
 
   /** A fresh token stays in use to its own end. */
   function stillFresh(standing: LiveRecord): StoredToken | undefined {
-    const { held } = session
-    const current = held?.record.id === standing.id ? session.token(held) : undefined
+    const current = session.held && session.token(session.held)
     if (backend.cookies === 'both' || !current || !session.isFresh(current)) return undefined
     return [standing.fresh, standing.access].find((stored) => stored?.token === current.token)
   }
@@ -435,23 +429,21 @@ export function createRefresher(
   // --- how often -----------------------------------------------------------------------------------------
 
   /** Whether less than half of its life has passed, or nobody can tell. */
-  function isEarly(record: LiveRecord): boolean {
-    const access = session.held?.record.id === record.id ? session.held.access : undefined
+  function isEarly({ access }: Held): boolean {
     return access !== undefined && (access.lasts === undefined || access.age() < access.lasts / 2)
   }
 
   /** When the latest early exchanges began. What lies ahead was written before the clock was set back. */
   function recent({ begun }: LiveRecord): number[] {
     const now = session.cell.latest()
-    return (Array.isArray(begun) ? begun : []).filter((at) => at <= now && at > now - refreshLimit.interval)
+    // Flat, whatever it is: a store can be written to by others.
+    return ([begun].flat() as number[]).filter((at) => at <= now && at > now - refreshLimit.interval)
   }
 
   /** For how long no early exchange may begin, in ms. */
-  function limitedFor(record: LiveRecord): number {
-    const oldest = recent(record).at(-refreshLimit.exchanges)
-    return oldest !== undefined && isEarly(record)
-      ? oldest + refreshLimit.interval - session.cell.earliest()
-      : 0
+  function limitedFor(held: Held): number {
+    const oldest = recent(held.record).at(-refreshLimit.exchanges) ?? -Infinity
+    return isEarly(held) ? oldest + refreshLimit.interval - session.cell.earliest() : 0
   }
 
   return { join, due, draw, revoke }

@@ -89,13 +89,15 @@ export const BUGS: readonly Bug[] = [
     edits: [
       edit(
         'src/refresh.ts',
-        `: {
-                  kind: 'failed',
+        `): Failure =>
+            error
+              ? {
                   // A backend that fails is no network that does.
                   reason: error.code === 'invalid_option' ? 'bad_answer' : 'network',
                   cause: safeCause(error, refreshToken),
-                },`,
-        ": { kind: 'refused', status: 401, response: () => new Response(null, { status: 401 }) },",
+                }
+              : late,`,
+        "): Result => ({ kind: 'refused', status: 401, response: () => new Response(null, { status: 401 }) }),",
       ),
     ],
   },
@@ -109,8 +111,8 @@ export const BUGS: readonly Bug[] = [
       ),
       edit(
         'src/refresh.ts',
-        'const stop = on.timer(() => controller.abort(), refreshTimeout)\n    const late',
-        "caller?.addEventListener('abort', () => controller.abort())\n    const stop = on.timer(() => controller.abort(), refreshTimeout)\n    const late",
+        'const { signal } = controller\n    const late',
+        "caller?.addEventListener('abort', () => controller.abort())\n    const { signal } = controller\n    const late",
       ),
       edit(
         'src/auth-fetch.ts',
@@ -188,8 +190,8 @@ export const BUGS: readonly Bug[] = [
       ),
       edit(
         'src/refresh.ts',
-        'told = true\n    giveBack(stands)',
-        'told = true\n    giveBack(stands)\n    await Promise.resolve(called.last).catch(() => {})',
+        'session.learnSkew(readToken(result.access), result.sentAt)',
+        'session.learnSkew(readToken(result.access), result.sentAt)\n      await Promise.resolve(called.last).catch(() => {})',
       ),
     ],
   },
