@@ -99,7 +99,8 @@ export function createAsker(
     }
 
     open = { id: told.id, over, close }
-    if (reason !== 'fresh_token_required') session.setExpired(held, true)
+    // Told by the snapshot that the event takes.
+    if (reason !== 'fresh_token_required') held.expired = true
     const event = {
       type: 'reauthRequired',
       reason,

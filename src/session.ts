@@ -6,7 +6,7 @@
 import { type CellRoom, type Change, createCell, isPromise } from './cell.ts'
 import type { Emitter } from './events.ts'
 import { type Platform, type Stopwatch, stopwatch } from './platform.ts'
-import { type ReadToken, readToken } from './token.ts'
+import { isNumber, type ReadToken, readToken } from './token.ts'
 import type {
   LiveRecord,
   LogoutReason,
@@ -17,6 +17,7 @@ import type {
   Store,
   StoredToken,
   StoreRecord,
+  Tombstone,
 } from './types.ts'
 
 /** An access token in this context's hand, ageing by this context's clocks since it came. */
@@ -74,7 +75,7 @@ export interface SessionRoom {
   owns(stamp: Stamp, held: Pick<Held, 'record'> | null | undefined): boolean
   /** Asks the store, within bounds; `unread` until then. Never rejects. */
   reread(): Promise<void>
-  /** Resolves at the next change of the record, or after `ms`. */
+  /** Resolves at the next change of the record, or after `ms`: the last who asked does, others after `ms`. */
   changed(ms: number): Promise<void>
   /** Every session whose login was called before `at()` has been ended. */
   close(at: () => number): void
@@ -83,7 +84,6 @@ export interface SessionRoom {
   isEnded(id: string): boolean
   /** Why a session ended, as far as this context knows. */
   endReason(id: string): LogoutReason | undefined
-  setExpired(held: Held, expired: boolean): void
   snapshot(): Session | null | undefined
   /** Calls back when asking for this session's password makes no sense any more. */
   onMoot(listener: () => void): void
@@ -113,7 +113,7 @@ export function createSession(
   let announcedSkew = 0
   // Sessions that were ended here, should the store still show them: why, and up to which version.
   const endings = new Map<string, { reason: LogoutReason; version: number }>()
-  const waiting = new Set<() => void>()
+  let wake = (): void => {}
   let moot = (): void => {}
   let closed: { since: Stopwatch; at(): number } | undefined
 
@@ -136,14 +136,14 @@ export function createSession(
     let { lasts } = read
     let age = 0
     if (stored.at !== undefined) age = cell.latest() - stored.at
-    else if (lasts !== undefined && typeof iat === 'number') age = serverNow - iat * 1000
-    if (lasts === undefined && iat === undefined && typeof exp === 'number') {
+    else if (isNumber(iat)) age = serverNow - iat * 1000
+    if (lasts === undefined && iat === undefined && isNumber(exp)) {
       lasts = exp * 1000 - serverNow + Math.max(age, 0)
     }
     const since = stopwatch(on)
     const initial = Math.max(age, 0)
     // The second that a life was cut by is given back here.
-    const end = stored.at === undefined || lasts === undefined ? Infinity : lasts + 1_000
+    const end = stored.at === undefined ? Infinity : (lasts ?? Infinity) + 1_000
     const over = (): boolean => initial + since.least() >= end
     const made: HeldToken = { ...read, lasts, age: () => initial + since(), over, rejected: false }
     if (known.unshift(made) > 6) known.pop()
@@ -164,8 +164,7 @@ export function createSession(
 
   function learnSkew({ claims: { iat, exp }, life }: ReadToken, sentAt: number): void {
     // Not the moment of its issue, if the token lasts shorter than from there.
-    const inherited = life !== undefined && ((exp ?? 0) - (iat ?? 0)) * 1000 > life + 5000
-    if (typeof iat !== 'number' || !Number.isFinite(iat) || inherited) return
+    if (!isNumber(iat) || ((exp ?? 0) - iat) * 1000 > (life ?? Infinity) + 5000) return
     // The stamp was cut to whole seconds, and was made between the sending and now.
     skew = Math.round(iat * 1000 + 500 - (sentAt + on.now()) / 2)
     if (Math.abs(skew - announcedSkew) < 30_000) return
@@ -233,28 +232,34 @@ export function createSession(
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
     const before = held?.record
     if (record && record.revision === before?.revision) return
+    if (record && 'ended' in record) hearOfEnd(record, origin)
     if (!record) {
       if (!before) become(null)
       // Lost data is written back; what is not saved yet is about to be written anyway.
-      else if (cell.unsaved) return
-      else if (store.empty === 'ended') end(before.id, 'storage_cleared', origin)
-      else void cell.change(restore(before.id), true)
+      else if (store.empty !== 'ended') restore()
+      else if (!cell.unsaved) end(before.id, 'storage_cleared', origin)
     } else if ('ended' in record || isOver(record) || (origin === 'other context' && isClosed(record))) {
       if (!before) become(null)
-      // What is not saved yet is newer than a stranger's tombstone.
-      else if ('ended' in record && (record.id === before.id || !cell.unsaved)) {
-        end(before.id, record.ended, origin)
-      }
-      if ('ended' in record) remember(record.id, record.ended, record.version)
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
       else if (record.version === before.version) adopt(record, origin)
-      else if (!cell.unsaved) void cell.change(restore(before.id), true)
+      else restore()
     } else if (!before || !cell.unsaved || decided) {
       adopt(record, origin, held === undefined && origin === 'other context' ? undefined : 'loggedIn')
     }
-    for (const wake of [...waiting]) wake()
+    wake()
+  }
+
+  /** Takes note of a tombstone. It is all that stands there, so that it ends what was there before it, too. */
+  function hearOfEnd(
+    { id, version, ended }: Pick<Tombstone, 'id' | 'version' | 'ended'>,
+    origin: Origin,
+  ): void {
+    remember(id, ended, version)
+    const before = held?.record
+    // What is not saved yet is newer than a stranger's tombstone.
+    if (before && (id === before.id || !cell.unsaved)) end(before.id, ended, origin)
   }
 
   /** Whether a logout that is still to be written was called after this session's login. */
@@ -270,7 +275,7 @@ export function createSession(
       record,
       access: hold(record.access),
       fresh: hold(record.fresh),
-      expired: !event && held?.expired === true && before?.access?.token === record.access?.token,
+      expired: !event && held?.expired === true && held.record.access?.token === record.access?.token,
       left: (until, most, surely) =>
         until === undefined ? 0 : Math.min(until - now, most) - (surely ? since.least() : since()),
     }
@@ -292,18 +297,17 @@ export function createSession(
   }
 
   /** Writes the session back into a cell that has lost it, or its latest version. */
-  const restore =
-    (id: string): Change =>
-    (standing) => {
+  function restore(): void {
+    if (cell.unsaved) return
+    void cell.change((standing) => {
       const mine = held?.record
-      if (mine?.id !== id) return undefined
-      const lost = standing ? standing.id === id && standing.version < mine.version : store.empty !== 'ended'
-      if (!lost || (standing && 'ended' in standing)) return undefined
+      if (!mine || (!standing && store.empty === 'ended')) return undefined
+      if (!standing) return mine
+      if ('ended' in standing || standing.id !== mine.id || standing.version >= mine.version) return undefined
       // Who is exchanging the refresh token that stays is still doing so.
-      return standing && standing.refreshToken === mine.refreshToken
-        ? { ...mine, claim: standing.claim }
-        : mine
-    }
+      return standing.refreshToken === mine.refreshToken ? { ...mine, claim: standing.claim } : mine
+    }, true)
+  }
 
   // --- being told ----------------------------------------------------------------------------------------
 
@@ -348,11 +352,7 @@ export function createSession(
       if (what.revision !== known.revision) void cell.peek()
     } else {
       // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
-      // A tombstone is all that stands there, so that it ends what was there before it, too.
-      if (what?.ended) {
-        remember(what.id, what.ended, what.version)
-        if (known && (known.id === what.id || !cell.unsaved)) end(known.id, what.ended, 'other context')
-      }
+      if (what?.ended) hearOfEnd(what as Tombstone, 'other context')
       void reread()
     }
   }
@@ -390,25 +390,20 @@ export function createSession(
     reread,
     changed: (ms) =>
       new Promise((resolve) => {
-        const wake = (): void => {
-          waiting.delete(wake)
+        const stop = on.timer(resolve, ms)
+        wake = () => {
           stop()
           resolve()
         }
-        const stop = on.timer(wake, ms)
-        waiting.add(wake)
       }),
     close(at) {
       closed = { since: stopwatch(on), at }
-      if (held === undefined) become(null)
+      // What was held has been ended by the logout; without having asked the store, nobody is signed in.
+      become(null)
     },
     end,
     isEnded: (id) => endings.has(id),
     endReason: (id) => endings.get(id)?.reason,
-    setExpired(of, expired) {
-      of.expired = expired
-      publish()
-    },
     snapshot() {
       // A fresh token that came to its end changes the picture without anybody having done anything.
       publish()

@@ -54,7 +54,8 @@ export function describe(value: unknown): string {
   return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
 }
 
-function isNumber(value: unknown): value is number {
+/** Whether `value` is a number that can be counted with. */
+export function isNumber(value: unknown): value is number {
   return Number.isFinite(value)
 }
 
