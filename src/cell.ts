@@ -57,15 +57,14 @@ export function createCell(
   let available = true
   // Called when the store is there again: what it has not taken is brought to it before others go on without it.
   let back = (): void => {}
-  let answers = 0
   // Changes that the store has not taken yet, oldest first.
   const unsaved: Change[] = []
   // Revisions of this context's own: what it hears of them is no news.
   const own = new Set<string>()
 
-  function heardOf(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
+  function heardOf(record: StoreRecord | null, decided?: boolean): void {
     standing = record
-    room.see(record, record && own.has(record.revision) ? 'this context' : origin, decided)
+    room.see(record, record && own.has(record.revision) ? 'this context' : 'other context', decided)
   }
 
   const latest = (): number => (heard ? heard.now + heard.asked() : on.now())
@@ -74,17 +73,17 @@ export function createCell(
   /** Asks the store, within bounds. `overtaken`: others were answered meanwhile, so that this may be older news. */
   function ask(what: 'read' | 'commit', call: () => MaybePromise<Cell>): MaybePromise<Heard> {
     const asked = stopwatch(on)
-    const before = answers
+    const before = heard
     const answered = ({ record, now, problem }: Cell): Heard => {
       // By who has the key. To who lacks it that is no lost data, to be written over.
       if ('sealed' in Object(record) && store.empty !== 'ended')
         failed(new Error(`${store.name}: the session is encrypted()`))
       if (problem !== undefined) tell(problem)
-      else if (!available) {
+      else {
         available = true
         back()
       }
-      const overtaken = answers++ !== before
+      const overtaken = heard !== before
       heard = { now, asked, answered: stopwatch(on) }
       return { record, overtaken }
     }
@@ -123,7 +122,7 @@ export function createCell(
     )
   }
 
-  const read = (): MaybePromise<void> => chain(look(), (record) => heardOf(sound(record), 'other context'))
+  const read = (): MaybePromise<void> => chain(look(), (record) => heardOf(sound(record)))
 
   function write(fn: Change): MaybePromise<StoreRecord | null> {
     let tries = 0
@@ -131,7 +130,7 @@ export function createCell(
       const found = sound(stands)
       const wanted = fn(found)
       if (!wanted || !store.commit) {
-        heardOf(found, 'other context')
+        heardOf(found)
         return found
       }
       if (tries++ > 100) throw new Error(`${store.name}: commits are neither done nor refused`)
@@ -143,9 +142,8 @@ export function createCell(
           return chain(overtaken ? look() : record, (latest) => {
             const stands = latest?.revision === next.revision ? record : sound(latest)
             // The data was lost since, or written back by who knows less: what was done here is held none the less.
-            if (!stands || (stands.id === record.id && stands.version < record.version))
-              heardOf(record, 'this context')
-            heardOf(stands, 'other context')
+            if (!stands || (stands.id === record.id && stands.version < record.version)) heardOf(record)
+            heardOf(stands)
             return record
           })
         },
@@ -171,7 +169,7 @@ export function createCell(
       unsaved.push((stands) => (id === undefined || room.held()?.id === id ? fn(stands) : undefined))
       void saveLater()
       if (!next) return inHand
-      heardOf(next, 'this context', true)
+      heardOf(next, true)
       return next
     }
     if (unsaved.length) return here()
@@ -198,7 +196,7 @@ export function createCell(
     for (let wait = 100; unsaved.length; wait = Math.min(wait * 2, 30_000)) {
       // The first tries hold a process up that is about to end: what it got last would be lost with it.
       await new Promise<void>((resolve) => {
-        const stop = on.timer(resolve, wait, wait > 2_000)
+        const stop = on.timer(resolve, wait, wait > 1_600)
         back = () => {
           stop()
           resolve()

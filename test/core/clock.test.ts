@@ -56,6 +56,14 @@ describe.each(wrongBy)('12: a client whose clock is %s', (_, difference) => {
     expect(backend.count('refresh')).toBe(1)
   })
 
+  test('gets the age of a token right that comes long after the store was asked', async () => {
+    const { auth, backend } = room()
+    backend.advance(difference)
+    await pass(10 * minute)
+    const { expiresAt } = await auth.login(alice)
+    expect(expiresAt).toBe(Date.now() + 15 * minute - second)
+  })
+
   test('gets the age of a stored token right in another context', async () => {
     const { auth, backend, another, routes } = room()
     backend.advance(difference)

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { isAuthError, memoryStore, type Store, type Tokens } from '../../src/index.ts'
 import {
   alice,
@@ -84,6 +84,16 @@ describe('login', () => {
     expect(await isPending(outcome)).toBe(false)
     expect(await outcome).toMatchObject({ code: 'login_unavailable' })
   })
+
+  test.each(['drop', { status: 401 }, { status: 503 }] as const)(
+    'that fails (%j) leaves no timer behind that would keep a process from its end',
+    async (fault) => {
+      const { auth, backend } = room()
+      backend.fault('login', fault)
+      await failure(auth.login(alice))
+      expect(vi.getTimerCount()).toBe(0)
+    },
+  )
 
   test('sends no token of the user before', async () => {
     const { auth, signIn, tokens } = room()

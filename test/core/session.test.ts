@@ -114,11 +114,12 @@ describe('the snapshot', () => {
     expect(auth.session).toMatchObject({ fresh: false, version: 1 })
   })
 
-  test('has a new id after each login, and keeps it over refreshes', async () => {
+  test('has a new id after each login, of letters and digits, and keeps it over refreshes', async () => {
     const { auth } = room()
     const ids = new Set<string>()
     for (const version of [1, 2, 3]) {
       const { id } = await auth.login(version === 2 ? bob : alice)
+      expect(id).toMatch(/^[a-z0-9]+$/)
       ids.add(id)
       await auth.refresh()
       expect(auth.session).toMatchObject({ id, version: 2 })

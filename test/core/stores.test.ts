@@ -1,5 +1,5 @@
 /** Stores that answer late, fail, hang, or lose what they were given. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { type Cell, memoryStore, type Store, type StoreRecord } from '../../src/index.ts'
 import {
   alice,
@@ -281,6 +281,88 @@ describe('a store that fails', () => {
     expect(told.filter(({ type }) => type === 'storeUnavailable')).toHaveLength(2)
   })
 
+  test('is brought what it has not taken as soon as it answers anybody', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store } })
+    await auth.ready
+    store.how = 'failing'
+    const { id } = await auth.login(alice)
+    store.how = 'well'
+    // As somebody else's notice makes us read it.
+    store.lose()
+    await settle()
+    expect(store.peek()).toMatchObject({ id })
+    expect(auth.session).toMatchObject({ id })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('is brought what it has not taken before a refresh goes on', async () => {
+    const store = shakyStore()
+    const { auth, backend } = room({ client: { store } })
+    await auth.ready
+    store.how = 'failing'
+    const { id } = await auth.login(alice)
+    store.how = 'well'
+    await auth.refresh()
+    expect(backend.count('refresh')).toBe(1)
+    expect(store.peek()).toMatchObject({ id, version: 2 })
+  })
+
+  test('is brought the last of two logins alone', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store } })
+    await auth.ready
+    store.how = 'failing'
+    await auth.login(alice)
+    const { id } = await auth.login(bob)
+    store.how = 'well'
+    await pass(second)
+    expect(store.peek()).toMatchObject({ id, subject: 'bob' })
+    expect(store.written).toBe(1)
+  })
+
+  test('5: is brought the end of a login that was signed out before it could be written, and no session', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store } })
+    await auth.ready
+    store.how = 'failing'
+    const { id } = await auth.login(alice)
+    await auth.logout()
+    store.how = 'well'
+    await pass(second)
+    expect(store.peek()).toMatchObject({ id, ended: 'logout' })
+    expect(store.written).toBe(1)
+  })
+
+  test('at once, with no promise, is as any other that fails', async () => {
+    const inner = memoryStore()
+    let denied = false
+    const read = (): Cell => {
+      if (denied) throw new Error('storage is denied')
+      return inner.read() as Cell
+    }
+    const { auth, told } = room({ client: { store: { ...inner, read } } })
+    denied = true
+    const session = await auth.login(alice)
+    expect(auth.session).toBe(session)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(summary(told)).toEqual(['storeUnavailable: read', 'loggedIn: login'])
+  })
+
+  test('while a refresh is put off, has the pause counted from the server’s answer', async () => {
+    const store = shakyStore()
+    const { auth, backend, hold } = room({ client: { store } })
+    await auth.login(alice)
+    backend.fault('refresh', { status: 429, headers: { 'retry-after': '120' } })
+    const held = hold('refresh', 'request')
+    const refresh = failure(auth.refresh())
+    await pass(5 * second)
+    expect(held.held()).toBe(true)
+    store.how = 'failing'
+    held.release()
+    expect(await refresh).toMatchObject({ retryAt: Date.now() + 120 * second })
+  })
+
   test('does not fail a request whose token is valid', async () => {
     const store = shakyStore()
     const { auth } = room({ client: { store } })
@@ -390,6 +472,35 @@ describe('10: a store that hangs', () => {
     expect(auth.session).toBeNull()
     await pass(20 * second)
     expect(await isPending(done)).toBe(false)
+  })
+})
+
+describe('a session that is encrypted, to who lacks the key,', () => {
+  const sealed = { revision: 'r', id: 'i', version: 1, sealed: 'by who has it' }
+
+  test('is a store that fails: nothing is written over it', async () => {
+    const store = shakyStore()
+    store.put(sealed)
+    const { auth, told } = room({ client: { store } })
+    await auth.ready
+    expect(auth.session).toBeUndefined()
+    expect(await auth.login(alice)).toMatchObject({ subject: 'alice' })
+    await pass(minute)
+    expect(store.peek()).toEqual(sealed)
+    expect(told[0]).toMatchObject({
+      type: 'storeUnavailable',
+      error: { message: 'shakyStore: the session is encrypted()' },
+    })
+  })
+
+  test('is nobody signed in where nobody else has a key, as in a browser', async () => {
+    const store = shakyStore({ empty: 'ended' })
+    store.put(sealed)
+    const { auth } = room({ client: { store } })
+    await auth.ready
+    expect(auth.session).toBeNull()
+    const { id } = await auth.login(alice)
+    expect(store.peek()).toMatchObject({ id })
   })
 })
 
@@ -674,6 +785,10 @@ describe('a store that others write to', () => {
         ...wrong,
       },
     ]),
+    [
+      'null for a token',
+      { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login', access: null, refreshToken: 'r' },
+    ],
     ['no token at all', { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login' }],
   ])('%s in it is nobody signed in, and the next login stands', async (_, value) => {
     const store = shakyStore()
@@ -688,6 +803,46 @@ describe('a store that others write to', () => {
     const { id } = await auth.login(alice)
     expect(store.peek()).toMatchObject({ id })
   })
+})
+
+test('10: commits that are neither done nor refused come to an end, and that is told as what it is', async () => {
+  const store = shakyStore()
+  const { auth, told } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  let commits = 0
+  store.commit = async () => {
+    commits++
+    return store.read()
+  }
+  expect(await failure(auth.refresh())).toMatchObject({
+    code: 'refresh_unavailable',
+    cause: { message: 'shakyStore: commits are neither done nor refused' },
+  })
+  expect(commits).toBeLessThan(200)
+  expect(auth.session).toMatchObject({ id })
+  expect(summary(told)).toContain('refreshFailed: store')
+})
+
+test('each change costs a store that answers later one read and one commit', async () => {
+  const store = shakyStore({ watch: false })
+  let commits = 0
+  const commit = store.commit
+  store.commit = (...given) => {
+    commits++
+    return commit?.(...given) as Promise<Cell>
+  }
+  const { auth } = room({ client: { store } })
+  const cost = async (change: () => Promise<unknown>): Promise<string> => {
+    const before = [store.reads, commits] as const
+    await change()
+    return `${store.reads - before[0]} and ${commits - before[1]}`
+  }
+  await auth.ready
+  expect(await cost(() => auth.login(alice))).toBe('1 and 1')
+  expect(await cost(() => auth.reauthenticate(alice))).toBe('1 and 1')
+  // One more read at its beginning, then the claim and what came.
+  expect(await cost(() => auth.refresh())).toBe('3 and 2')
+  expect(await cost(() => auth.logout())).toBe('1 and 1')
 })
 
 test('a store that goes on in memory says why with each answer, and that is told once for each time', async () => {
@@ -737,6 +892,7 @@ test('what a store has not taken is brought to it ever more seldom: 0.1, 0.2, 0.
   await auth.ready
   store.how = 'failing'
   await auth.login(alice)
+  await auth.login(bob)
   const tries = async (milliseconds: number): Promise<number> => {
     const before = store.reads
     await pass(milliseconds)
@@ -745,4 +901,36 @@ test('what a store has not taken is brought to it ever more seldom: 0.1, 0.2, 0.
   // At 0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 12.7, 25.5 and 51.1 s; then each 30 s.
   expect([await tries(1_600), await tries(5_000), await tries(50_000)]).toEqual([4, 2, 3])
   expect(await tries(300_000)).toBe(10)
+})
+
+test('15: the first tries to bring it keep a process from its end, for 3 s; the later ones do not', async () => {
+  const store = shakyStore()
+  const { auth } = room({ client: { store } })
+  await auth.ready
+  store.how = 'failing'
+  const begun = vi.spyOn(globalThis, 'setTimeout')
+  await auth.login(alice)
+  await pass(10 * second)
+  const pauses = new Map(
+    begun.mock.calls.map(([, ms = 0], index) => {
+      const timer = begun.mock.results[index]?.value as NodeJS.Timeout
+      return [ms, timer.hasRef()]
+    }),
+  )
+  const kept = [100, 200, 400, 800, 1_600, 3_200, 6_400].map((ms) => pauses.get(ms))
+  expect(kept).toEqual([true, true, true, true, true, false, false])
+})
+
+test('where a timer is a number, as in browsers, what a store has not taken is brought to it later just so', async () => {
+  const store = shakyStore()
+  const { auth } = room({ client: { store } })
+  await auth.ready
+  store.how = 'failing'
+  const { setTimeout: begin } = globalThis
+  vi.stubGlobal('setTimeout', (callback: () => void, ms: number) => Number(begin(callback, ms)))
+  const { id } = await auth.login(alice)
+  await pass(10 * second)
+  store.how = 'well'
+  await pass(30 * second)
+  expect(store.peek()).toMatchObject({ id })
 })
