@@ -27,8 +27,8 @@ interface Attempt {
   /** The session that it will make. */
   readonly id: string
   readonly calledAt: () => number
-  /** What stood in the store by what was known then, and whether it had been ended, there or only here. */
-  seen: { id: string | undefined; revision: string | undefined; ended: boolean }
+  /** What stood in the store by what was known then. */
+  seen: StoreRecord | null | undefined
   readonly controller: AbortController
 }
 
@@ -64,8 +64,20 @@ export function createSignIn(
 ): SignIn {
   // In the order of their calls.
   const attempts = new Set<Attempt>()
-  // The sessions begun here, in the order of their calls: inside one context no clock is asked who came last.
-  const begun: string[] = []
+  // The sessions begun here, by the order of their calls: inside one context no clock is asked who came last.
+  const begun = new Map<string, number>()
+  let calls = 0
+
+  function enter(calledAt: () => number): Attempt {
+    const attempt: Attempt = {
+      id: on.id(),
+      calledAt,
+      seen: session.cell.standing,
+      controller: new AbortController(),
+    }
+    attempts.add(attempt)
+    return attempt
+  }
 
   async function begin(): Promise<Attempt> {
     if (!session.writable) {
@@ -75,32 +87,19 @@ export function createSignIn(
         {},
       )
     }
-    const controller = new AbortController()
-    const attempt: Attempt = { id: on.id(), calledAt: session.cell.moment(), seen: look(), controller }
-    attempts.add(attempt)
-    if (begun.push(attempt.id) > 100) begun.shift()
+    const attempt = enter(session.cell.moment())
+    if (begun.set(attempt.id, ++calls).size > 100) begun.delete(begun.keys().next().value as string)
     if (session.held === undefined) {
       await session.ready
-      attempt.seen = look()
+      attempt.seen = session.cell.standing
     }
     return attempt
-  }
-
-  function look(): Attempt['seen'] {
-    const { standing } = session.cell
-    const { id, revision } = standing ?? {}
-    return { id, revision, ended: isEnded(standing) || session.isEnded(id ?? '') }
-  }
-
-  function drop(attempt: Attempt, why: AuthError): void {
-    attempts.delete(attempt)
-    attempt.controller.abort(why)
   }
 
   /** A logout or a later login: what an earlier login makes is over before it has begun. */
   function supersede(attempt: Attempt, reason: LogoutReason): void {
     session.end(attempt.id, reason, 'this context')
-    drop(attempt, superseded())
+    attempt.controller.abort(superseded())
   }
 
   function record(
@@ -131,23 +130,23 @@ export function createSignIn(
         if (earlier === attempt) break
         supersede(earlier, 'replaced')
       }
-      const stands = await session.cell.change((standing) => {
+      await session.cell.change((standing) => {
         if (controller.signal.aborted) return undefined
         // In the store's time as it is known now: when it was called the store may have been away.
         const made = { ...next, calledAt: attempt.calledAt() }
         if (!standing) return made
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
         // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
-        const mine = begun.indexOf(standing.id)
-        const earlier = mine >= 0 && mine < begun.indexOf(id) && !isEnded(standing)
-        const stood = standing.id === seen.id && isEnded(standing) === seen.ended
+        const ended = isEnded(standing)
+        // Of what was begun elsewhere there is no number, and that is below none.
+        const earlier = !ended && (begun.get(standing.id) as number) < (begun.get(id) as number)
         // Of ends, the one that stood there then, or that we have written since: another's may have been called later.
-        const ours = standing.revision === seen.revision || session.cell.isOwn(standing.revision)
-        const known = earlier || (stood && (ours || !isEnded(standing)))
-        const later = standing.calledAt + (isEnded(standing) ? 1 : 0) > made.calledAt
-        return standing.id === id || (!known && later) ? undefined : made
+        const ours = standing.revision === seen?.revision || session.cell.isOwn(standing.revision)
+        const stood = standing.id === seen?.id && (!ended || ours)
+        const later = standing.calledAt + (ended ? 1 : 0) > made.calledAt
+        return standing.id === id || (later && !earlier && !stood) ? undefined : made
       }, true)
-      if (stands?.id !== id || session.held?.record.id !== id) {
+      if (session.held?.record.id !== id) {
         await undo(id, brought.tokens)
         throw controller.signal.aborted ? controller.signal.reason : superseded()
       }
@@ -163,7 +162,7 @@ export function createSignIn(
     const ended = session.endReason(id)
     if (!ended) return
     await session.cell.change((standing) => {
-      if (standing?.id !== id || 'ended' in standing) return undefined
+      if (standing?.id !== id || isEnded(standing)) return undefined
       return { id, version: standing.version, calledAt: standing.calledAt, ended }
     }, true)
   }
@@ -176,22 +175,23 @@ export function createSignIn(
       const { tokens, at } = await untilDropped(attempt, () => obtain(attempt, credentials, user.id))
       const access = storedToken(tokens, at)
       const subject = subjectOf(backend, access)
+      const { signal } = attempt.controller
       let mismatch = false
+      let made = Number.POSITIVE_INFINITY
       const stands = await session.cell.change((stood) => {
         // An empty cell has lost its data, unless that means that the user cleared it.
-        const held = session.held?.record
-        const standing = stood ?? (session.lossy && held?.id === user.id ? held : null)
-        if (attempt.controller.signal.aborted || !standing) return undefined
-        if ('ended' in standing || standing.id !== user.id) return undefined
+        const standing = stood ?? (session.lossy ? session.held?.record : undefined)
+        if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id) return undefined
         // Judged by what stands there now: who it is may have come out since.
         mismatch = subject !== undefined && (standing.subject ?? subject) !== subject
-        const kept = tokens.refreshToken === undefined || standing.refreshToken === tokens.refreshToken
+        // Written, though the store has not said so; what has come since may have been made of it.
         const done =
-          standing.reason === 'reauthenticated' && standing.access?.token === tokens.accessToken && kept
+          standing.version > made || (standing.version === made && standing.access?.token === access?.token)
         if (mismatch || done) return undefined
+        made = standing.version + 1
         return {
           ...standing,
-          version: standing.version + 1,
+          version: made,
           reason: 'reauthenticated',
           subject: standing.subject ?? subject,
           access,
@@ -204,10 +204,11 @@ export function createSignIn(
           retryAt: undefined,
         }
       }, true)
-      const { aborted, reason } = attempt.controller.signal
-      if (!mismatch && !aborted && stands?.id === user.id && !isEnded(stands)) return
-      void refresher.revoke(tokens)
-      if (aborted) throw reason
+      // What stands in the store stays good, whoever has gone meanwhile.
+      const stood = stands?.id === user.id && !isEnded(stands) && stands.access?.token === access?.token
+      if (!stood) void refresher.revoke(tokens)
+      signal.throwIfAborted()
+      if (stood) return
       if (!mismatch) throw superseded()
       const message = 'The password was that of another user; nothing was changed'
       throw new AuthError('subject_mismatch', message, {})
@@ -222,7 +223,7 @@ export function createSignIn(
     const held = session.held?.record
     for (const attempt of attempts) supersede(attempt, 'logout')
     const mine = session.held?.record
-    const before = begun.length
+    const before = calls
     const revoked = new Set<string | undefined>()
     const revoking: Promise<void>[] = []
     const give = ({ access, fresh, refreshToken }: Partial<LiveRecord>): void => {
@@ -239,9 +240,10 @@ export function createSignIn(
     session.close(calledAt)
     const stored = session.cell.change((standing) => {
       // A login that was called later stays.
-      const order = standing ? begun.indexOf(standing.id) : -1
-      const earlier = standing?.id === mine?.id || (order >= 0 && order < before)
-      if (standing && !earlier && standing.calledAt > calledAt()) return undefined
+      if (standing && standing.id !== mine?.id) {
+        const order = begun.get(standing.id)
+        if (order === undefined ? standing.calledAt > calledAt() : order > before) return undefined
+      }
       const ends = standing ?? held
       if (!ends) {
         if (!backend.cookies) return undefined
@@ -250,7 +252,7 @@ export function createSignIn(
         return { id: on.id(), version: 1, calledAt: calledAt(), ended: 'logout' }
       }
       // Over already, but a login that was called since then is over with this.
-      if ('ended' in ends)
+      if (isEnded(ends))
         return held && ends.calledAt < calledAt() ? { ...ends, calledAt: calledAt() } : undefined
       // Newer tokens than we held, and those of a session that we had not heard of.
       give(ends)
@@ -337,7 +339,7 @@ export function createSignIn(
   function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const request = typeof input === 'object' && 'url' in input ? input : undefined
     const url = request ? new URL(request.url) : wire.resolve(input as string | URL)
-    const added = backend.attach && wire.allowed(url) && wire.attach(undefined, { url, flow: true })
+    const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true })
     return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
   }
 
@@ -345,17 +347,11 @@ export function createSignIn(
     await session.ready
     // A tombstone is final, and a login that is under way says who it is.
     if (session.held !== null || session.cell.standing || attempts.size) return false
-    const attempt: Attempt = {
-      id: on.id(),
-      calledAt: () => 0,
-      seen: look(),
-      controller: new AbortController(),
-    }
-    attempts.add(attempt)
+    // Called before all else, so that no login is ever taken for an earlier one.
+    const attempt = enter(() => 0)
     try {
       const tokens = await find()
       if (!tokens) return true
-      // Called before all else, so that no login is ever taken for an earlier one.
       const first = record('initial', { tokens, at: undefined }, attempt)
       await session.cell.change((standing) =>
         standing || attempt.controller.signal.aborted ? undefined : first,
@@ -374,14 +370,11 @@ export function createSignIn(
     const { signal } = attempt.controller
     signal.throwIfAborted()
     return new Promise((resolve, reject) => {
-      const dropped = (): void => reject(signal.reason)
-      signal.addEventListener('abort', dropped)
-      bring(attempt)
-        .then((value) => {
-          if (signal.aborted) void refresher.revoke(value.tokens)
-          resolve(value)
-        }, reject)
-        .finally(() => signal.removeEventListener('abort', dropped))
+      signal.addEventListener('abort', () => reject(signal.reason))
+      bring(attempt).then((value) => {
+        if (signal.aborted) void refresher.revoke(value.tokens)
+        resolve(value)
+      }, reject)
     })
   }
 
@@ -393,29 +386,27 @@ export function createSignIn(
     logout,
     restore,
     initial(tokens) {
-      const controller = new AbortController()
-      const attempt: Attempt = { id: on.id(), calledAt: session.cell.moment(), seen: look(), controller }
+      const attempt = enter(session.cell.moment())
+      const { signal } = attempt.controller
       const first = record('initial', { tokens, at: undefined }, attempt)
-      attempts.add(attempt)
       session.start((standing) =>
-        standing || controller.signal.aborted ? undefined : { ...first, calledAt: attempt.calledAt() },
+        standing || signal.aborted ? undefined : { ...first, calledAt: attempt.calledAt() },
       )
       const done = (): void => {
         attempts.delete(attempt)
-        if (controller.signal.aborted) void undo(attempt.id, tokens)
+        if (signal.aborted) void undo(attempt.id, tokens)
       }
       // A store that answers at once has made them a session, which a logout ends as any other.
       if (session.held === undefined) void session.ready.then(done)
       else done()
     },
     dispose() {
-      for (const attempt of attempts) drop(attempt, disposed())
+      for (const { controller } of attempts) controller.abort(disposed())
     },
   }
 }
 
-const isEnded = (record: StoreRecord | null | undefined): record is Tombstone =>
-  record != null && 'ended' in record
+const isEnded = (record: StoreRecord): record is Tombstone => 'ended' in record
 
 function superseded(): AuthError {
   return new AuthError('session_changed', 'A logout or another login was called meanwhile', {})

@@ -78,9 +78,11 @@ describe('5: what the user ended', () => {
   test('5: and nobody is found by cookies that the server could not be asked to clear', async () => {
     const { page, backend, cookies } = await cookieBench()
     backend.fault('logout', 'drop')
-    const fresh = page()
+    const store = memoryStore()
+    const fresh = page({ store })
     await fresh.logout()
     expect(Object.keys(cookies())).toHaveLength(4)
+    expect(store.read()).toMatchObject({ record: { ended: 'logout' } })
     expect((await fresh.fetch('protected')).status).toBe(401)
     expect([fresh.session, backend.count('whoami')]).toEqual([null, 0])
   })

@@ -157,6 +157,25 @@ describe('who it is', () => {
     expect(auth.session?.subject).toBe('alice')
   })
 
+  test('8: a step of a flow at another origin is fetched as it is', async () => {
+    const given: unknown[] = []
+    const { auth } = await cookieBench({
+      as: false,
+      beneath: (next) => async (input, init) => {
+        if (!String(input).startsWith('https://other.test/')) return next(input, init)
+        given.push(init)
+        return new Response()
+      },
+    })
+    await auth
+      .login(async ({ fetch }: FlowContext) => {
+        await fetch('https://other.test/')
+        return fetch('login', { method: 'POST', body: JSON.stringify(alice) })
+      })
+      .catch(() => {})
+    expect(given).toEqual([undefined])
+  })
+
   test('a flow of several steps keeps its cookies, and the last one signs in', async () => {
     const { auth, backend, came } = await cookieBench({ as: false })
     backend.fault('validated', { status: 200, headers: { 'set-cookie': 'step=one; HttpOnly; Path=/' } })
@@ -591,6 +610,51 @@ describe('a cold start', () => {
     const late = page({ store })
     expect((await late.fetch('protected')).status).toBe(401)
     expect([late.session, backend.count('whoami')]).toEqual([null, 0])
+  })
+
+  test('a store that can not be read leaves it open who it is: nobody is asked', async () => {
+    const { page, backend } = await cookieBench()
+    const read = (): never => {
+      throw new Error('storage is denied')
+    }
+    const auth = page({ store: { ...memoryStore(), read } })
+    await auth.ready
+    expect([auth.session, backend.count('whoami')]).toEqual([undefined, 0])
+  })
+
+  test('a password asked for too early, with nobody there to prove it, keeps nobody from being found', async () => {
+    const { page } = await cookieBench()
+    const auth = page()
+    expect(isAuthError(await rejection(auth.reauthenticate(alice)), 'not_signed_in')).toBe(true)
+    await auth.ready
+    expect(auth.session).toMatchObject({ subject: 'alice' })
+  })
+
+  test('5: a logout while the answer of whoami is on its way wins', async () => {
+    const { page, backend } = await cookieBench()
+    const held = lateAnswer('/whoami')
+    const auth = page({ beneath: held.beneath })
+    const call = auth.fetch('protected')
+    await held.reached
+    backend.fault('logout', 'drop')
+    await auth.logout()
+    held.open()
+    expect((await call).status).toBe(401)
+    expect(auth.session).toBeNull()
+  })
+
+  test('6: a login in another page that shares the store wins over whoami’s answer', async () => {
+    const { page } = await cookieBench()
+    const store = memoryStore()
+    const held = lateAnswer('/whoami')
+    const auth = page({ store, beneath: held.beneath })
+    const ready = auth.ready
+    await held.reached
+    await page({ store }).login(bob)
+    held.open()
+    await ready
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+    expect(store.read()).toMatchObject({ record: { subject: 'bob' } })
   })
 
   test('5: a logout while whoami is asked wins', async () => {

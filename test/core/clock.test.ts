@@ -251,3 +251,13 @@ describe('15: timers are hints', () => {
     expect(auth.session).toMatchObject({ version: 1 })
   })
 })
+
+test('12: a login flow in which a person takes an hour tells of no skew', async () => {
+  const { auth, backend, told } = room()
+  await auth.login(async () => {
+    await pass(60 * minute)
+    const { accessToken, refreshToken } = await backend.signIn('alice')
+    return Response.json({ access_token: accessToken, refresh_token: refreshToken })
+  })
+  expect(summary(told)).toEqual(['loggedIn: login'])
+})

@@ -207,8 +207,15 @@ describe('an answer of the backend’s own endpoints', () => {
     },
   )
 
-  test('5: to a login that was given up comes too late: its tokens do not live on', async () => {
-    const { auth, backend, hold } = room()
+  test('5: to a login that was given up comes too late, under whatever name: its tokens do not live on', async () => {
+    const { backend, another, hold } = room()
+    const headers = { 'content-type': 'text/html' }
+    const { auth } = another({
+      fetch: async (input, init) => {
+        const { status, body } = await backend.fetch(input, init)
+        return new Response(body, { status, headers })
+      },
+    })
     const answer = hold('login')
     const login = failure(auth.login(alice))
     await pass(31 * second)

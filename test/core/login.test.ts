@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
-import { isAuthError, memoryStore, type Store, type Tokens } from '../../src/index.ts'
+import { type Answer, flaskJwt, isAuthError, memoryStore, type Store, type Tokens } from '../../src/index.ts'
 import {
   alice,
   baseUrl,
@@ -47,8 +47,10 @@ describe('login', () => {
 
   test.each([
     ['is refused', { status: 401, body: { msg: 'no' } }, 'login_refused'],
+    ['answers 500', { status: 500 }, 'login_unavailable'],
     ['answers 503', { status: 503 }, 'login_unavailable'],
     ['answers 429', { status: 429 }, 'login_unavailable'],
+    ['answers 408', { status: 408 }, 'login_unavailable'],
     ['is dropped', 'drop', 'login_unavailable'],
     ['brings a page', 'not-json', 'login_incomplete'],
     ['brings no token', { status: 200, body: { mfa: 'required' } }, 'login_incomplete'],
@@ -65,6 +67,15 @@ describe('login', () => {
     expect(auth.session).toBe(before)
     expect(told).toEqual([])
     expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('unavailable: the status and the answer come along', async () => {
+    const { auth, backend } = room()
+    backend.fault('login', { status: 503, body: { msg: 'Back at noon' } })
+    const error = await failure(auth.login(alice))
+    if (!isAuthError(error, 'login_unavailable')) throw error
+    expect(error.status).toBe(503)
+    expect(await error.response?.json()).toEqual({ msg: 'Back at noon' })
   })
 
   test('incomplete: the answer comes along, unread, for the next step', async () => {
@@ -478,6 +489,14 @@ describe('logout', () => {
     expect(backend.issued.map(({ token }) => backend.isHonoured(token))).toEqual([false, false, false])
   })
 
+  test('takes back a refresh token that nothing has been got with yet', async () => {
+    const { backend, another } = room()
+    const { refreshToken } = await backend.signIn('alice')
+    const { auth } = another({ initial: { refreshToken } })
+    await auth.logout()
+    expect(backend.isHonoured(refreshToken)).toBe(false)
+  })
+
   test('revoke: false leaves the tokens alive at the server', async () => {
     const { auth, backend, signIn } = room()
     await signIn()
@@ -569,12 +588,12 @@ function silentStore(): Store {
 describe.each([
   ['and tells us', memoryStore],
   ['and tells nobody', silentStore],
-])('reauthenticate, while another context changes who is signed in, %s', (_, store) => {
+])('reauthenticate, while another context changes who is signed in, %s', (_, make) => {
   test.each<[string, (other: Client) => Promise<unknown>, string | undefined]>([
     ['to somebody else', (other) => other.login(bob), 'bob'],
     ['to nobody', (other) => other.logout(), undefined],
   ])('6: %s: it changes nothing, and what it brings is revoked', async (_, change, subject) => {
-    const { auth, backend, signIn, hold, another } = room({ client: { store: store() } })
+    const { auth, backend, signIn, hold, another, store } = room({ client: { store: make() } })
     await signIn()
     const held = hold('login')
     const outcome = failure(auth.reauthenticate(alice))
@@ -584,6 +603,7 @@ describe.each([
     expect(await outcome).toMatchObject({ code: 'session_changed' })
     await settle()
     expect(auth.session?.subject).toBe(subject)
+    if (!subject) expect((await store.read()).record).not.toHaveProperty('access')
     const brought = backend.issued.filter(({ sub }) => sub === 'alice').slice(-2)
     expect(brought.map(({ token }) => backend.isHonoured(token))).toEqual([false, false])
   })
@@ -596,6 +616,24 @@ test('reauthenticate by a flow that brings an opaque token keeps who it is', asy
   expect(auth.session).toMatchObject({ subject: 'alice', version: 2 })
 })
 
+test('reauthenticate by a flow that brings a refresh token alone is done with it', async () => {
+  const { auth, backend, signIn } = room()
+  await signIn()
+  const { refreshToken = '' } = await backend.signIn('alice')
+  expect(await auth.reauthenticate(() => ({ refreshToken }))).toMatchObject({ version: 2 })
+  expect((await auth.fetch('protected')).status).toBe(200)
+  expect(backend.log.find(({ route }) => route === 'refresh')?.token?.token).toBe(refreshToken)
+})
+
+test('a login as the same user as initial tokens ends nothing', async () => {
+  const { backend, another } = room()
+  const { accessToken, refreshToken } = await backend.signIn('alice')
+  const { auth, told } = another({ store: memoryStore(), initial: { accessToken, refreshToken } })
+  expect(auth.session).toMatchObject({ subject: 'alice' })
+  await auth.login(alice)
+  expect(summary(told)).toEqual(['loggedIn: login'])
+})
+
 test('login goes to the login endpoint, though re-authentication has one of its own', async () => {
   const { auth, routes } = room({ preset: { reauth: { path: 'fresh-login' } } })
   await auth.login(alice)
@@ -606,8 +644,12 @@ test.each([
   [200, 'login_incomplete'],
   [401, 'login_refused'],
 ] as const)('10: a login whose answer, a %i, never ends fails within a bound', async (status, code) => {
+  // What came of the answer is what the backend is asked about.
+  const asked: Answer[] = []
+  const ask = (answer: Answer): undefined => void asked.push(answer)
   const { auth } = room({
     client: {
+      backend: { ...flaskJwt(), message: ask, tokens: ask },
       fetch: async () => {
         const headers = { 'content-type': 'application/json' }
         return new Response(new ReadableStream({}), { status, headers })
@@ -619,6 +661,7 @@ test.each([
   expect(await isPending(outcome)).toBe(true)
   await pass(2 * second)
   expect(await outcome).toMatchObject({ code, status })
+  expect(asked).toEqual([{ status, headers: expect.any(Headers), body: undefined, empty: false }])
 })
 
 test('a login that hangs says so, and has neither status nor response', async () => {

@@ -1,17 +1,20 @@
 /** Interleavings on a store that answers when the test says so. */
-import { expect, test } from 'vitest'
-import type { Cell, Notice, Store, StoreRecord } from '../../src/index.ts'
+import { describe, expect, test } from 'vitest'
+import type { Cell, LiveRecord, Notice, Store, StoreRecord } from '../../src/index.ts'
 import {
   alice,
   bob,
+  type Client,
   deferred,
   failure,
   minute,
   pass,
+  type Room,
   room,
   second,
   settle,
   summary,
+  times,
   virtualTime,
 } from './support.ts'
 
@@ -183,6 +186,8 @@ test('5: a logout before initial tokens were written: they make no session', asy
   await settle()
   expect(auth.session).toBeNull()
   expect((await auth.fetch('protected')).status).toBe(401)
+  expect(store.peek()).toMatchObject({ ended: 'logout' })
+  expect(given.backend.sessionAlive('alice')).toBe(false)
 })
 
 test('5: a notice that the session was ended is believed, though the store can not be read', async () => {
@@ -241,6 +246,75 @@ test('5: a logout that could not be written revokes what another context got mea
   await pass(60 * second)
   expect(there.peek()).toMatchObject({ ended: 'logout' })
   expect(backend.sessionAlive('alice')).toBe(false)
+})
+
+test('5: nor does a login called after it, that could not be written either, save what another context got', async () => {
+  const cell = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another, backend } = room({ client: { store: here }, server: { refresh: 'rotating' } })
+  await auth.login(alice)
+  const { auth: other } = another({ store: there })
+  await other.refresh()
+  here.failing = true
+  await auth.logout()
+  const { id } = await auth.login(bob)
+  here.failing = false
+  await pass(60 * second)
+  expect(there.peek()).toMatchObject({ id, subject: 'bob' })
+  expect([backend.sessionAlive('alice'), backend.sessionAlive('bob')]).toEqual([false, true])
+})
+
+test('5: of a login elsewhere and one called later here, written just after that one, the later one stands', async () => {
+  const cell = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another, hold } = room({ client: { store: here } })
+  const { auth: other } = another({ store: there })
+  await Promise.all([auth.ready, other.ready])
+  const held = hold('login')
+  const theirs = other.login(bob)
+  await pass(second)
+  const gate = here.gate('commit', 'before')
+  const mine = auth.login(alice)
+  await settle()
+  expect(gate.reached()).toBe(true)
+  held.release()
+  await theirs
+  gate.open()
+  const { id } = await mine
+  expect(there.peek()).toMatchObject({ id, subject: 'alice' })
+  expect(auth.session).toMatchObject({ id })
+})
+
+test('a store that loses its data between the reading and the writing gets it back', async () => {
+  const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+  const store = gatedStore(cell)
+  const { auth, backend } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  const gate = store.gate('commit', 'before')
+  const refresh = auth.refresh()
+  await settle()
+  expect(gate.reached()).toBe(true)
+  cell.record = null
+  gate.open()
+  await pass(second)
+  await refresh
+  expect(store.peek()).toMatchObject({ id, version: 2 })
+  expect(backend.count('refresh')).toBe(1)
+})
+
+test('a read of the empty store that answers late, after a login, signs nobody out where that means so', async () => {
+  const store: Gated = { ...gatedStore(), empty: 'ended' }
+  const { auth, told } = room({ client: { store } })
+  await auth.ready
+  const gate = store.gate('read', 'after')
+  store.notify()
+  await settle()
+  expect(gate.reached()).toBe(true)
+  const { id } = await auth.login(alice)
+  gate.open()
+  await settle()
+  expect(auth.session).toMatchObject({ id })
+  expect(summary(told)).toEqual(['loggedIn: login'])
 })
 
 test('a read that answers late, after a login as the same user, does not bring the old session back', async () => {
@@ -501,4 +575,346 @@ test('a login, a logout and a login in one go: the last one stands, and nothing 
   expect((await auth.fetch('protected')).status).toBe(200)
   expect(backend.families().filter((family) => backend.sessionAlive(family.id))).toHaveLength(1)
   expect(summary(told)).toEqual(['loggedIn: login'])
+})
+
+test('5: a logout while the store is asked for a login: nothing of that is ever written', async () => {
+  const store = gatedStore()
+  const { auth, backend, told } = room({ client: { store } })
+  await auth.ready
+  const written: (StoreRecord | undefined)[] = []
+  const { commit } = store
+  store.commit = (next, expected) => {
+    written.push(next)
+    return commit?.(next, expected) ?? store.read()
+  }
+  const gate = store.gate('read', 'before')
+  const login = failure(auth.login(alice))
+  await settle()
+  expect(gate.reached()).toBe(true)
+  await auth.logout()
+  gate.open()
+  expect(await login).toMatchObject({ code: 'session_changed' })
+  expect([written, told]).toEqual([[], []])
+  expect(backend.sessionAlive('alice')).toBe(false)
+})
+
+test('5: a logout while a login is heard of, but not yet said to be written: it is over, told as from here', async () => {
+  const store = gatedStore()
+  const { auth, told } = room({ client: { store } })
+  await auth.ready
+  const gate = store.gate('commit', 'after')
+  const login = failure(auth.login(alice))
+  await settle()
+  expect(gate.reached()).toBe(true)
+  store.notify()
+  await settle()
+  expect(auth.session).toMatchObject({ subject: 'alice' })
+  await auth.logout()
+  gate.open()
+  expect(await login).toMatchObject({ code: 'session_changed' })
+  await settle()
+  expect(store.peek()).toMatchObject({ ended: 'logout' })
+  expect(summary(told)).toEqual(['loggedIn: login', 'loggedOut: logout'])
+})
+
+test('5: a later login while one is heard of, but not yet said to be written: the first is replaced, told as from here', async () => {
+  const store = gatedStore()
+  const { auth, backend, told } = room({ client: { store } })
+  await auth.ready
+  const gate = store.gate('commit', 'after')
+  const first = failure(auth.login(alice))
+  await settle()
+  expect(gate.reached()).toBe(true)
+  store.notify()
+  await settle()
+  const { id } = await auth.login(bob)
+  gate.open()
+  expect(await first).toMatchObject({ code: 'session_changed' })
+  await settle()
+  // What takes the first one back leaves the second one alone.
+  expect(store.peek()).toMatchObject({ id, subject: 'bob' })
+  expect(auth.session).toMatchObject({ id })
+  expect(summary(told)).toEqual(['loggedIn: login', 'loggedOut: replaced', 'loggedIn: login'])
+  expect([backend.sessionAlive('alice'), backend.sessionAlive('bob')]).toEqual([false, true])
+})
+
+test('5: a login that was signed out while it was being written is taken back, once the store is there again', async () => {
+  const store = gatedStore()
+  const { auth } = room({ client: { store } })
+  await auth.ready
+  const gate = store.gate('commit', 'before')
+  const login = failure(auth.login(alice))
+  await settle()
+  await auth.logout()
+  store.failing = true
+  gate.open()
+  expect(await login).toMatchObject({ code: 'session_changed' })
+  store.failing = false
+  await pass(second)
+  expect(store.peek()).toMatchObject({ ended: 'logout' })
+})
+
+test('3: a login whose writing was never confirmed is not written over what another context has made of it', async () => {
+  const cell = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another, backend } = room({
+    client: { store: here },
+    server: { refresh: 'rotating-reuse-detection' },
+  })
+  await auth.ready
+  here.gate('commit', 'after')
+  const login = auth.login(alice)
+  await settle()
+  const { auth: other } = another({ store: there })
+  await other.refresh()
+  // The store is not waited for any longer; what it has not confirmed is brought to it once more.
+  await pass(10 * second)
+  const { id } = await login
+  expect(there.peek()).toMatchObject({ id, version: 2 })
+  expect(auth.session).toMatchObject({ id, version: 2 })
+  await auth.refresh()
+  expect(backend.reuseDetected).toBe(0)
+})
+
+describe('a re-authentication whose writing was never confirmed', () => {
+  async function unconfirmed(
+    meanwhile: (other: Client) => Promise<unknown>,
+  ): Promise<Room & { there: Gated }> {
+    const cell = { record: null, ahead: 0 }
+    const [here, there] = [gatedStore(cell), gatedStore(cell)]
+    const made = room({ client: { store: here }, server: { refresh: 'rotating-reuse-detection' } })
+    await made.auth.login(alice)
+    here.gate('commit', 'after')
+    const proof = made.auth.reauthenticate(alice)
+    await settle()
+    await meanwhile(made.another({ store: there }).auth)
+    await pass(10 * second)
+    expect(await proof).toMatchObject({ fresh: true })
+    return { ...made, there }
+  }
+
+  test('is not written twice', async () => {
+    const { auth, there } = await unconfirmed((other) => other.ready)
+    expect(there.peek()).toMatchObject({ version: 2, reason: 'reauthenticated' })
+    expect(auth.session).toMatchObject({ version: 2 })
+  })
+
+  test('3: is not written over what another context has made of it', async () => {
+    const { auth, backend, there } = await unconfirmed((other) => other.refresh())
+    expect(there.peek()).toMatchObject({ version: 3, reason: 'requested' })
+    expect(auth.session).toMatchObject({ version: 3 })
+    await auth.refresh()
+    expect(backend.reuseDetected).toBe(0)
+  })
+})
+
+test('a re-authentication that finds another context’s refresh written meanwhile is written after it', async () => {
+  const cell = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another } = room({ client: { store: here } })
+  await auth.login(alice)
+  const { auth: other } = another({ store: there })
+  const gate = here.gate('commit', 'before')
+  const proof = auth.reauthenticate(alice)
+  await settle()
+  await other.refresh()
+  gate.open()
+  expect(await proof).toMatchObject({ version: 3, fresh: true })
+  expect(there.peek()).toMatchObject({ version: 3, reason: 'reauthenticated' })
+})
+
+describe.each(['before', 'after'] as const)('while what a password brought is being written (%s)', (when) => {
+  test('5: a logout ends the session, and all of it is revoked', async () => {
+    const store = gatedStore()
+    const { auth, backend } = room({ client: { store } })
+    await auth.login(alice)
+    const gate = store.gate('commit', when)
+    const proof = failure(auth.reauthenticate(alice))
+    await settle()
+    expect(gate.reached()).toBe(true)
+    const logout = auth.logout()
+    await settle()
+    gate.open()
+    expect(await proof).toMatchObject({ code: 'session_changed' })
+    await logout
+    await settle()
+    expect(store.peek()).toMatchObject({ ended: 'logout' })
+    expect(backend.issued.map(({ token }) => backend.isHonoured(token))).toEqual([false, false, false, false])
+  })
+
+  test('dispose() ends the wait, and signs nobody out', async () => {
+    const store = gatedStore()
+    const { auth, another, backend } = room({ client: { store } })
+    await auth.login(alice)
+    const gate = store.gate('commit', when)
+    const proof = failure(auth.reauthenticate(alice))
+    await settle()
+    auth.dispose()
+    gate.open()
+    expect(await proof).toMatchObject({ code: 'disposed' })
+    await settle()
+    const { refreshToken = '', version } = store.peek() as LiveRecord
+    expect(version).toBe(2)
+    expect(backend.isHonoured(refreshToken)).toBe(true)
+    const { auth: next } = another()
+    expect((await next.fetch('fresh')).status).toBe(200)
+  })
+})
+
+describe('12: though the store’s clock has been set back by hours,', () => {
+  /** What stands in the store was written while its clock was ahead. */
+  const shared = (): { record: StoreRecord | null; ahead: number } => ({
+    record: null,
+    ahead: 5 * 60 * minute,
+  })
+
+  test('a login before the store was first read replaces what stands there', async () => {
+    const cell = shared()
+    const { auth, another } = room({ client: { store: gatedStore(cell) } })
+    await auth.login(alice)
+    cell.ahead = 0
+    const { auth: next } = another({ store: gatedStore(cell) })
+    const { id } = await next.login(bob)
+    expect(cell.record).toMatchObject({ id, subject: 'bob' })
+  })
+
+  test('a login stands after a logout elsewhere that was heard of', async () => {
+    const cell = shared()
+    const { auth, another } = room({ client: { store: gatedStore(cell) } })
+    await auth.login(alice)
+    const store = gatedStore(cell)
+    const { auth: other } = another({ store })
+    await other.ready
+    await auth.logout()
+    store.notify()
+    await settle()
+    expect(other.session).toBeNull()
+    cell.ahead = 0
+    const { id } = await other.login(bob)
+    expect(cell.record).toMatchObject({ id, subject: 'bob' })
+  })
+
+  test('5: of two logins here the last called stands', async () => {
+    const cell = shared()
+    const { auth, hold } = room({ client: { store: gatedStore(cell) } })
+    await auth.ready
+    const first = hold('login')
+    const earlier = auth.login(alice)
+    await settle()
+    const last = hold('login')
+    const later = auth.login(bob)
+    await settle()
+    first.release()
+    await earlier
+    expect(auth.session).toMatchObject({ subject: 'alice' })
+    cell.ahead = 0
+    last.release()
+    const { id } = await later
+    expect(cell.record).toMatchObject({ id, subject: 'bob' })
+  })
+
+  test('5: a logout ends what another context has begun', async () => {
+    const cell = shared()
+    const { auth, another } = room({ client: { store: gatedStore(cell) } })
+    await auth.login(alice)
+    const { auth: other } = another({ store: gatedStore(cell) })
+    await other.ready
+    cell.ahead = 0
+    await other.logout()
+    expect(cell.record).toMatchObject({ ended: 'logout' })
+  })
+
+  test('5: a logout ends the login before it, that is not yet said to be written', async () => {
+    const cell = shared()
+    const store = gatedStore(cell)
+    const { auth } = room({ client: { store } })
+    await auth.ready
+    const gate = store.gate('commit', 'after')
+    const login = failure(auth.login(alice))
+    await settle()
+    expect(gate.reached()).toBe(true)
+    cell.ahead = 0
+    await auth.logout()
+    expect(cell.record).toMatchObject({ ended: 'logout' })
+    gate.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+  })
+})
+
+test.each([
+  ['first', 1],
+  ['hundred and first', 101],
+])(
+  '5: a logout that takes long leaves the login alone that is called after it, the %s here',
+  async (_, nth) => {
+    const store = gatedStore()
+    const { auth } = room({ client: { store } })
+    for (const index of times(nth - 1, (each) => each))
+      await auth.setTokens({ accessToken: `token-${index}` })
+    const gate = store.gate('read', 'before')
+    const logout = auth.logout()
+    await settle()
+    expect(gate.reached()).toBe(true)
+    const { id } = await auth.login(bob)
+    gate.open()
+    await logout
+    expect(store.peek()).toMatchObject({ id, subject: 'bob' })
+    expect(auth.session).toMatchObject({ id })
+  },
+)
+
+test('5: a logout elsewhere ends a login that was called before it, though an earlier one of ours came in between', async () => {
+  const cell = { record: null, ahead: 0 }
+  const { auth, another, hold } = room({ client: { store: gatedStore(cell) } })
+  await auth.ready
+  const first = hold('login')
+  const earlier = auth.login(alice)
+  await settle()
+  const last = hold('login')
+  const later = failure(auth.login(bob))
+  await settle()
+  first.release()
+  await earlier
+  await pass(second)
+  await another({ store: gatedStore(cell) }).auth.logout()
+  last.release()
+  expect(await later).toMatchObject({ code: 'session_changed' })
+  expect(cell.record).toMatchObject({ ended: 'logout' })
+})
+
+describe('5: in one and the same millisecond a logout wins', () => {
+  test('over a login elsewhere that is written before it', async () => {
+    const cell = { record: null, ahead: 0 }
+    const { auth, another } = room({ client: { store: gatedStore(cell) } })
+    const { auth: other } = another({ store: gatedStore(cell) })
+    await Promise.all([auth.ready, other.ready])
+    await auth.login(alice)
+    await other.logout()
+    expect(cell.record).toMatchObject({ ended: 'logout' })
+  })
+
+  test('over a login elsewhere that is written after it', async () => {
+    const cell = { record: null, ahead: 0 }
+    const { auth, another } = room({ client: { store: gatedStore(cell) } })
+    await auth.login(alice)
+    await pass(second)
+    const { auth: other } = another({ store: gatedStore(cell) })
+    await other.ready
+    const [login] = await Promise.all([failure(auth.login(bob)), other.logout()])
+    expect(login).toMatchObject({ code: 'session_changed' })
+    expect(cell.record).toMatchObject({ ended: 'logout' })
+  })
+})
+
+test('a session that the user has cleared without a word is not made again by a password', async () => {
+  const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+  const store: Gated = { ...gatedStore(cell), empty: 'ended' }
+  const { auth, backend } = room({ client: { store } })
+  await auth.login(alice)
+  cell.record = null
+  expect(await failure(auth.reauthenticate(alice))).toMatchObject({ code: 'session_changed' })
+  await settle()
+  expect([cell.record, auth.session]).toEqual([null, null])
+  const proof = backend.issued.slice(-2)
+  expect(proof.map(({ token }) => backend.isHonoured(token))).toEqual([false, false])
 })

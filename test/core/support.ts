@@ -174,7 +174,7 @@ export function record(auth: Client): Told[] {
 /** `type: reason` of each event, with ` (elsewhere)` for those of another context. */
 export const summary = (told: readonly Told[]): string[] =>
   told.map(
-    ({ type, reason, origin }) => `${type}: ${reason}${origin === 'other context' ? ' (elsewhere)' : ''}`,
+    ({ type, reason, origin }) => `${type}: ${reason}${origin === 'this context' ? '' : ' (elsewhere)'}`,
   )
 
 /** What `promise` fails with. */

@@ -22,7 +22,7 @@ export default defineConfig({
     include: [
       'test/core/**/*.test.ts',
       'test/invariants/one-process.test.ts',
-      'test/backends/{broken,cookies}.test.ts',
+      'test/backends/{broken,cookies,cookies-races}.test.ts',
       'test/stores/memory.test.ts',
       'test/bad-input.test.ts',
       'test/drop-in.test.ts',
