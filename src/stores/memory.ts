@@ -1,5 +1,6 @@
 /** The session in this object's memory: a reload or a restart signs out. Shared by whoever is given it. */
 import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
+import { isExpected, noticeOf } from './record.ts'
 
 /**
  * A store in memory, the default: nothing is written anywhere, so a script injected later finds no token at
@@ -20,11 +21,9 @@ export function memoryStore(): Store {
     name: 'memoryStore',
     read: cell,
     commit(next, expected) {
-      if ((record?.revision ?? null) === expected) {
+      if (isExpected(record, expected)) {
         record = next
-        const { revision, id, version } = next
-        const notice = { revision, id, version, ended: 'ended' in next ? next.ended : undefined }
-        for (const listener of listeners) listener(notice)
+        for (const listener of listeners) listener(noticeOf(next))
       }
       return cell()
     },

@@ -61,6 +61,23 @@ describe('5: what the user ended', () => {
     expect(came().filter((one) => one.includes('login'))).toEqual([])
   })
 
+  test('6: nor once somebody else has signed in, in another page', async () => {
+    const held = door('/refresh')
+    const { page, came } = await cookieBench()
+    const store = memoryStore()
+    const tab = page({ store, beneath: held.beneath })
+    await tab.ready
+    const refresh = tab.refresh()
+    await held.reached
+    const proof = rejection(tab.reauthenticate(alice))
+    await turn()
+    await page({ store }).login(bob)
+    held.open()
+    await Promise.all([proof, refresh])
+    expect(came().filter((one) => one.includes('login'))).toEqual(['POST login 200'])
+    expect(tab.session?.subject).toBe('bob')
+  })
+
   test.each([
     ['that pages can read', {}],
     ['that answers tell', told],

@@ -650,11 +650,11 @@ describe('a cold start', () => {
     const auth = page({ store, beneath: held.beneath })
     const ready = auth.ready
     await held.reached
-    await page({ store }).login(bob)
+    const { id } = await page({ store }).login(bob)
     held.open()
     await ready
-    expect(auth.session).toMatchObject({ subject: 'bob' })
-    expect(store.read()).toMatchObject({ record: { subject: 'bob' } })
+    expect(auth.session).toMatchObject({ id, subject: 'bob' })
+    expect(store.read()).toMatchObject({ record: { id, reason: 'login' } })
   })
 
   test('5: a logout while whoami is asked wins', async () => {
