@@ -62,7 +62,7 @@ export function createFlow(
       if (token instanceof Response) return token
       if (session.unread) await free(call, session.unread)
       // Whatever was waited for, the last look is in the tick of the send.
-      if (token && !session.owns(user, session.held) && !ranOut(user)) {
+      if (token && !still(user) && !ranOut(user)) {
         if (refused) return refused
         throw changed()
       }
@@ -124,18 +124,17 @@ export function createFlow(
     if (token) return token
     spent.asked = true
     await free(call, asker.ask('session_expired', held.record, call.began, true))
-    const now = session.held
-    return (session.owns(user, now) && now && session.token(now)) || refusal(outcome)
+    const now = still(user)
+    return (now && session.token(now)) || refusal(outcome)
   }
 
   /** Who makes the call, once the store has been asked. */
   async function present(call: Caller): Promise<Held | null> {
     const before = session.held
     if (before && !session.unread) return before
-    if (before === null && !cookies) return null
     if (before !== null) await free(call, session.unread ?? session.reread())
     if (before) return owned(before.record)
-    const unknown = cookies && session.held === null ? await free(call, cookies.restore()) : undefined
+    const unknown = cookies && (await free(call, cookies.restore()))
     const { held } = session
     if (held || (held === null && !unknown) || call.auth === 'optional') return held ?? null
     const message = 'The store can not be read, so that nobody knows who is signed in'
@@ -185,8 +184,8 @@ export function createFlow(
     spent: Spent,
     response: Response,
   ): Promise<HeldToken | null | undefined> {
-    const held = session.held
-    if (!held || !session.owns(user, held)) return undefined
+    const held = still(user)
+    if (!held) return undefined
     const { signal } = found
     // Late: the token in hand is another one than was sent. A step-up is not helped by that, unless by a login.
     const late = signal !== 'step_up' && session.token(held)?.token !== token.token
@@ -253,8 +252,8 @@ export function createFlow(
     spent.renewed = true
     if (cookies && cookie && !late) {
       await free(call, cookies.reread(held))
-      const now = session.held
-      const read = now && session.owns(user, now) ? another(now, token) : undefined
+      const now = still(user)
+      const read = now && another(now, token)
       if (read || signal === 'csrf') return replay ? read : undefined
     }
     if (signal === 'unknown') spent.suspect = token
@@ -270,8 +269,8 @@ export function createFlow(
     if (!replay) return undefined
     const outcome = await free(call, exchange)
 
-    const now = session.held
-    const left = session.owns(user, now) && now ? another(now, token) : undefined
+    const now = still(user)
+    const left = now && another(now, token)
     if (outcome.kind === 'moved') return left
     // While there is a doubt whether the one left has run out a server is to turn it down, not our clock.
     const doubtful = outcome.kind === 'refused' && left?.rejected === false && !left.over()
@@ -301,8 +300,8 @@ export function createFlow(
    * meanwhile is none.
    */
   function better(user: Stamp, than: HeldToken | undefined, login: boolean): HeldToken | undefined {
-    const { held } = session
-    if (!held || !session.owns(user, held)) return undefined
+    const held = still(user)
+    if (!held) return undefined
     const token = session.token(held)
     if (token?.token === than?.token || !session.usable(token)) return undefined
     return login && !proved(user) && session.isFresh(token) !== true ? undefined : token
@@ -345,7 +344,7 @@ export function createFlow(
   async function renewed(call: Caller, held: Held, reason: ChangeReason, must?: boolean): Promise<void> {
     const outcome = await free(call, refresher.join(held, reason))
     const now = session.held
-    if (!now || outcome.kind === 'moved') return
+    if (!now) return
     const token = session.token(now)
     if (outcome.kind === 'unavailable' && (must || !session.usable(token))) throw unavailable(outcome)
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
@@ -357,9 +356,14 @@ export function createFlow(
   // --- who made the call -----------------------------------------------------------------------------------
 
   /** The session, if it still is that of who made the call. */
-  function owned(user: Stamp): Held {
+  function still(user: Stamp): Held | undefined {
     const { held } = session
-    if (held && session.owns(user, held)) return held
+    return held && session.owns(user, held) ? held : undefined
+  }
+
+  function owned(user: Stamp): Held {
+    const held = still(user)
+    if (held) return held
     throw changed()
   }
 

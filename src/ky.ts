@@ -77,11 +77,12 @@ function textOf(options: Options): () => string | undefined {
     written = stringifyJson?.(data) ?? JSON.stringify(data)
     return written
   }
-  if (options.json !== undefined) options.stringifyJson = write
+  options.stringifyJson = write
   return () => {
     const { hooks, json, body, onUploadProgress } = options
     // A hook can put another Request in its place.
-    if (hooks?.beforeRequest?.length || hooks?.beforeRetry?.length || hooks?.afterResponse?.length) return
+    const { beforeRequest, beforeRetry, afterResponse } = { ...hooks }
+    if ([beforeRequest, beforeRetry, afterResponse].some((each) => each?.length)) return
     if (onUploadProgress) return undefined
     if (json !== undefined) return options.stringifyJson === write ? written : undefined
     return typeof body === 'string' ? body : undefined
@@ -108,12 +109,11 @@ async function limited(
   const response = await bounded(send(controller.signal), timeout, request, controller)
   // ky sets `accept` where it will read the body itself (`.json()`, …), and bounds that reading too. A type that it does
   // not set is the caller's, who may take his time over an export.
-  if (!/\*|[+/]json|form-data/.test(request.headers?.get('accept') ?? '')) return response
+  if (!/\*|[+/]json|form-data/.test(String(request.headers.get('accept')))) return response
   for (const name of READERS) {
     const read = response[name] as (() => Promise<unknown>) | undefined
     if (!read) continue
-    const value = (): Promise<unknown> => bounded(read.call(response), timeout, request, controller)
-    Object.defineProperty(response, name, { value, configurable: true, writable: true })
+    Object.assign(response, { [name]: () => bounded(read.call(response), timeout, request, controller) })
   }
   return response
 }

@@ -1,6 +1,13 @@
 /** createKy(auth): ky stays what it is, and its user stays signed in. */
-import ky, { isHTTPError, isNetworkError, isTimeoutError, type KyInstance, type Options } from 'ky'
-import { describe, expect, test, vi } from 'vitest'
+import ky, {
+  isHTTPError,
+  isNetworkError,
+  isTimeoutError,
+  type KyInstance,
+  type Options,
+  replaceOption,
+} from 'ky'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createAuth, flaskJwt, isAuthError } from '../src/index.ts'
 import { createKy } from '../src/ky.ts'
 import type { BackendOptions } from '../src/testing/index.ts'
@@ -179,6 +186,74 @@ describe('a request', () => {
     await api.extend({ hooks: { init } }).post('protected', { json: { a: 1 } })
     const bodies = sentTo('/protected').map(async ({ bytes }) => new TextDecoder().decode(await bytes))
     expect(await Promise.all(bodies)).toEqual(['{"b":2}', '{"b":2}'])
+  })
+
+  test.each<[string, Options]>([
+    ['json', { json: { a: 1 } }],
+    ['a string', { body: '{"a":1}' }],
+    ['json, written in a way of its own', { json: { b: 2 }, stringifyJson: () => '{"a":1}' }],
+  ])(
+    'goes out as text that needs no copy, at first and again, where the text is known: %s',
+    async (_, options) => {
+      const { api, backend, sentTo } = await kyBench()
+      backend.expireAccessTokens()
+      await api.post('protected', options)
+      expect(sentTo('/protected').map(({ init }) => init?.body)).toEqual(['{"a":1}', '{"a":1}'])
+    },
+  )
+
+  test.each<[string, Options]>([
+    ['no body', { json: undefined }],
+    ['bytes', { body: Uint8Array.from([1]) }],
+    ['a hook that may put another request in its place', { json: 1, hooks: { beforeRequest: [() => {}] } }],
+    ['a hook that may, on a retry', { json: 1, hooks: { beforeRetry: [() => {}] } }],
+    ['a hook that may, after an answer', { json: 1, hooks: { afterResponse: [() => {}] } }],
+  ])('goes out as ky has made it with %s', async (_, options) => {
+    const { api, sentTo } = await kyBench()
+    await api.post('protected', options)
+    expect(sentTo('/protected').map(({ init }) => init?.body)).toEqual([undefined])
+  })
+
+  test('invariant 14: a later init hook may write JSON around what was written', async () => {
+    const { api, sentTo } = await kyBench()
+    const init = [
+      (options: Options) => {
+        const { stringifyJson = JSON.stringify } = options
+        options.stringifyJson = (data) => `[${stringifyJson(data)}]`
+      },
+    ]
+    await api.extend({ hooks: { init } }).post('protected', { json: { a: 1 } })
+    const bodies = sentTo('/protected').map(async ({ bytes }) => new TextDecoder().decode(await bytes))
+    expect(await Promise.all(bodies)).toEqual(['[{"a":1}]'])
+  })
+
+  test('tells of its upload as ky does', async () => {
+    const { api } = await kyBench()
+    const seen: number[] = []
+    const onUploadProgress = ({ percent }: { percent: number }): void => void seen.push(percent)
+    expect((await api.post('protected', { json: { a: 1 }, onUploadProgress }).json<Echo>()).body).toBe(
+      '{"a":1}',
+    )
+    expect(seen.at(-1)).toBe(1)
+  })
+
+  test('is refreshed and replayed, its hooks replaced by others', async () => {
+    const { api, backend, sentTo } = await virtual({}, { latency: { protected: 1_000 } })
+    backend.expireAccessTokens()
+    const without = api.extend({ hooks: replaceOption({}) })
+    const answer = without.post(`${base}protected`, { json: { a: 1 } }).json<Echo>()
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect((await answer).body).toBe('{"a":1}')
+    expect(sentTo('/protected')).toHaveLength(2)
+  })
+
+  test('is answered with no more than the runtime has: no bytes() is made up', async () => {
+    const { api } = await kyBench()
+    const bytes = Object.getOwnPropertyDescriptor(Response.prototype, 'bytes') as PropertyDescriptor
+    onTestFinished(() => void Object.defineProperty(Response.prototype, 'bytes', bytes))
+    delete (Response.prototype as Partial<Response>).bytes
+    const response = await api.get('protected', { headers: { accept: '*/*' } })
+    expect(['text' in response, 'bytes' in response]).toEqual([true, false])
   })
 
   test("leaves the caller's own Authorization alone", async () => {

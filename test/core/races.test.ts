@@ -918,3 +918,37 @@ test('a session that the user has cleared without a word is not made again by a 
   const proof = backend.issued.slice(-2)
   expect(proof.map(({ token }) => backend.isHonoured(token))).toEqual([false, false])
 })
+
+describe('6: somebody else’s login elsewhere, of which a notice comes while a refresh is being written:', () => {
+  test.each([
+    ['a call that has not been sent yet is not sent', false],
+    ['a call that was turned down goes back with its 401', true],
+  ])('%s', async (_, sent) => {
+    const cell = { record: null, ahead: 0 }
+    const [here, there] = [gatedStore(cell), gatedStore(cell)]
+    const { auth, another, backend } = room({ client: { store: here } })
+    await auth.login(alice)
+    const { auth: other } = another({ store: there })
+    await other.ready
+    if (sent) backend.expireAccessTokens()
+    else await pass(16 * minute)
+    backend.settings.latency.refresh = { after: second }
+    const call = auth.fetch('protected').catch(({ code }) => code)
+    await settle()
+    const written = here.gate('commit', 'after')
+    await pass(second)
+    expect(written.reached()).toBe(true)
+    await other.login(bob)
+    const asked = here.gate('read', 'before')
+    here.notify()
+    await settle()
+    expect(asked.reached()).toBe(true)
+    written.open()
+    await settle()
+    asked.open()
+    const outcome = await call
+    expect(sent ? outcome.status : outcome).toBe(sent ? 401 : 'session_changed')
+    expect(backend.count('protected')).toBe(sent ? 1 : 0)
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+  })
+})

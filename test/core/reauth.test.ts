@@ -803,6 +803,83 @@ test('14: a stream that a password is asked for comes back at once, and is not s
   expect(backend.count('fresh')).toBe(1)
 })
 
+test('14: a stream that waited for a password goes with what that brought: nothing is refreshed', async () => {
+  const { auth, backend, signInStale } = room()
+  await signInStale()
+  auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+  const init = {
+    method: 'POST',
+    body: new Response('once').body,
+    duplex: 'half',
+    auth: 'fresh',
+  } as RequestInit
+  expect((await auth.fetch('fresh', init)).status).toBe(200)
+  expect([backend.count('fresh'), backend.count('refresh')]).toEqual([1, 0])
+})
+
+describe('7: a replay with', () => {
+  const expired = { status: 401, body: { msg: 'Token has expired' } }
+
+  test('what a password brought, that is turned down, is refreshed and sent once more', async () => {
+    const { auth, backend, signInStale } = room()
+    await signInStale()
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    backend.fault('protected', { status: 401, body: { msg: 'Fresh token required' } })
+    backend.fault('protected', expired)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect([backend.count('protected'), backend.count('refresh')]).toEqual([3, 1])
+  })
+
+  test('what a refresh brought while a password was asked for, that is turned down, is the last', async () => {
+    const { auth, backend, signInStale, hold } = room()
+    await signInStale()
+    const held = hold('refresh')
+    const refresh = auth.refresh()
+    await settle()
+    const { close } = dialogs(auth)
+    backend.fault('protected', { status: 401, body: { msg: 'Token has been revoked' } })
+    backend.fault('protected', expired)
+    const waiting = auth.fetch('protected')
+    await settle()
+    held.release()
+    await refresh
+    close()
+    expect((await waiting).status).toBe(401)
+    expect([backend.count('protected'), backend.count('refresh')]).toEqual([2, 1])
+  })
+
+  test('what another context has refreshed meanwhile helps where a token was revoked: nobody is asked', async () => {
+    const { auth, backend, told, signInStale, another, tokens, inHand } = room({
+      client: { store: silentStore() },
+    })
+    await signInStale()
+    await another().auth.refresh()
+    backend.fault('protected', { status: 401, body: { msg: 'Token has been revoked' } })
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(tokens('protected').at(-1)).toBe(inHand().access)
+    expect(summary(told)).toEqual(['tokenRefreshed: requested (elsewhere)'])
+  })
+
+  test('the last token there is asks nobody where it may go without', async () => {
+    const { auth, backend, told, signIn } = room({ preset: { refreshToken: 'single-use' } })
+    await signIn()
+    backend.fault('optional', expired, { times: 2 })
+    expect((await auth.fetch('optional', { auth: 'optional' })).status).toBe(401)
+    expect(summary(told)).toEqual(['tokenRefreshed: rejected'])
+    expect(auth.session).toMatchObject({ subject: 'alice', status: 'active' })
+  })
+
+  test('another token, that tells as little as the first 401, costs no freshness', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('protected', { status: 401 }, { times: 2 })
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect([backend.count('protected'), backend.count('refresh')]).toEqual([2, 1])
+    expect(auth.session).toMatchObject({ fresh: true })
+    expect((await auth.fetch('fresh')).status).toBe(200)
+  })
+})
+
 describe('a session of a refresh token alone, which is refused', () => {
   const alone = async (): Promise<Room> => {
     const given = room()
