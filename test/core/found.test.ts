@@ -207,7 +207,7 @@ describe('an answer of the backend’s own endpoints', () => {
     },
   )
 
-  test('5: to a login that was given up comes too late, under whatever name: its tokens do not live on', async () => {
+  test('5: to a login that was given up comes too late: its tokens do not live on', async () => {
     const { backend, another, hold } = room()
     const headers = { 'content-type': 'text/html' }
     const { auth } = another({
