@@ -1,16 +1,26 @@
 /**
- * Next.js, the server's side, with `request-auth.ts` beside it. A server component can set no cookie, so that a refresh
- * token spent there would be lost, and with it the session: it never is. `proxy.ts` runs before, can, and does.
+ * Next.js, the server's side: this file and `request-auth.ts` go to `lib/`. A server component can set no cookie, so that a
+ * refresh token spent there would be lost, and with it the session: it never is. `proxy.ts` runs before, can, and does.
  *
  * ```ts
  * // proxy.ts
+ * import { NextResponse } from 'next/server'
+ * import { createProxy } from './lib/next'
  * export const proxy = createProxy(API_URL, NextResponse.next)
  * export const config = { matcher: '/((?!_next/|favicon).*)' }
  * // lib/auth.ts: one for each request
+ * import { cookies } from 'next/headers'
+ * import { cache } from 'react'
+ * import { pageAuth } from './next'
  * export const getAuth = cache(async () => pageAuth(API_URL, await cookies()))
  * // app/page.tsx
- * const response = await (await getAuth()).fetch('items')
+ * import { getAuth } from '../lib/auth'
+ * export default async function Page() {
+ *   const response = await (await getAuth()).fetch('items')
+ *   return <pre>{await response.text()}</pre>
+ * }
  * // app/login/route.ts
+ * import { withAuth } from '../../lib/next'
  * export const POST = withAuth(API_URL, async (request, auth) => {
  *   await auth.login(await request.json())
  *   return new Response(null, { status: 204 })
@@ -18,7 +28,7 @@
  * ```
  */
 import { type Auth, createAuth, flaskJwtCookies, type LiveRecord } from 'stayfresh'
-import { requestAuth } from './request-auth.ts'
+import { requestAuth } from './request-auth'
 
 /** Makes the cookies good before anything is rendered: for what is rendered, and for the browser. */
 export const createProxy =
@@ -26,7 +36,7 @@ export const createProxy =
   async (request: Request): Promise<Response> => {
     const { cookieHeader, respond } = await requestAuth(apiUrl, request.headers.get('cookie'))
     const headers = new Headers(request.headers)
-    if (cookieHeader()) headers.set('cookie', cookieHeader())
+    headers.set('cookie', cookieHeader())
     return respond(next({ request: { headers } }))
   }
 

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 const root = new URL('../../', import.meta.url)
 const read = (path: string): string => readFileSync(new URL(path, root), 'utf8')
 const page = read('docs/examples.md')
-const lineOf = (text: string): string => text.trim().replace(/^\* /, '')
+const lineOf = (text: string): string => text.trim().replace(/^\* */, '')
 
 // docs/react.md has its own, with elements in them.
 const elsewhere = /^(react|svelte\.ts|vue\.ts|who\.svelte)$/

@@ -1,6 +1,6 @@
 /** examples/next.ts: the API over HTTP; the proxy, route handlers and pages with what Next gives them. */
 import { isAuthError } from 'stayfresh'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { createProxy, pageAuth, withAuth } from '../../examples/next.ts'
 import { later, rejection } from '../support.ts'
 import { all, type Browser, cookiesAt, newBrowser, signedInBrowser, startApi } from './server-side.ts'
@@ -55,6 +55,27 @@ test('invariant 1: a page and what it prefetches, side by side, cost one exchang
   await Promise.all(times(10, () => visit(browser)))
   expect([backend.count('refresh'), backend.reuseDetected]).toEqual([1, 0])
   expect((await visit(browser)).sub).toBe('alice')
+})
+
+test('invariant 1: the proxy and a route that it leaves out, each with its own copy of the code, cost one exchange', async () => {
+  const { site, visit, backend, url } = await setUp()
+  vi.resetModules()
+  const copy = await import('../../examples/next.ts')
+  expect(copy.withAuth).not.toBe(withAuth)
+  const items = copy.withAuth(url, (_, auth) => auth.fetch('protected'))
+  const browser = await signedInBrowser(site)
+  later()
+  const [page, route] = await Promise.all([visit(browser), items(browser.request('items'))])
+  expect([page.sub, route.status, browser.take(route).length]).toEqual(['alice', 200, 4])
+  expect([backend.count('refresh'), backend.reuseDetected]).toEqual([1, 0])
+})
+
+test('a page that is the same for all is kept by no cache while a token goes back with it', async () => {
+  const { site, visit } = await setUp()
+  const browser = await signedInBrowser(site)
+  later()
+  expect((await visit(browser)).response.headers.get('cache-control')).toBe('private, no-store')
+  expect((await visit(browser)).response.headers.get('cache-control')).toBe(null)
 })
 
 test('invariant 6: two users at once: each page is its own user’s', async () => {

@@ -5,11 +5,12 @@ import { expect, test } from 'vitest'
 import { createHandle, createHandleFetch } from '../../examples/sveltekit.ts'
 import { later, rejection } from '../support.ts'
 import { all, type Browser, cookiesAt, newBrowser, signedInBrowser, startApi } from './server-side.ts'
-import { alice, bob, times } from './support.ts'
+import { alice, bob, times, until } from './support.ts'
 
 interface Event {
   request: Request
   locals: { auth: Auth }
+  isSubRequest: boolean
 }
 
 type Resolve = (event: Event) => Response | Promise<Response>
@@ -24,11 +25,11 @@ const setUp = async (options?: BackendOptions) => {
     return new Response(`${answer.status} ${sub ?? ''} ${auth.session?.subject ?? ''}`)
   }
   const visit = async (browser: Browser, resolve: Resolve = load, init?: RequestInit) => {
-    const event = { request: browser.request('page', init), locals: {} } as Event
+    const event = { request: browser.request('page', init), locals: {}, isSubRequest: false } as Event
     const response = await handle({ event, resolve })
     return { auth: event.locals.auth, response, set: browser.take(response), text: await response.text() }
   }
-  return { ...site, site, visit }
+  return { ...site, site, handle, visit }
 }
 
 test('a page is rendered as who asks for it, and nothing is refreshed while the token is good', async () => {
@@ -61,6 +62,80 @@ test('a token that would run out while a page is streamed is refreshed before it
     return new Response()
   })
   expect(set).toHaveLength(4)
+})
+
+test('nothing is refreshed beside a page, which would be sent without what that brings', async () => {
+  const { site, visit, backend } = await setUp()
+  const browser = await signedInBrowser(site)
+  later()
+  await visit(browser)
+  backend.clearLog()
+  later(850_000)
+  backend.settings.latency = { refresh: { after: 50 } }
+  const pages = await Promise.all(times(5, () => visit(browser)))
+  expect(pages.map(({ text }) => text)).toEqual(times(5, () => '200 alice alice'))
+  expect(backend.count('refresh')).toBe(0)
+})
+
+test('a refresh that is under way when the answer begins is waited for, and its cookies go back', async () => {
+  const { site, visit, backend } = await setUp()
+  const browser = await signedInBrowser(site)
+  backend.settings.latency = { refresh: { after: 50 } }
+  let late: Promise<Response> | undefined
+  const { set } = await visit(browser, async ({ locals: { auth } }) => {
+    backend.expireAccessTokens()
+    late = auth.fetch('protected')
+    await until(() => backend.count('refresh') > 0)
+    return new Response()
+  })
+  expect(set).toHaveLength(4)
+  expect((await late)?.status).toBe(200)
+})
+
+test('once the answer has begun nothing is refreshed, so that no refresh token is lost with cookies nobody gets', async () => {
+  const { site, visit, backend } = await setUp()
+  const browser = await signedInBrowser(site)
+  const { auth } = await visit(browser)
+  backend.expireAccessTokens()
+  const error = await rejection(auth.fetch('protected'))
+  expect([isAuthError(error, 'refresh_unavailable'), backend.count('refresh')]).toEqual([true, 0])
+  expect((await visit(browser)).text).toBe('200 alice alice')
+  expect(backend.reuseDetected).toBe(0)
+})
+
+test('a +server.ts that a load fetches is of the same request: one auth, one look at who it is, one set of cookies', async () => {
+  const { site, handle, visit, came } = await setUp()
+  const browser = await signedInBrowser(site)
+  const { headers } = browser.request('page')
+  later()
+  const { text, set } = await visit(browser, async ({ locals }) => {
+    const request = new Request('http://127.0.0.1/items', { headers })
+    const inner = { request, locals: {}, isSubRequest: true } as Event
+    await handle({ event: inner, resolve: ({ locals: { auth } }) => auth.fetch('protected') })
+    return new Response(String(inner.locals.auth === locals.auth))
+  })
+  expect([text, set]).toEqual(['true', all])
+  expect(came()).toEqual(['GET whoami 401', 'POST refresh 200', 'GET whoami 200', 'GET protected 200'])
+})
+
+test('an answer that takes cookies back with it is kept by no cache, whatever it said; another is left as it is', async () => {
+  const { site, visit } = await setUp()
+  const browser = await signedInBrowser(site)
+  const page = (): Response => new Response('news', { headers: { 'cache-control': 'public, max-age=60' } })
+  expect((await visit(browser, page)).response.headers.get('cache-control')).toBe('public, max-age=60')
+  later()
+  expect((await visit(browser, page)).response.headers.get('cache-control')).toBe('private, no-store')
+})
+
+test('who comes back with what an exchange brought gets another: a token may be revoked at once', async () => {
+  const { site, visit, backend } = await setUp({ refresh: 'reusable' })
+  const browser = await signedInBrowser(site)
+  for (const exchanges of [1, 2]) {
+    backend.expireAccessTokens()
+    const pages = await Promise.all(times(5, () => visit(browser)))
+    expect(pages.map(({ text }) => text)).toEqual(times(5, () => '200 alice alice'))
+    expect(backend.count('refresh')).toBe(exchanges)
+  }
 })
 
 test('invariant 1: pages that a browser asks for side by side cost one exchange, those with the old cookies later none', async () => {
