@@ -57,7 +57,7 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/browser/**', 'test/fleet/**', ...UNITS, ...SYSTEM],
+          exclude: ['test/browser/**', 'test/fleet/**', 'test/frameworks/**', ...UNITS, ...SYSTEM],
         },
       },
       { extends: true, test: { name: 'system', include: SYSTEM } },
@@ -67,6 +67,16 @@ export default defineConfig({
       {
         extends: true,
         test: { name: 'fleet', include: ['test/fleet/**/*.test.ts'], fileParallelism: false },
+      },
+      // By itself, too: it installs and builds apps of SvelteKit and Next.
+      {
+        extends: true,
+        test: {
+          name: 'frameworks',
+          include: ['test/frameworks/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 900_000,
+        },
       },
       {
         extends: true,

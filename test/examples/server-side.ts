@@ -14,8 +14,8 @@ export interface Browser {
 
 const app = 'http://127.0.0.1/'
 
-export const startApi = (options?: BackendOptions): Promise<Site> =>
-  listen({ locations: ['cookies'], refresh: 'rotating-reuse-detection', ...options })
+export const startApi = (options?: BackendOptions, beside?: Parameters<typeof listen>[1]): Promise<Site> =>
+  listen({ locations: ['cookies'], refresh: 'rotating-reuse-detection', ...options }, beside)
 
 export function newBrowser(jar = new CookieJar()): Browser {
   return {
