@@ -345,7 +345,6 @@ export function createRefresher(
     const sentAt = on.now()
     const response = await wire.call(consult(backend, 'refresh', refreshToken, before, still), { signal })
     const answer = await readAnswer(response, signal, true)
-    signal.throwIfAborted()
     const { status } = answer
     if (response.ok) {
       let cause: Error | undefined
