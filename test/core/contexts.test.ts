@@ -227,7 +227,7 @@ test.each([
 ])(
   '3: a claim that was lost between two tries of an exchange, in %s: the token is not sent again',
   async (_, watched) => {
-    const { auth, other, backend, store, tokens, inHand } = await two(true, {
+    const { auth, other, backend, store, told, tokens, inHand } = await two(true, {
       client: { store: { ...memoryStore(), ...(!watched && { watch: undefined }) } },
       server: { refresh: 'rotating-reuse-detection' },
     })
@@ -244,6 +244,7 @@ test.each([
     await pass(2 * second)
     expect((await waiting).status).toBe(200)
     expect(tokens('refresh')).toEqual([spent, spent])
+    expect(summary(told)).toEqual(['tokenRefreshed: expired (elsewhere)'])
     expect(backend.reuseDetected).toBe(0)
   },
 )

@@ -536,6 +536,38 @@ test('6: another user’s login elsewhere while what a refresh brought is being 
   expect(late.map((token) => backend.isHonoured(token))).toEqual([false, false])
 })
 
+test.each([
+  ['the same user', alice],
+  ['another user', bob],
+])(
+  '5: a login of %s elsewhere: what a refresh brought here, kept while the store was away, gives way and is revoked',
+  async (_, who) => {
+    const cell = { record: null, ahead: 0 }
+    const [here, there] = [gatedStore(cell), gatedStore(cell)]
+    const { auth, another, backend, hold } = room({
+      client: { store: here },
+      server: { refresh: 'rotating' },
+    })
+    await auth.login(alice)
+    const { auth: other } = another({ store: there })
+    await other.ready
+    const held = hold('refresh')
+    const refreshed = auth.refresh()
+    await settle()
+    here.failing = true
+    held.release()
+    expect(await refreshed).toMatchObject({ version: 2 })
+    await pass(second)
+    const { id } = await other.login(who)
+    here.failing = false
+    await pass(minute)
+    expect(there.peek()).toMatchObject({ id, version: 1, subject: who.username })
+    expect(auth.session).toMatchObject({ id })
+    const late = backend.issued.filter(({ generation }) => generation === 1).map(({ token }) => token)
+    expect(late.map((token) => backend.isHonoured(token))).toEqual([false, false])
+  },
+)
+
 test('5: a login called in the same millisecond as a logout, after it, stands', async () => {
   const store = gatedStore()
   const { auth } = room({ client: { store } })

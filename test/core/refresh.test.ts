@@ -1,13 +1,17 @@
 /** When a refresh happens, how often, and what comes of one that fails. */
 import { describe, expect, test, vi } from 'vitest'
-import { flaskJwt, isAuthError, type LiveRecord } from '../../src/index.ts'
+import { flaskJwt, isAuthError, type LiveRecord, memoryStore, type StoreRecord } from '../../src/index.ts'
+import { handStore, mint, ok, serve } from './by-hand.ts'
 import {
+  alice,
+  bob,
   deferred,
   failure,
   isPending,
   minute,
   pass,
   type Room,
+  type RoomOptions,
   reported,
   room,
   second,
@@ -398,6 +402,18 @@ describe('13: no refresh loop', () => {
     expect((store.read() as { record: LiveRecord }).record.begun).toHaveLength(3)
   })
 
+  test('what was written before the clock was set back counts no more', async () => {
+    const { auth, backend, signIn, store } = room({
+      client: { refreshLimit: { exchanges: 1, interval: hour } },
+    })
+    await signIn()
+    const { record } = store.read() as { record: LiveRecord }
+    const begun = [Date.now() + 10 * minute]
+    await store.commit?.({ ...record, begun, revision: 'ahead' }, record.revision)
+    await auth.refresh()
+    expect(backend.count('refresh')).toBe(1)
+  })
+
   test('tokens that live for seconds are refreshed as they need to be, however often that is', async () => {
     const { auth, backend, signIn } = room({ server: { accessLifetime: 2 * second } })
     await signIn()
@@ -514,13 +530,29 @@ describe('4: a cool-down', () => {
     expect(await failure(auth.refresh())).toMatchObject({ retryAt: start })
   })
 
-  test('heeds a Retry-After in the form of asctime() too, which HTTP still allows', async () => {
+  test.each([
+    // Without a zone it is a date where we are; the day after will do.
+    ['asctime(), which HTTP still allows', 'Sat Jan 16 08:00:00 2027'],
+    ['ISO 8601, which it never did', '2027-01-16T08:00:00Z'],
+  ])('heeds a Retry-After in the form of %s', async (_, date) => {
     const { auth, backend, signIn } = room()
     await signIn()
-    // Without a zone it is a date where we are; the day after will do.
-    const date = 'Sat Jan 16 08:00:00 2027'
     backend.fault('refresh', { status: 500, headers: { 'retry-after': date } })
     expect(await failure(auth.refresh())).toMatchObject({ retryAt: start + hour })
+  })
+
+  test('is not begun by a failure that comes after a password', async () => {
+    const { auth, backend, told, signIn, hold } = room()
+    await signIn()
+    backend.fault('refresh', { status: 500, headers: { 'retry-after': '60' } })
+    const held = hold('refresh')
+    const late = auth.refresh()
+    await settle()
+    await auth.reauthenticate(alice)
+    held.release()
+    expect(await late).toMatchObject({ version: 2 })
+    expect(await auth.refresh()).toMatchObject({ version: 3 })
+    expect(summary(told)).toEqual(['tokenRefreshed: reauthenticated', 'tokenRefreshed: requested'])
   })
 
   test('ends with a password', async () => {
@@ -582,6 +614,61 @@ describe('4: inside an exchange', () => {
     await pass(2)
     expect(backend.count('refresh')).toBe(2)
     await refreshed
+  })
+
+  test('3: a refusal is one whatever its status: the token is not sent again', async () => {
+    const backend = { ...flaskJwt(), refused: () => true }
+    const { auth, signIn, tokens, backend: server } = room({ client: { backend } })
+    await signIn()
+    server.fault('refresh', { status: 503 })
+    await auth.refresh()
+    await pass(8 * second)
+    expect(tokens('refresh')).toHaveLength(1)
+  })
+
+  test('3: a page that slept before the next try sends nothing more: its claim may have run out', async () => {
+    const { auth, backend, told, signIn, tokens } = room()
+    await signIn()
+    backend.fault('refresh', { status: 503, headers: { 'retry-after': '2' } })
+    const outcome = failure(auth.refresh())
+    await pass(second)
+    vi.setSystemTime(Date.now() + hour)
+    await pass(second)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+    expect(tokens('refresh')).toHaveLength(1)
+    expect(told).toMatchObject([{ type: 'refreshFailed', reason: 'timeout' }])
+  })
+
+  test('5: a logout before the next try ends it, and nothing is told to have failed', async () => {
+    const { auth, backend, told, signIn, tokens } = room()
+    await signIn()
+    backend.fault('refresh', { status: 503, headers: { 'retry-after': '2' } })
+    const outcome = auth.refresh()
+    await pass(second)
+    await auth.logout()
+    await pass(8 * second)
+    expect(await outcome).toBeNull()
+    expect(tokens('refresh')).toHaveLength(1)
+    expect(summary(told)).toEqual(['loggedOut: logout'])
+  })
+
+  test('5: one that fails after a logout is not told to have failed, though the logout is still being written', async () => {
+    const store = handStore()
+    const { auth, backend, told, hold } = room({ client: { store } })
+    await auth.login(alice)
+    told.length = 0
+    backend.fault('refresh', { status: 500 })
+    const held = hold('refresh')
+    const outcome = auth.refresh().catch(() => {})
+    await settle()
+    const writing = store.gate('commit')
+    const done = auth.logout()
+    await settle()
+    held.release()
+    await outcome
+    expect(summary(told)).toEqual(['loggedOut: logout'])
+    writing.open()
+    await done
   })
 
   test('a try that hangs after another one ends with refreshTimeout of both', async () => {
@@ -662,6 +749,16 @@ describe('4: inside an exchange', () => {
     await signIn()
     await failure(auth.refresh())
     expect(told).toMatchObject([{ type: 'refreshFailed', reason: 'bad_answer' }])
+  })
+
+  test('a backend that gives a refresh token alone has given nothing: the session is kept', async () => {
+    const backend = { ...flaskJwt(), tokens: () => ({ refreshToken: 'alone' }) }
+    const { auth, told, backend: server } = room({ client: { backend } })
+    await auth.setTokens(await server.signIn('alice'))
+    told.length = 0
+    expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+    expect(told).toMatchObject([{ type: 'refreshFailed', reason: 'bad_answer', status: 200 }])
+    expect(auth.session).toMatchObject({ version: 1 })
   })
 
   test('what is wrong with a token is told in the cause', async () => {
@@ -757,6 +854,46 @@ describe('4: inside an exchange', () => {
     expect(backend.count('protected')).toBe(0)
   })
 
+  /** An exchange of the first version that has no answer yet, and a password that brought the second meanwhile. */
+  async function overtaken() {
+    const given = room()
+    await given.signIn()
+    const held = given.hold('refresh')
+    const first = given.auth.refresh()
+    await settle()
+    expect(held.held()).toBe(true)
+    await given.auth.reauthenticate(alice)
+    given.told.length = 0
+    return { ...given, held, first }
+  }
+
+  test('that has no answer does not hold up that of a newer version', async () => {
+    const { auth, held, first } = await overtaken()
+    const newer = auth.refresh()
+    await settle()
+    expect(auth.session).toMatchObject({ version: 3 })
+    held.release()
+    await Promise.all([first, newer])
+  })
+
+  test('1: that ends late takes nothing from that of a newer version: who asks after it shares that one', async () => {
+    const { auth, backend, hold, held, first, told } = await overtaken()
+    backend.fault('refresh', { status: 500 })
+    const newer = hold('refresh')
+    const outcomes = [failure(auth.refresh())]
+    await settle()
+    expect(newer.held()).toBe(true)
+    held.release()
+    await first
+    outcomes.push(failure(auth.refresh()))
+    await settle()
+    newer.release()
+    for (const error of await Promise.all(outcomes))
+      expect(error).toMatchObject({ code: 'refresh_unavailable' })
+    expect(backend.count('refresh')).toBe(2)
+    expect(summary(told)).toEqual(['refreshFailed: status'])
+  })
+
   test('1: 1,000 requests, refresh() and getAccessToken() share one', async () => {
     const { auth, backend, signIn } = room({ server: { refresh: 'rotating-reuse-detection' } })
     await signIn()
@@ -772,8 +909,8 @@ describe('4: inside an exchange', () => {
 })
 
 describe('10: a claim of another context', () => {
-  const claimed = async (span: number): Promise<Room> => {
-    const given = room()
+  const claimed = async (span: number, client?: RoomOptions['client']): Promise<Room> => {
+    const given = room({ client })
     await given.signIn()
     await pass(16 * minute)
     const { record } = given.store.read() as { record: LiveRecord }
@@ -796,6 +933,24 @@ describe('10: a claim of another context', () => {
     })
     expect(summary(told)).toEqual(['refreshFailed: busy'])
     expect(backend.count('refresh')).toBe(0)
+  })
+
+  test('that lasts is waited for as long as refreshTimeout says, though that is a minute', async () => {
+    const { auth, told } = await claimed(5 * minute, { refreshTimeout: minute })
+    const outcome = failure(auth.fetch('protected'))
+    await pass(59 * second)
+    expect(await isPending(outcome)).toBe(true)
+    await pass(1.1 * second)
+    await outcome
+    expect(summary(told)).toEqual(['refreshFailed: busy'])
+  })
+
+  test('is not believed beyond ten minutes, whatever the store says of it', async () => {
+    const { auth } = await claimed(5 * hour)
+    const until = Date.now() + 10 * minute
+    const outcome = failure(auth.fetch('protected'))
+    await pass(8.1 * second)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable', retryAt: until })
   })
 
   test('that runs out is followed by one of our own, within a quarter of a second', async () => {
@@ -834,6 +989,237 @@ describe('10: a claim of another context', () => {
     await refreshed
     expect((store.read() as { record: LiveRecord }).record.claim).toBeUndefined()
   })
+})
+
+test('3: no exchange is begun under a claim that could run out before it ends, however slow the store is', async () => {
+  const store = handStore()
+  const left: number[] = []
+  const { backend, another } = room({ client: { store } })
+  const { auth } = another({
+    fetch: (input, init) => {
+      const { claim } = (store.record ?? {}) as Partial<LiveRecord>
+      if (claim) left.push(claim.until - Date.now())
+      return backend.fetch(input, init)
+    },
+  })
+  await auth.login(alice)
+  await auth.refresh()
+  expect(left).toEqual([10 * second])
+  // Every answer takes 3 s to come back: a claim of 10 s has too little left by the time that it is heard of.
+  store.trip.back = 3 * second
+  const refreshed = auth.refresh()
+  await pass(30 * second)
+  await refreshed
+  expect(left).toEqual([10 * second, 9 * second])
+})
+
+test('1: a record that another has changed while it is being claimed is judged anew', async () => {
+  const store = handStore()
+  const { auth, told, tokens } = room({ client: { store } })
+  await auth.login(alice)
+  told.length = 0
+  const [reading, claiming] = [store.gate('read'), store.gate('read')]
+  const refreshed = auth.refresh()
+  reading.open()
+  await settle()
+  expect(claiming.reached()).toBe(true)
+  store.record = { ...(store.record as LiveRecord), failures: 1, revision: 'theirs' }
+  claiming.open()
+  expect(await refreshed).toMatchObject({ version: 2 })
+  expect(tokens('refresh')).toHaveLength(1)
+  expect(summary(told)).toEqual(['tokenRefreshed: requested'])
+})
+
+test('5: a logout elsewhere that is heard of while a claim is being written: nothing is sent, nothing is told to have failed', async () => {
+  const store = handStore()
+  const { auth, told, tokens } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  told.length = 0
+  const claiming = store.gate('commit')
+  const refreshed = auth.refresh()
+  await settle()
+  expect(claiming.reached()).toBe(true)
+  store.record = { revision: 'theirs', id, version: 1, calledAt: Date.now(), ended: 'logout' }
+  store.notify({ revision: 'theirs', id, version: 1, ended: 'logout' })
+  claiming.open()
+  expect(await refreshed).toBeNull()
+  expect(tokens('refresh')).toEqual([])
+  expect(summary(told)).toEqual(['loggedOut: logout (elsewhere)'])
+})
+
+describe('in a store that tells nobody of changes', () => {
+  const silent = (): Room => room({ client: { store: { ...memoryStore(), watch: undefined } } })
+
+  test('6: a refresh that finds another user signed in spends nothing of his', async () => {
+    const { auth, another, signIn, tokens } = silent()
+    await signIn()
+    await another().auth.login(bob)
+    expect(await auth.refresh()).toMatchObject({ subject: 'bob', version: 1 })
+    expect(tokens('refresh')).toEqual([])
+  })
+
+  test('5: a refresh that finds the session ended elsewhere is none that failed', async () => {
+    const { auth, another, signIn, told, tokens } = silent()
+    await signIn()
+    await another().auth.logout()
+    expect(await auth.refresh()).toBeNull()
+    expect(tokens('refresh')).toEqual([])
+    expect(summary(told)).toEqual(['loggedOut: logout (elsewhere)'])
+  })
+})
+
+test('a store that takes every commit and keeps none ends no session: a refresh fails, and nothing is sent', async () => {
+  const now = (record: StoreRecord | null) => ({ record, now: Date.now() })
+  const { auth, told, signIn, tokens } = room({
+    client: { store: { name: 'forgetful', read: () => now(null), commit: (next) => now(next) } },
+  })
+  await signIn()
+  expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+  expect(summary(told)).toEqual(['refreshFailed: store'])
+  expect(tokens('refresh')).toEqual([])
+  expect(auth.session).toMatchObject({ subject: 'alice' })
+})
+
+test('why the store could not be asked is told in the cause', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  store.read = () => Promise.reject(new Error('the disk is full'))
+  expect(await failure(auth.refresh())).toMatchObject({ cause: { message: 'the disk is full' } })
+})
+
+describe('what a refresh brings too late', () => {
+  /** A refresh whose answer a password has overtaken, and what the logins and it bring. */
+  async function late(given: { first?: string; login?: string; refresh: string; access?: string }) {
+    const { first = mint('alice'), login, refresh, access: brought = mint('alice') } = given
+    const answer = deferred()
+    let logins = 0
+    const server = serve(async ({ path }) => {
+      if (path === '/login') {
+        return logins++
+          ? ok({ access_token: mint('alice'), refresh_token: login })
+          : ok({ access_token: first, refresh_token: 'refresh-1' })
+      }
+      if (path !== '/refresh') return ok()
+      await answer.promise
+      return ok({ access_token: brought, refresh_token: refresh })
+    })
+    const { auth, inHand } = room({ client: { fetch: server.fetch } })
+    await auth.login(alice)
+    const refreshed = auth.refresh()
+    await settle()
+    await auth.reauthenticate(alice)
+    const { access } = inHand()
+    answer.resolve()
+    await refreshed
+    await settle()
+    return { auth, inHand, access, brought, revoked: server.tokens('/logout') }
+  }
+
+  test('is taken back, but for the refresh token that the session still lives by', async () => {
+    const { auth, inHand, access, brought, revoked } = await late({ refresh: 'refresh-1' })
+    expect(auth.session).toMatchObject({ version: 2 })
+    expect(inHand()).toMatchObject({ access, refresh: 'refresh-1' })
+    expect(revoked).toEqual([brought])
+  })
+
+  test('is taken back, with the refresh token, where a password has brought another', async () => {
+    const { inHand, access, brought, revoked } = await late({ login: 'refresh-2', refresh: 'refresh-3' })
+    expect(inHand()).toMatchObject({ access, refresh: 'refresh-2' })
+    expect(new Set(revoked)).toEqual(new Set(['refresh-3', brought]))
+  })
+
+  test('6: is taken back where the password has told whose session it is, and it is another’s', async () => {
+    const access = mint('bob')
+    const { auth, brought, revoked } = await late({ first: 'opaque', refresh: 'refresh-2', access })
+    expect(auth.session).toMatchObject({ version: 2, subject: 'alice' })
+    expect(new Set(revoked)).toEqual(new Set(['refresh-2', brought]))
+  })
+
+  test('is kept where the password has left the session with the refresh token that is spent', async () => {
+    const { auth, inHand, brought, revoked } = await late({ refresh: 'refresh-2' })
+    expect(auth.session).toMatchObject({ version: 3, fresh: false })
+    expect(inHand()).toMatchObject({ access: brought, refresh: 'refresh-2' })
+    expect(revoked).toEqual([])
+  })
+
+  test('5: is taken back once, though it was decided while the store was away', async () => {
+    const store = handStore()
+    const { auth, hold, tokens, backend } = room({ client: { store }, server: { refresh: 'rotating' } })
+    await auth.login(alice)
+    const held = hold('refresh')
+    const refreshed = auth.refresh()
+    await settle()
+    const { read } = store
+    store.read = () => Promise.reject(new Error('out of order'))
+    await auth.logout()
+    held.release()
+    await refreshed
+    store.read = read
+    await pass(minute)
+    expect(store.record).toMatchObject({ ended: 'logout' })
+    const brought = backend.issued.filter(({ generation }) => generation === 1).map(({ token }) => token)
+    expect(brought).toHaveLength(2)
+    for (const token of brought) expect(tokens('logout').filter((one) => one === token)).toHaveLength(1)
+  })
+})
+
+test('5: after logout() nothing of the session is written any more, though the logout itself is still being written', async () => {
+  const store = handStore()
+  const { auth, backend, hold } = room({ client: { store }, server: { refresh: 'rotating' } })
+  await auth.login(alice)
+  const held = hold('refresh')
+  const refreshed = auth.refresh()
+  await settle()
+  const writing = store.gate('commit')
+  const done = auth.logout()
+  await settle()
+  expect(writing.reached()).toBe(true)
+  held.release()
+  await refreshed
+  await settle()
+  expect(store.record).toMatchObject({ version: 1 })
+  writing.open()
+  await done
+  expect(store.record).toMatchObject({ ended: 'logout' })
+  expect(backend.sessionAlive('alice')).toBe(false)
+})
+
+test('a backend is told which token is which when they are taken back', async () => {
+  const taken: unknown[] = []
+  const backend = {
+    ...flaskJwt(),
+    logout: (token: string, kind: string) => {
+      taken.push([token, kind])
+      return { path: 'logout' }
+    },
+  }
+  const { auth, signIn, inHand } = room({ client: { backend } })
+  await signIn()
+  const { access, refresh } = inHand()
+  await auth.logout()
+  expect(taken).toEqual([
+    [refresh, 'refresh'],
+    [access, 'access'],
+  ])
+})
+
+test('a backend may say whose token it is', async () => {
+  const backend = { ...flaskJwt(), subject: ({ jti }: { jti?: string }) => jti && 'alice of the east' }
+  const { auth, signIn } = room({ client: { backend } })
+  await signIn()
+  expect(auth.session).toMatchObject({ subject: 'alice of the east' })
+})
+
+test('where nothing can be written, what another has refreshed meanwhile is found', async () => {
+  const { auth, another, store, signIn, inHand, tokens } = room()
+  await signIn()
+  const { auth: reader } = another({ store: { name: 'read-only', read: store.read } })
+  await pass(16 * minute)
+  await auth.refresh()
+  expect((await reader.fetch('protected')).status).toBe(200)
+  expect(tokens('protected')).toEqual([inHand().access])
+  expect(tokens('refresh')).toHaveLength(1)
 })
 
 test('where nothing can be written no refresh token is spent: the server’s own 401 comes back', async () => {
