@@ -78,6 +78,28 @@ describe.each(wrongBy)('12: a client whose clock is %s', (_, difference) => {
     expect(routes()).toEqual(['protected', 'refresh', 'protected'])
   })
 
+  test('takes a token that was handed over for as old as it is, once it knows the server’s time', async () => {
+    const { auth, backend } = room({ client: { refreshAhead: false } })
+    backend.advance(difference)
+    await auth.login(alice)
+    await auth.setTokens(await backend.signIn('alice'))
+    await pass(14 * minute)
+    await auth.fetch('protected')
+    expect(backend.count('refresh')).toBe(0)
+    await pass(minute)
+    await auth.fetch('protected')
+    expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('shows the same end of it in whichever context, and whenever that came', async () => {
+    const { auth, another, backend } = room()
+    backend.advance(difference)
+    const { expiresAt } = await auth.login(alice)
+    await pass(5 * minute)
+    const { auth: other } = another()
+    expect(other.session).toMatchObject({ expiresAt })
+  })
+
   test('numeric freshness lasts as long as it should', async () => {
     const { auth, backend } = room({ server: { fresh: 5 * minute } })
     backend.advance(difference)

@@ -273,6 +273,7 @@ test('4: a session that ran out while the store was away is taken up again where
     'loggedIn: reauthenticated (elsewhere)',
   ])
   expect((await auth.fetch('protected')).status).toBe(200)
+  expect(await auth.refresh()).toMatchObject({ version: 3 })
 })
 
 test('4: an old version’s end, still to be written when the data is cleared, is not that of the newer one', async () => {

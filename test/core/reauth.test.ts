@@ -1,5 +1,12 @@
 import { describe, expect, test, vi } from 'vitest'
-import { type AuthEvents, flaskJwt, memoryStore, type Store, type Tokens } from '../../src/index.ts'
+import {
+  type AuthEvents,
+  flaskJwt,
+  type LiveRecord,
+  memoryStore,
+  type Store,
+  type Tokens,
+} from '../../src/index.ts'
 import { fakeTokens } from '../../src/testing/index.ts'
 import {
   alice,
@@ -593,6 +600,20 @@ describe('a session that has expired', () => {
     expect([...seen]).toEqual(['active', 'expired'])
   })
 
+  test('stays expired though another context writes something beside it', async () => {
+    const { auth, store } = await spent()
+    const { asks, close } = dialogs(auth)
+    const waiting = auth.fetch('protected')
+    await settle()
+    const { record } = store.read() as { record: LiveRecord }
+    await store.commit?.({ ...record, failures: 1, revision: 'theirs' }, record.revision)
+    await settle()
+    expect(auth.session).toMatchObject({ status: 'expired', version: 1 })
+    close()
+    expect((await waiting).status).toBe(401)
+    expect(asks).toHaveLength(1)
+  })
+
   test('is gone once the dialog is dismissed', async () => {
     const { auth, told, store } = await spent()
     const { close } = dialogs(auth)
@@ -623,11 +644,16 @@ describe('a session that has expired', () => {
 
   test('is left to the person: a login from the dialog is as good as a re-authentication', async () => {
     const { auth, told } = await spent()
+    let aborted: boolean | undefined
     auth.on('reauthRequired', ({ signal, waitUntil }) => {
-      // It is not taken away from the person who is just done with it.
-      waitUntil(auth.login(alice).then(() => expect(signal.aborted).toBe(false)))
+      const signedIn = auth.login(alice).then(() => {
+        aborted = signal.aborted
+      })
+      waitUntil(signedIn)
     })
     expect(await statuses(times(3, () => auth.fetch('protected')))).toEqual([200, 200, 200])
+    // It was not taken away from the person who was just done with it.
+    expect(aborted).toBe(false)
     expect(told.filter(({ type }) => type === 'reauthRequired')).toHaveLength(1)
     expect(auth.session).toMatchObject({ status: 'active', version: 1 })
   })
@@ -898,6 +924,19 @@ describe('a session of a refresh token alone, which is refused', () => {
     }
     expect(routes()).toEqual(['refresh'])
     expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+  })
+
+  test('stays expired though another context writes something beside it', async () => {
+    const { auth, store } = await alone()
+    const { close } = dialogs(auth)
+    const waiting = auth.fetch('protected')
+    await settle()
+    const { record } = store.read() as { record: LiveRecord }
+    await store.commit?.({ ...record, failures: 1, revision: 'theirs' }, record.revision)
+    await settle()
+    expect(auth.session).toMatchObject({ status: 'expired', version: 1 })
+    close()
+    expect((await waiting).status).toBe(401)
   })
 
   test('goes out with what a re-authentication brings', async () => {

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { describe, expect, test, vi } from 'vitest'
 import { memoryStore, type Session, type Store } from '../../src/index.ts'
+import { handStore } from './by-hand.ts'
 import {
   alice,
   bob,
@@ -279,6 +280,50 @@ test('6: after a notice that somebody else may have signed in nothing goes out u
   expect(tokens('protected')).toEqual([])
   expect(summary(told)).toEqual(['loggedOut: replaced (elsewhere)', 'loggedIn: login (elsewhere)'])
   expect((await auth.fetch('protected')).status).toBe(200)
+})
+
+test('6: after a second notice nothing goes out until the store was asked again', async () => {
+  const store = handStore()
+  const { auth, backend, signIn } = room({ client: { store } })
+  await signIn()
+  const [first, again] = [store.gate('read'), store.gate('read')]
+  store.notify()
+  store.notify()
+  const response = auth.fetch('protected')
+  first.open()
+  await settle()
+  expect(backend.count()).toBe(0)
+  again.open()
+  expect((await response).status).toBe(200)
+})
+
+test('a notice of what is known already asks the store for nothing', async () => {
+  const store = handStore()
+  const { auth, another } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  const { auth: other } = another()
+  await other.ready
+  const read = vi.spyOn(store, 'read')
+  store.notify({ id, version: 1, revision: store.record?.revision ?? '' })
+  await settle()
+  expect(read).not.toHaveBeenCalled()
+})
+
+test('a login in the same millisecond as a logout before it is kept up with, when another refreshes it', async () => {
+  const { auth, another } = room()
+  await auth.login(alice)
+  const { auth: other } = another()
+  void auth.logout()
+  const { id } = await auth.login(alice)
+  await other.refresh()
+  expect(auth.session).toMatchObject({ id, version: 2 })
+})
+
+test('a login of the same user takes the place of the session without a word that anybody signed out', async () => {
+  const { auth, told } = room()
+  await auth.login(alice)
+  await auth.login(alice)
+  expect(summary(told)).toEqual(['loggedIn: login', 'loggedIn: login'])
 })
 
 test('6: only after a change of user are answers of the cache passed by', async () => {

@@ -1,6 +1,7 @@
 /** Stores that answer late, fail, hang, or lose what they were given. */
 import { describe, expect, test, vi } from 'vitest'
-import { type Cell, memoryStore, type Store, type StoreRecord } from '../../src/index.ts'
+import { type Cell, type LiveRecord, memoryStore, type Store, type StoreRecord } from '../../src/index.ts'
+import { type HandStore, handStore } from './by-hand.ts'
 import {
   alice,
   bob,
@@ -534,6 +535,32 @@ describe('a store that loses its data', () => {
     expect(backend.count('refresh')).toBe(1)
   })
 
+  test('has it written back later, where it can not be written at once', async () => {
+    const store = shakyStore()
+    const { auth } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    store.commits = 'failing'
+    store.lose()
+    await settle()
+    expect(store.peek()).toBeNull()
+    delete store.commits
+    await pass(second)
+    expect(store.peek()).toMatchObject({ id, version: 1 })
+  })
+
+  test('has it written back once, however many hold it', async () => {
+    const store = shakyStore()
+    const { auth, another } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    const others = times(5, () => another().auth)
+    for (const other of others) await other.ready
+    store.written = 0
+    store.lose()
+    await settle()
+    expect(store.peek()).toMatchObject({ id, version: 1 })
+    expect(store.written).toBe(1)
+  })
+
   test('and finds an old version again has the newest written back', async () => {
     const store = shakyStore()
     const { auth, backend } = room({ client: { store }, server: { refresh: 'rotating-reuse-detection' } })
@@ -693,7 +720,232 @@ describe('a store that loses its data', () => {
   })
 })
 
+describe('a store that has fallen back to an old version', () => {
+  /** Alice's second version is held; the store has fallen back to her first, and what is written back waits. */
+  async function fallenBack(empty?: 'ended') {
+    const store = Object.assign(handStore(), { empty })
+    const { auth, backend } = room({ client: { store }, server: { refresh: 'rotating' } })
+    await auth.login(alice)
+    const first = { ...(store.record as LiveRecord), revision: 'fallen back' }
+    await auth.refresh()
+    const second = store.record as LiveRecord
+    store.record = first
+    const reading = store.gate('read')
+    store.notify()
+    const writing = store.gate('read')
+    reading.open()
+    await settle()
+    expect(writing.reached()).toBe(true)
+    return { auth, backend, store, writing, first, second }
+  }
+
+  test('has the newest written back, without the claim to the refresh token of old', async () => {
+    const { store, writing, first, second: newest } = await fallenBack()
+    const claim = { by: 'another', until: Date.now() + minute, span: 10 * second }
+    store.record = { ...first, claim, revision: 'claimed' }
+    writing.open()
+    await settle()
+    expect(store.record).toEqual({ ...newest, revision: expect.anything() })
+  })
+
+  test('and gets a newer one from elsewhere meanwhile is left alone', async () => {
+    const { auth, store, writing, second: newest } = await fallenBack()
+    const newer = { ...newest, version: 3, revision: 'newer' }
+    store.record = newer
+    writing.open()
+    await settle()
+    expect(store.record).toBe(newer)
+    expect(auth.session).toMatchObject({ version: 3 })
+  })
+
+  test('and has the newest written back from elsewhere meanwhile is left alone', async () => {
+    const { store, writing, second: newest } = await fallenBack()
+    const same = { ...newest, revision: 'the same' }
+    store.record = same
+    writing.open()
+    await settle()
+    expect(store.record).toBe(same)
+  })
+
+  test('6: and gets another login meanwhile is left alone', async () => {
+    const { auth, store, writing, first } = await fallenBack()
+    const login = { ...first, id: 'of bob', subject: 'bob', revision: 'login' }
+    store.record = login
+    writing.open()
+    await settle()
+    expect(store.record).toBe(login)
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+  })
+
+  test('5: in which the session is ended meanwhile has nothing written back', async () => {
+    const { auth, store, writing, first } = await fallenBack()
+    const { id, version, calledAt } = first
+    const tombstone = { id, version, calledAt, ended: 'logout' as const, revision: 'ended' }
+    store.record = tombstone
+    writing.open()
+    await settle()
+    expect(store.record).toBe(tombstone)
+    expect(auth.session).toBeNull()
+  })
+
+  test('5: and is cleared meanwhile has nothing written back, where clearing it is the user’s doing', async () => {
+    const { auth, store, writing } = await fallenBack('ended')
+    store.record = null
+    writing.open()
+    await settle()
+    expect(store.record).toBeNull()
+    expect(auth.session).toBeNull()
+  })
+
+  test('5: and whose user signs out meanwhile has nothing written back', async () => {
+    const { auth, backend, store, writing } = await fallenBack()
+    const done = auth.logout()
+    await settle()
+    writing.open()
+    await done
+    expect(store.record).toMatchObject({ ended: 'logout' })
+    expect(backend.sessionAlive('alice')).toBe(false)
+  })
+})
+
+describe('what could not be written yet', () => {
+  /** A store that can be read, and takes nothing. */
+  function full(store: HandStore = handStore()) {
+    const { commit } = store
+    store.commit = () => Promise.reject(new Error('the disk is full'))
+    const mend = (): void => {
+      store.commit = commit
+    }
+    return { store, mend }
+  }
+
+  /** Has the store read again. */
+  async function look(store: HandStore): Promise<void> {
+    store.notify()
+    await settle()
+  }
+
+  test('is not over because the store is empty, where that means that the user cleared it', async () => {
+    const { store, mend } = full(Object.assign(handStore(), { empty: 'ended' as const }))
+    const { auth } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    await look(store)
+    expect(auth.session).toMatchObject({ id })
+    mend()
+    await pass(second)
+    expect(store.record).toMatchObject({ id })
+  })
+
+  test('is newer than the end of another session that stands there', async () => {
+    const store = handStore()
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    await auth.logout()
+    const { mend } = full(store)
+    const { id } = await auth.login(bob)
+    await look(store)
+    expect(auth.session).toMatchObject({ id })
+    store.notify({ ...(store.record as StoreRecord), id: 'another', revision: 'theirs', ended: 'logout' })
+    await settle()
+    expect(auth.session).toMatchObject({ id })
+    mend()
+    await pass(second)
+    expect(store.record).toMatchObject({ id })
+  })
+
+  test('is newer than the session that stands there', async () => {
+    const store = handStore()
+    const { auth, another } = room({ client: { store } })
+    await auth.ready
+    await another().auth.login(bob)
+    const { mend } = full(store)
+    const { id } = await auth.login(alice)
+    await look(store)
+    expect(auth.session).toMatchObject({ id, subject: 'alice' })
+    mend()
+    await pass(second)
+    expect(store.record).toMatchObject({ id })
+  })
+
+  test('if it is a logout, is older than a login that is called after it elsewhere', async () => {
+    const store = handStore()
+    const { auth, another } = room({ client: { store } })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    const { mend } = full(store)
+    await auth.logout()
+    const { commit } = store
+    mend()
+    await pass(1)
+    const { id } = await other.login(bob)
+    store.commit = commit
+    await look(store)
+    expect(auth.session).toMatchObject({ id })
+    mend()
+    await pass(minute)
+    expect(store.record).toMatchObject({ id })
+    expect([auth.session, other.session]).toMatchObject([{ id }, { id }])
+  })
+})
+
 describe('a tombstone', () => {
+  test('of another session ends what was held before it, without a word', async () => {
+    const store = handStore()
+    const { auth, told } = room({ client: { store } })
+    await auth.login(alice)
+    told.length = 0
+    store.record = { id: 'later', version: 1, calledAt: Date.now(), ended: 'logout', revision: 'theirs' }
+    store.notify()
+    await settle()
+    expect(auth.session).toBeNull()
+    expect(summary(told)).toEqual(['loggedOut: logout (elsewhere)'])
+  })
+
+  test('5: is remembered, though it was there before anybody came: the record of old is not believed', async () => {
+    const store = handStore()
+    const { auth, another } = room({ client: { store } })
+    await auth.login(alice)
+    const backup = store.record
+    await auth.logout()
+    const { auth: next } = another()
+    await next.ready
+    store.record = backup
+    store.notify()
+    await settle()
+    expect(next.session).toBeNull()
+  })
+
+  test('5: that is told of before the store was read is remembered: an older answer is not believed', async () => {
+    const store = handStore()
+    const { auth, another, tokens } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    const reading = store.gate('read')
+    const { auth: next } = another()
+    await settle()
+    expect(reading.reached()).toBe(true)
+    store.notify({ id, version: 1, revision: 'theirs', ended: 'logout' })
+    reading.open()
+    await next.ready
+    expect((await next.fetch('protected')).status).toBe(401)
+    expect([next.session, tokens('protected')]).toEqual([null, [undefined]])
+  })
+
+  test('5: of old that is gone again, and its session back, takes nothing from who has signed in since', async () => {
+    const store = handStore()
+    const { auth, told } = room({ client: { store } })
+    await auth.login(alice)
+    const backup = store.record
+    await auth.logout()
+    const { id } = await auth.login(bob)
+    told.length = 0
+    store.record = backup
+    store.notify()
+    await settle()
+    expect(auth.session).toMatchObject({ id, subject: 'bob' })
+    expect(told).toEqual([])
+  })
+
   test('is no session, for nobody who comes', async () => {
     const store = shakyStore()
     const { auth, another, backend } = room({ client: { store } })

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createAuth, flaskJwt, isAuthError, memoryStore, type Tokens } from '../../src/index.ts'
 import { createBackend, fakeTokens } from '../../src/testing/index.ts'
+import { jwt, mint, ok, serve } from './by-hand.ts'
 import {
   alice,
   baseUrl,
@@ -231,6 +232,15 @@ describe('setTokens', () => {
 })
 
 describe('getAccessToken', () => {
+  test('with one that was turned down, and no refresh token to get another by, asks for the password', async () => {
+    const { auth, backend, told } = room()
+    const { accessToken } = await backend.signIn('alice')
+    await auth.setTokens({ accessToken })
+    told.length = 0
+    expect(await auth.getAccessToken({ rejected: accessToken })).toBeNull()
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+  })
+
   test('is null with nobody signed in, and nothing is sent', async () => {
     const { auth, backend } = room()
     expect(await auth.getAccessToken()).toBeNull()
@@ -507,6 +517,40 @@ describe('12: tokens that do not tell their life', () => {
     expect(auth.session?.subject).toBe(subject)
   })
 
+  test('a JWT that tells its end alone lasts until then, by our clock, in whichever context', async () => {
+    let count = 0
+    const server = serve(({ path }) => {
+      const exp = Math.floor(Date.now() / 1000) + 900
+      return path === '/x' ? ok() : ok({ access_token: jwt({ exp, jti: ++count }), refresh_token: 'refresh' })
+    })
+    const { auth, another } = room({ client: { fetch: server.fetch, refreshAhead: false } })
+    await auth.login(alice)
+    await pass(10 * minute)
+    const { auth: other } = another()
+    expect(other.session).toMatchObject({ expiresAt: start + 15 * minute })
+    await pass(5 * minute - 1)
+    for (const one of [auth, other]) await one.fetch('x')
+    expect(server.tokens('/refresh')).toEqual([])
+    await pass(1)
+    for (const one of [auth, other]) await one.fetch('x')
+    expect(server.tokens('/refresh')).toEqual(['refresh'])
+  })
+
+  test('one that tells its end alone is not refreshed ahead before that is near', async () => {
+    const server = serve(({ path }) =>
+      path === '/x' ? ok() : ok({ access_token: jwt({ exp: start / 1000 + 900 }), refresh_token: 'refresh' }),
+    )
+    const { auth } = room({ client: { fetch: server.fetch } })
+    await auth.login(alice)
+    await pass(13 * minute)
+    await auth.fetch('x')
+    expect(server.tokens('/refresh')).toEqual([])
+    await pass(1.1 * minute)
+    await auth.fetch('x')
+    await settle()
+    expect(server.tokens('/refresh')).toEqual(['refresh'])
+  })
+
   test('a JWT without exp is used for ever, and refreshed on a 401', async () => {
     const { auth, backend, signIn, routes } = room({ server: { accessLifetime: null } })
     await signIn()
@@ -534,6 +578,32 @@ describe('12: tokens that do not tell their life', () => {
     const { auth: second } = another()
     expect((await second.fetch('protected')).status).toBe(200)
     expect(backend.log.map(({ route }) => route)).toEqual(['refresh', 'protected'])
+  })
+})
+
+describe('12: a token whose refresh is refused is not thought to have run out', () => {
+  const refused = { status: 401, body: { msg: 'Token has been revoked' } }
+
+  test('before its whole life is over: the second that it was cut by is given back', async () => {
+    const { auth, backend, told, signIn, inHand } = room({ client: { refreshAhead: false } })
+    await signIn()
+    backend.fault('refresh', refused)
+    await pass(15 * minute - 1)
+    expect(await auth.getAccessToken()).toBe(inHand().access)
+    expect(summary(told)).toEqual([])
+    await pass(1)
+    expect(await auth.getAccessToken()).toBeNull()
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
+  })
+
+  test('by the stamp of whoever issued it, where nobody knows when it came', async () => {
+    const { auth, backend, told } = room()
+    const accessToken = mint('alice', { iat: start / 1000 - 3600, exp: start / 1000 - 2700 })
+    await auth.setTokens({ accessToken, refreshToken: 'refresh' })
+    told.length = 0
+    backend.fault('refresh', refused)
+    expect(await auth.getAccessToken()).toBe(accessToken)
+    expect(summary(told)).toEqual([])
   })
 })
 
