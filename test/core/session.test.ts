@@ -289,8 +289,9 @@ test('6: after a second notice nothing goes out until the store was asked again'
   const [first, again] = [store.gate('read'), store.gate('read')]
   store.notify()
   store.notify()
-  const response = auth.fetch('protected')
   first.open()
+  await settle()
+  const response = auth.fetch('protected')
   await settle()
   expect(backend.count()).toBe(0)
   again.open()
