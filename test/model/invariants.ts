@@ -377,12 +377,17 @@ function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
 function* sends(run: Run): Iterable<string> {
   for (const call of run.calls) {
     const count = run.world.sends.filter((send) => send.call === call.id).length
-    // A password that was proved elsewhere makes no event here where it takes the place of a version like it.
+    // The version that the caller knew of.
+    const known = call.context.told.findLast(({ session, seq }) => session && seq < call.seq)?.session
+    // A password that was proved elsewhere makes no event here where it takes the place of a version like it, or where a
+    // refresh came before it was heard of.
     const helped = run.world.contexts.some((context) =>
       context.told.some(
-        ({ type, reason, seq }) =>
-          seq > call.seq &&
-          (reason === 'reauthenticated' || (type === 'loggedIn' && context === call.context)),
+        ({ type, reason, seq, session }) =>
+          (reason === 'reauthenticated' &&
+            (seq > call.seq ||
+              (session?.id === known?.id && (session?.version ?? 0) > (known?.version ?? 0)))) ||
+          (seq > call.seq && type === 'loggedIn' && context === call.context),
       ),
     )
     if (count > (helped ? 3 : 2)) yield `call ${call.id} went out ${count} times`
