@@ -1178,8 +1178,9 @@ test('where a timer is a number, as in browsers, what a store has not taken is b
   const { auth } = room({ client: { store } })
   await auth.ready
   store.how = 'failing'
-  const { setTimeout: begin } = globalThis
-  vi.stubGlobal('setTimeout', (callback: () => void, ms: number) => Number(begin(callback, ms)))
+  const begin = globalThis.setTimeout
+  vi.spyOn(globalThis, 'setTimeout').mockImplementation(((callback: () => void, ms: number) =>
+    Number(begin(callback, ms))) as never)
   const { id } = await auth.login(alice)
   await pass(10 * second)
   store.how = 'well'
