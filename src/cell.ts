@@ -165,8 +165,11 @@ export function createCell(
       const wanted = fn(inHand)
       const next = wanted && stamp(wanted)
       const id = next && !('ended' in next) ? next.id : undefined
-      // What was made here counts only while it is what this context holds.
-      unsaved.push((stands) => (id === undefined || room.held()?.id === id ? fn(stands) : undefined))
+      unsaved.push((stands) => {
+        const late = fn(stands)
+        // What was made here counts only while it is what this context holds.
+        return id === undefined || room.held()?.id === id ? late : undefined
+      })
       void saveLater()
       if (!next) return inHand
       heardOf(next, true)

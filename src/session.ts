@@ -61,6 +61,8 @@ export interface SessionRoom {
   readonly cell: CellRoom
   /** Whether the subject changed while this context lived: private answers of the last user may be cached. */
   readonly switched: boolean
+  /** Whether the user has signed out, as far as is known here, and nobody has signed in since. */
+  readonly signedOut: boolean
   readonly writable: boolean
   /** Whether the store tells nobody of changes. */
   readonly blind: boolean
@@ -103,6 +105,7 @@ export function createSession(
   let held: Held | null | undefined
   let unread: Promise<void> | undefined
   let missed = false
+  let signedOut = false
   let disposed = false
   let switched = false
   let lastSubject: string | undefined
@@ -219,6 +222,7 @@ export function createSession(
 
   function remember(id: string, reason: LogoutReason, version: number): void {
     const known = endings.get(id)
+    if (reason === 'logout') signedOut = true
     const upTo = RAN_OUT.test(reason) ? version : Number.POSITIVE_INFINITY
     // The first reason is the true one: a logout is not made an expiry by what comes after it.
     endings.set(id, { reason: known?.reason ?? reason, version: Math.max(known?.version ?? 0, upTo) })
@@ -281,6 +285,7 @@ export function createSession(
     }
     if (origin === 'this context') closed = undefined
     endings.delete(record.id)
+    signedOut = false
     // The new session is in place before anybody is told that the old one is gone: no call falls in between. A
     // listener may end it at once, and is then told nothing more of it.
     become(next)
@@ -374,6 +379,9 @@ export function createSession(
     },
     get switched() {
       return switched
+    },
+    get signedOut() {
+      return signedOut
     },
     get ready() {
       return ready

@@ -30,6 +30,8 @@ interface Attempt {
   /** What stood in the store by what was known then. */
   seen: StoreRecord | null | undefined
   readonly controller: AbortController
+  /** What it brought, once that is in the store; or kept here, the store being away. */
+  kept?: Tokens
 }
 
 /** What a flow or the login endpoint brought, and the store's time when it was asked for. */
@@ -144,17 +146,22 @@ export function createSignIn(
         const ours = standing.revision === seen?.revision || session.cell.isOwn(standing.revision)
         const stood = standing.id === seen?.id && (!ended || ours)
         const later = standing.calledAt + (ended ? 1 : 0) > made.calledAt
-        return standing.id === id || (later && !earlier && !stood) ? undefined : made
+        if (standing.id === id) return undefined
+        return later && !earlier && !stood ? unwanted(attempt) : made
       }, true)
       if (session.held?.record.id !== id) {
         await undo(id, brought.tokens)
         throw controller.signal.aborted ? controller.signal.reason : superseded()
       }
+      attempt.kept = brought.tokens
       if (next.access && brought.sentAt) session.learnSkew(readToken(next.access), brought.sentAt)
     } finally {
       attempts.delete(attempt)
     }
   }
+
+  /** What was kept here, the store being away, and turns out not to be wanted there, must not live on. */
+  const unwanted = ({ kept = {} }: Attempt): undefined => void refresher.revoke(kept)
 
   /** A session that was superseded while it was being written stays ended, and its tokens don't live on. */
   async function undo(id: string, tokens: Tokens): Promise<void> {
@@ -181,13 +188,15 @@ export function createSignIn(
       const stands = await session.cell.change((stood) => {
         // An empty cell has lost its data, unless that means that the user cleared it.
         const standing = stood ?? (session.lossy ? session.held?.record : undefined)
-        if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id) return undefined
+        if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id)
+          return unwanted(attempt)
         // Judged by what stands there now: who it is may have come out since.
         mismatch = subject !== undefined && (standing.subject ?? subject) !== subject
         // Written, though the store has not said so; what has come since may have been made of it.
         const done =
           standing.version > made || (standing.version === made && standing.access?.token === access?.token)
-        if (mismatch || done) return undefined
+        if (mismatch) return unwanted(attempt)
+        if (done) return undefined
         made = standing.version + 1
         return {
           ...standing,
@@ -206,7 +215,8 @@ export function createSignIn(
       }, true)
       // What stands in the store stays good, whoever has gone meanwhile.
       const stood = stands?.id === user.id && !isEnded(stands) && stands.access?.token === access?.token
-      if (!stood) void refresher.revoke(tokens)
+      if (stood) attempt.kept = tokens
+      else void refresher.revoke(tokens)
       signal.throwIfAborted()
       if (stood) return
       if (!mismatch) throw superseded()
@@ -254,8 +264,9 @@ export function createSignIn(
       // Over already, but a login that was called since then is over with this.
       if (isEnded(ends))
         return held && ends.calledAt < calledAt() ? { ...ends, calledAt: calledAt() } : undefined
-      // Newer tokens than we held, and those of a session that we had not heard of.
-      give(ends)
+      // Newer tokens than we held, and those of a session that we had not heard of; but not what a login has brought since.
+      const since = session.held?.record.access?.token
+      if (!since || ends.access?.token !== since) give(ends)
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)
@@ -345,8 +356,8 @@ export function createSignIn(
 
   async function restore(find: () => Promise<Tokens | undefined>): Promise<boolean> {
     await session.ready
-    // A tombstone is final, and a login that is under way says who it is.
-    if (session.held !== null || session.cell.standing || attempts.size) return false
+    // A tombstone is final, though the store has lost it, and a login that is under way says who it is.
+    if (session.held !== null || session.cell.standing || session.signedOut || attempts.size) return false
     // Called before all else, so that no login is ever taken for an earlier one.
     const attempt = enter(() => 0)
     try {
