@@ -31,6 +31,7 @@ export interface Asker {
 interface Told {
   readonly id: string
   readonly version: number
+  readonly token: string | undefined
   readonly at: number
   dismissed: boolean
 }
@@ -58,7 +59,7 @@ export function createAsker(
   ): Promise<void> {
     const { held } = session
     if (!held) return open?.over ?? Promise.resolve()
-    const { id, version } = held.record
+    const { id, version, access } = held.record
     if (id !== about.id || (version !== about.version && reason !== 'fresh_token_required'))
       return Promise.resolve()
     // A dialog that is still open for who was signed in before is no answer to who is now.
@@ -68,7 +69,7 @@ export function createAsker(
     if (last?.id === id && last.version === version && (began <= last.at || (last.dismissed && !insistent))) {
       return Promise.resolve()
     }
-    const told: Told = { id, version, at: ++sequence, dismissed: false }
+    const told: Told = { id, version, token: access?.token, at: ++sequence, dismissed: false }
     announced.set(reason, told)
     return announce(reason, held, told, found)
   }
@@ -134,8 +135,11 @@ export function createAsker(
   }
 
   /** Ends a session that nobody helped; unless the store holds a newer version of it. */
-  async function expire({ id, version }: Told, reason: 'session_expired' | 'token_revoked'): Promise<void> {
-    const { calledAt = 0, access } = session.held?.record ?? {}
+  async function expire(
+    { id, version, token }: Told,
+    reason: 'session_expired' | 'token_revoked',
+  ): Promise<void> {
+    const { calledAt = 0 } = session.held?.record ?? {}
     // What is not saved yet is not all there is: another may have been helped.
     if (session.cell.unsaved) await session.cell.peek()
     await session.cell.change((standing) => {
@@ -143,7 +147,8 @@ export function createAsker(
       const ends = standing ?? session.held?.record
       if (ends && (ends.id !== id || ends.version !== version || 'ended' in ends)) return undefined
       // The same version by another way, while ours could not be written: it is another's, and has not been found wanting.
-      if (ends && ends.access?.token !== access?.token) return undefined
+      // Nor has a cookie that took the place of the one which was.
+      if (ends && ends.access?.token !== token) return undefined
       return { id, version, calledAt, ended: reason }
     }, true)
   }
