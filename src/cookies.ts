@@ -69,7 +69,8 @@ export function createCookieRoom(
         ? {
             ...standing,
             access,
-            refreshToken: tokens.refreshToken ?? standing.refreshToken,
+            // One that was refused is not taken up again.
+            refreshToken: standing.refreshToken && (tokens.refreshToken ?? standing.refreshToken),
             subject: standing.subject ?? subject,
           }
         : undefined,

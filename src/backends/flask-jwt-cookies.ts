@@ -135,6 +135,8 @@ interface Purpose {
   same?: boolean
   /** Whether an answer about cookies that it replaced itself won’t do. */
   sure?: boolean | undefined
+  /** Whether the refresh cookie may be another’s. */
+  unproven?: boolean
 }
 interface Marked {
   [PURPOSE]?: Purpose
@@ -153,6 +155,8 @@ interface Arrival {
   now: Values
   /** What `whoami` answered after it; `null`: it could not be found out. */
   who?: Record<string, unknown> | null | undefined
+  /** Whether that may be true of the access cookie only. */
+  unproven?: boolean
 }
 
 type Send = Parameters<NonNullable<Backend['transport']>>[0]
@@ -166,6 +170,9 @@ const MOVED = 'Who is signed in is another by now'
 const WHOSE = 'Nobody knows whose cookies came'
 // Begins a handle that is no CSRF value.
 const NO_VALUE = '~'
+// Begins one of a refresh cookie that may be another's: whoami tells whose the access cookie beside it is, no more.
+const UNPROVEN = '~~'
+const isUnproven = (handle: string): boolean => handle.startsWith(UNPROVEN)
 
 /**
  * The backend for Flask-JWT-Extended with `JWT_TOKEN_LOCATION = ["cookies"]`: no script sees a token (RFC 6265 section
@@ -247,8 +254,10 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       : { access: undefined, refresh: undefined }
   const newHandle = (): string => NO_VALUE + crypto.getRandomValues(new Uint32Array(4)).join('')
   /** What proves a session: its CSRF value, if its handle is one. */
-  const stampOf = (handle: string): Record<string, string> | undefined =>
-    !csrf || handle.startsWith(NO_VALUE) ? undefined : { [header]: handle }
+  const stampOf = (handle: string): Record<string, string> | undefined => {
+    const value = isUnproven(handle) ? handle.slice(2) : handle
+    return !csrf || value.startsWith(NO_VALUE) ? undefined : { [header]: value }
+  }
 
   // By their headers, which are what `tokens` and `refused` are given.
   const arrivals = new WeakMap<Headers, Arrival>()
@@ -282,6 +291,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
+  // The value that the last answer told, though no session was given it.
+  let lastTold: string | undefined
   // The user's logout, while nobody has signed in after it.
   let ending: { at: number; sent: Promise<unknown> } | undefined
 
@@ -343,7 +354,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     send: Send,
     url: string,
     init: Init,
-    { kind, anew, who, same, sure, still }: Purpose,
+    { kind, anew, who, same, sure, still, unproven }: Purpose,
     base: string,
   ): Promise<Response> {
     if (kind === 'whoami') return look(send, url, init, sure)
@@ -358,9 +369,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       let value = read()
       // Another value may be that of who has signed in since. A login, here or in another tab, is in the store a moment after
       // its answer: until then its cookies are nobody's to spend.
-      for (let left = 10; still && value !== stamp; left--) {
+      for (let left = 10; still && (left < 10 || value !== stamp); left--) {
         if (!(await still())) throw new Error(MOVED)
-        if (!left) break
+        if (!left || value === stamp) break
         await new Promise((resolve) => setTimeout(resolve, 100))
         value = read()
       }
@@ -377,7 +388,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       // The same, of a value that no page can read.
       if (anew && kind === 'logout' && response.status === 401 && !tries && now === undefined && whoami) {
         const asked = await inquire(send, init, base).catch(() => undefined)
-        told = asked && textIn(asked.body, accessKey)
+        told = textIn(asked?.body, accessKey) ?? lastTold
         if (told !== undefined && told !== value) {
           void response.body?.cancel()
           continue
@@ -386,9 +397,12 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       // Under another value than the stamp's it may be another user by now; and where both cookies were replaced, it may
       // have been a login elsewhere that did.
       const doubtful =
-        kind === 'refresh' && (value !== stamp || arrival.now.refresh !== arrival.before.refresh)
+        kind === 'refresh' && (unproven || value !== stamp || arrival.now.refresh !== arrival.before.refresh)
       if (whoami && !inMemory && response.ok && (who || doubtful)) {
         arrival.who = await askWho(send, init, response, arrival, base)
+        // Both cookies are there anew, and not all of them may be of this answer.
+        const both = arrival.now.refresh !== arrival.before.refresh
+        arrival.unproven = arrival.who !== undefined && (kind === 'refresh' ? both : same === true)
         // A session is not given cookies that may be another user's. If it has ended they are taken back.
         if (arrival.who === null && (doubtful || same) && (await still?.())) throw new Error(WHOSE)
       }
@@ -426,7 +440,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     })
     // Looked into already, perhaps, until it was too late: what is aborted before nobody hears of.
     late.throwIfAborted()
-    return readAnswer(response, late, true)
+    const answer = await readAnswer(response, late, true)
+    late.throwIfAborted()
+    return answer
   }
 
   /** What `whoami` says, where an answer that brought a token doesn't tell. What goes wrong here costs no login. */
@@ -440,13 +456,20 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     if (now.access !== undefined && now.access === before.access) return undefined
     try {
       const answer = await readAnswer(response, soon(init.signal), true)
+      const told = textIn(answer.body, accessKey)
+      lastTold = told
       if (claimsOf(answer.body)) return undefined
-      const { status, headers, body } = await inquire(send, init, base)
+      const said = await inquire(send, init, base)
+      const { status, headers, body } = said
       // Replaced meanwhile: nobody knows which of the two it was about.
-      const same = arrivals.get(headers)?.now.access === now.access
+      const same =
+        arrivals.get(headers)?.now.access === now.access &&
+        told === (told && (textIn(body, accessKey) ?? told))
       if (status < 300 && same && body) return Object(body) as Record<string, unknown>
-      // What turns this down (there is no such route, say) would turn it down for ever, and no refresh would ever be taken.
-      return status >= 400 && status < 500 && same ? undefined : null
+      // What turns this down (there is no such route, say) would turn it down for ever, and no refresh would ever be taken. A
+      // token that has run out by now tells nothing, nor does a server that is busy.
+      const passing = plain.refused(said) || isGone(said) || [408, 425, 429].includes(status)
+      return status >= 400 && status < 500 && same && !passing ? undefined : null
     } catch {
       return null
     }
@@ -495,7 +518,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   function tokens({ status, headers, body, empty }: Answer, before?: StoredToken): Tokens | undefined {
     const none: Values = { access: undefined, refresh: undefined }
     const arrival: Arrival = arrivals.get(headers) ?? { kind: 'flow', before: none, now: none }
-    const { kind, now, who } = arrival
+    const { kind, now, who, unproven } = arrival
     const asking = kind === 'whoami'
     const told = (key: string): string | undefined => textIn(body, key) ?? textIn(who, key)
     const replaced = (which: keyof Values): boolean => now[which] !== arrival.before[which]
@@ -503,13 +526,17 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     let refreshToken: string | undefined
     if (refresh) {
       const spent = kind === 'refresh' && plain.singleUse && !replaced('refresh')
-      refreshToken =
-        told(refreshKey) ?? (spent ? undefined : (now.refresh ?? (csrf ? undefined : newHandle())))
+      const value = told(refreshKey) ?? (spent ? undefined : now.refresh)
+      const doubt = asking || (unproven && !textIn(body, refreshKey))
+      if (value) refreshToken = doubt ? UNPROVEN + value : value
+      else if (!csrf && !spent) refreshToken = newHandle()
     }
     // Nobody, or a refresh token is left to find out with.
     if (status >= 400) {
       return asking && !before && csrf && refreshToken && status === 401 ? { refreshToken } : undefined
     }
+    // A page in place of an answer tells nobody’s name.
+    if (asking && body === undefined) return undefined
     if (inMemory) {
       const accessToken = textIn(body, accessTokenKey)
       return accessToken === undefined ? undefined : { accessToken, refreshToken }
@@ -526,14 +553,16 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     return { accessToken, refreshToken, ...(claims ? { claims } : inherited(before)) }
   }
 
+  /** Whether the server says that the cookie was not there. */
+  const isGone = ({ body }: Answer): boolean => /^Missing cookie /.test(textIn(body, messageKey) ?? '')
+
   function refused(answer: Answer): boolean {
     if (plain.refused(answer)) return true
-    const { status, headers, body } = answer
+    const { status, headers } = answer
     const signal = plain.classify(answer)
     if (status !== 401 || (signal !== 'missing' && signal !== 'csrf')) return false
     // The cookie has gone. Or its value has, so that nothing can ever be proved by it; one that is there can be read anew.
-    const words = (Object(body) as Record<string, unknown>)[messageKey]
-    return /^Missing cookie /.test(String(words)) || arrivals.get(headers)?.now.refresh === undefined
+    return isGone(answer) || arrivals.get(headers)?.now.refresh === undefined
   }
 
   // --- the backend -----------------------------------------------------------------------------------------
@@ -548,7 +577,13 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     refresh: (handle, access, still) =>
       marked(
         { path: 'refresh', ...(refresh || {}), headers: stampOf(handle) },
-        { kind: 'refresh', anew: true, who: !access?.claims, still },
+        {
+          kind: 'refresh',
+          anew: true,
+          who: !access?.claims,
+          still,
+          unproven: isUnproven(handle),
+        },
       ),
     logout(handle, kind, ended) {
       if (!logout) return undefined
@@ -575,13 +610,14 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       return attached
     },
     restore(base, access) {
-      const { access: value, refresh: refreshToken } = valuesAt(base)
+      const { access: value, refresh: seen } = valuesAt(base)
+      const refreshToken = refresh ? seen : undefined
       if (inMemory) return access || !refreshToken ? undefined : { refreshToken }
       // Nothing has changed, or the cookies have gone.
       if (access && value === access.token) return undefined
       if (whoami) return askedWho(access !== undefined)
       if (value) return { accessToken: value, refreshToken, ...inherited(access) }
-      return access || !refreshToken || !refresh ? undefined : { refreshToken }
+      return access || !refreshToken ? undefined : { refreshToken }
     },
     transport,
   }

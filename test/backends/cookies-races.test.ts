@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { type Cell, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
-import { alice, base, bob, cookieBench, lateAnswer } from './cookies-support.ts'
+import { alice, base, bob, type CookieBench, cookieBench, lateAnswer } from './cookies-support.ts'
 
 const post = { method: 'POST', body: 'a form' }
 const implicit = { implicitRefresh: 450_000 } as const
@@ -11,6 +11,44 @@ const told = { csrfInBody: true, csrfInCookies: false } as const
 
 /** Time enough for what can go out to be under way. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** A store over another, that can be away, and whose notices can be held up. */
+function unsteady(beneath: Store): { store: Store; away(is: boolean): void; tell(): void } {
+  let isAway = false
+  const notices: (() => void)[] = []
+  const there = (): void => {
+    if (isAway) throw new Error('The store is away')
+  }
+  return {
+    away: (is) => {
+      isAway = is
+    },
+    tell: () => {
+      for (const notice of notices.splice(0)) notice()
+    },
+    store: {
+      ...beneath,
+      read() {
+        there()
+        return beneath.read()
+      },
+      commit(next, expected) {
+        there()
+        return beneath.commit?.(next, expected) as Cell
+      },
+      watch: (listener) =>
+        beneath.watch?.((notice) => void notices.push(() => listener(notice))) as () => void,
+    },
+  }
+}
+
+/** A page of old, or another site of the same server, gives the browser an access cookie of `user`. */
+async function replaced({ backend, jar }: CookieBench, user: string): Promise<void> {
+  const { accessToken } = await backend.signIn(user)
+  const value = backend.issued.find(({ token }) => token === accessToken)?.claims.csrf
+  jar.setCookieSync(`access_token_cookie=${accessToken}; HttpOnly; Path=/`, base)
+  jar.setCookieSync(`csrf_access_token=${value}; Path=/`, base)
+}
 
 describe('5: what the user ended', () => {
   test('5: a refresh that waits for a login is not sent once the user has signed out', async () => {
@@ -140,6 +178,157 @@ describe('5: what the user ended', () => {
     await expect.poll(bench.cookies).toEqual({})
     expect(await bench.who()).toBeNull()
   })
+
+  test('5: a login that was kept here, the store being away, and lost to a logout elsewhere is taken back', async () => {
+    const held = door('/login')
+    const { auth, page, store, cookies } = await cookieBench()
+    const mine = unsteady(store)
+    const tab = page({ store: mine.store, beneath: held.beneath })
+    await tab.ready
+    const login = tab.login(bob)
+    await held.reached
+    await auth.logout()
+    mine.away(true)
+    held.open()
+    expect(await login).toMatchObject({ subject: 'bob' })
+    mine.away(false)
+    await expect.poll(() => tab.session).toBeNull()
+    await expect.poll(cookies).toEqual({})
+  })
+
+  test.each(['before', 'after'])(
+    '5: so is a password, whether the tab hears of the logout %s the store is back',
+    async (when) => {
+      const held = door('/login')
+      const { auth, page, store, cookies } = await cookieBench()
+      const mine = unsteady(store)
+      const tab = page({ store: mine.store, beneath: held.beneath })
+      await tab.ready
+      const proof = tab.reauthenticate(alice)
+      await held.reached
+      await auth.logout()
+      mine.away(true)
+      held.open()
+      expect(await proof).toMatchObject({ version: 2 })
+      if (when === 'before') mine.tell()
+      mine.away(false)
+      await expect.poll(() => tab.session).toBeNull()
+      await expect.poll(cookies).toEqual({})
+    },
+  )
+
+  test('5: a logout that is written late takes nothing back that a login has brought since', async () => {
+    const { auth, page, store, who } = await cookieBench()
+    const mine = unsteady(store)
+    const tab = page({ store: mine.store })
+    await tab.ready
+    mine.away(true)
+    void tab.logout()
+    await expect.poll(who).toBeNull()
+    await tab.login(alice)
+    // It has not heard of either, and takes the cookies up as its own.
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    mine.away(false)
+    await expect.poll(() => (store.read() as Cell).record?.id).toBe(tab.session?.id)
+    await turn()
+    expect((await tab.fetch('protected', post)).status).toBe(200)
+  })
+
+  test('5: nobody is found by cookies that could not be cleared, though the store has lost the logout', async () => {
+    const { page, backend } = await cookieBench()
+    let record: Cell['record'] = null
+    let lose = (): void => {}
+    const cell = (): Cell => ({ record, now: Date.now() })
+    const store: Store = {
+      name: 'forgetful',
+      read: cell,
+      commit(next) {
+        record = next
+        return cell()
+      },
+      watch(listener) {
+        lose = () => {
+          record = null
+          listener()
+        }
+        return () => {}
+      },
+    }
+    backend.fault('logout', 'drop')
+    const tab = page({ store })
+    await tab.logout()
+    lose()
+    expect((await tab.fetch('protected')).status).toBe(401)
+    expect([tab.session, backend.count('whoami')]).toEqual([null, 0])
+  })
+
+  test('5: a logout under a value that was told with a password, of which whoami could not say whose it is', async () => {
+    const { auth, backend, cookies } = await cookieBench({ server: told })
+    backend.fault('whoami', 'drop', { times: 2 })
+    expect(await rejection(auth.reauthenticate(alice))).toMatchObject({ code: 'login_unavailable' })
+    await auth.logout()
+    expect(cookies()).toEqual({})
+  })
+
+  test('5: a refresh that looks whose a value is, while that goes, is not sent once the user has signed out', async () => {
+    const { auth, page, jar, came } = await cookieBench()
+    await page().login(bob)
+    const refresh = auth.refresh()
+    await turn()
+    jar.setCookieSync('csrf_refresh_token=; Path=/; Max-Age=0', base)
+    await auth.logout()
+    await refresh
+    expect(came().filter((one) => one.includes('refresh'))).toEqual([])
+  })
+})
+
+test('3: a refresh token that was refused is not taken up again with an access cookie that was replaced', async () => {
+  const bench = await cookieBench()
+  const { auth, backend } = bench
+  const { token } = backend.issued.find(({ kind }) => kind === 'refresh') ?? { token: '' }
+  backend.revoke(token)
+  await auth.refresh()
+  await replaced(bench, 'alice')
+  expect((await auth.fetch('protected', post)).status).toBe(200)
+  await auth.refresh()
+  expect(backend.count('refresh')).toBe(1)
+})
+
+test('a session found by its cookies is not refreshed where the server has no route for it', async () => {
+  const preset = { whoami: undefined, refresh: false } as const
+  const { page, backend } = await cookieBench({ server: implicit, preset })
+  const tab = page()
+  expect((await tab.fetch('protected', post)).status).toBe(200)
+  later()
+  expect((await tab.fetch('protected', post)).status).toBe(401)
+  expect(backend.count('refresh')).toBe(0)
+})
+
+test('4: a dialog that is dismissed ends no session whose cookie was replaced meanwhile', async () => {
+  const preset = { refresh: false } as const
+  const bench = await cookieBench({ server: implicit, preset })
+  const { auth, backend } = bench
+  const other = bench.page({ store: bench.store })
+  await other.ready
+  backend.expireAccessTokens()
+  let dismiss = (): void => {}
+  const asked = new Promise<void>((resolve) => {
+    auth.on('reauthRequired', (event) => {
+      event.waitUntil(
+        new Promise<void>((close) => {
+          dismiss = close
+        }),
+      )
+      resolve()
+    })
+  })
+  const call = auth.fetch('protected')
+  await asked
+  await replaced(bench, 'alice')
+  expect((await other.fetch('protected', post)).status).toBe(200)
+  dismiss()
+  await call
+  expect(auth.session).toMatchObject({ status: 'active' })
 })
 
 test('1: a refresh that waited for a password does not spend its cookies before they are in the store', async () => {
@@ -192,6 +381,70 @@ describe('6: as who made it', () => {
     backend.fault('whoami', 'drop')
     expect(await rejection(auth.reauthenticate(bob))).toMatchObject({ code: 'login_unavailable' })
     expect(auth.session).toBe(session)
+  })
+
+  test.each([
+    ['whose token has run out by then', { status: 401, body: { msg: 'Token has expired' } }],
+    ['that finds no cookie', { status: 401, body: { msg: 'Missing cookie "access_token_cookie"' } }],
+    ['that is asked too often', { status: 429 }],
+  ])('6: nor does one after a whoami %s', async (_, answer) => {
+    const { auth, backend } = await cookieBench()
+    const { session } = auth
+    backend.fault('whoami', answer)
+    expect(await rejection(auth.reauthenticate(bob))).toMatchObject({ code: 'login_unavailable' })
+    expect(auth.session).toBe(session)
+  })
+
+  test('6: nor one after a whoami that turns it down with a body that never ends', async () => {
+    const { timeout } = AbortSignal
+    let stalls = false
+    const { auth } = await cookieBench({
+      beneath: (next) => (input, init) =>
+        stalls && new Request(input).url.endsWith('/whoami')
+          ? Promise.resolve(new Response(new ReadableStream(), { status: 401 }))
+          : next(input, init),
+    })
+    const { session } = auth
+    stalls = true
+    vi.spyOn(AbortSignal, 'timeout').mockImplementation(() => timeout.call(AbortSignal, 20))
+    expect(await rejection(auth.reauthenticate(bob))).toMatchObject({ code: 'login_unavailable' })
+    expect(auth.session).toBe(session)
+  })
+
+  test('6: what whoami says of a login elsewhere is not believed of this one, where answers tell the values', async () => {
+    const bench = await cookieBench({ server: told })
+    const held = lateAnswer('/login', bench.jar)
+    const tab = bench.page({ beneath: held.beneath })
+    const login = tab.login(bob)
+    await held.reached
+    await bench.auth.login(alice)
+    held.open()
+    expect(await login).toMatchObject({ subject: undefined })
+  })
+
+  test('6: nor is a page in place of its answer, of cookies that another’s have replaced', async () => {
+    const { auth, page, backend, came } = await cookieBench()
+    await page().login(bob)
+    backend.clearLog()
+    backend.fault('whoami', 'not-json')
+    expect((await auth.fetch('protected', post)).status).toBe(401)
+    expect(came()).toEqual(['POST protected 401', 'GET whoami 200'])
+  })
+
+  test('6: of a login elsewhere whose access cookie a late refresh has replaced the refresh cookie is not the user’s', async () => {
+    const bench = await cookieBench()
+    const held = lateAnswer('/refresh')
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    await tab.ready
+    const refresh = tab.refresh()
+    await held.reached
+    await bench.page().login(bob)
+    held.open()
+    expect(await refresh).toMatchObject({ subject: 'alice', version: 2 })
+    later()
+    expect(isAuthError(await rejection(tab.fetch('protected', post)), 'refresh_unavailable')).toBe(true)
+    expect(tab.session).toMatchObject({ subject: 'alice', version: 2 })
+    expect(bench.came().filter((one) => one.includes('protected'))).toEqual([])
   })
 
   test('6: nor does a refresh under another value than the session’s', async () => {

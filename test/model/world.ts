@@ -181,7 +181,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
   let acting: Context | undefined
   const unfurnish = jar && furnish(jar, `${ORIGIN}/`, (callback, ms) => addTimer(acting, callback, ms, false))
   const tokenOf = (handle: string): string =>
-    (jar && backend.issued.find(({ claims }) => claims.csrf === handle)?.token) ?? handle
+    (jar && backend.issued.find(({ claims }) => claims.csrf === handle.replace('~~', ''))?.token) ?? handle
 
   function addTimer(
     context: Context | undefined,
