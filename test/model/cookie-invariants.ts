@@ -10,7 +10,7 @@ import type { World } from './world.ts'
 function beside({ sends }: World, deed: Deed): boolean {
   return sends.some(
     ({ context, seq, tookAt = 0 }) =>
-      context !== deed.context && tookAt > deed.seq && seq < (deed.doneSeq ?? Infinity),
+      context !== deed.context && tookAt > deed.seq && seq < (deed.doneSeq ?? deed.failedSeq ?? Infinity),
   )
 }
 
@@ -32,6 +32,13 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   const told = world.sends.filter(({ route, seq }) => route === 'logout' && seq > deed.seq)
   const lost = backend.log.some(({ route, fault }) => route === 'logout' && fault !== undefined)
   if (lost || told.some(({ known }) => known?.status === 'error')) return
+  // Nor what it was asked under a value that had been replaced, where no page can read the new one, and whoami does not
+  // tell it: the token has run out, or there is no answer.
+  const unread = world.sends.some(
+    ({ route, call, context, seq, known }) =>
+      route === 'whoami' && !call && context === deed.context && seq > deed.seq && known?.status !== 200,
+  )
+  if (program.world.told && unread && told.some(({ known }) => known?.status === 401)) return
   // Nor what the server gives out by itself, to a call of another tab that was still under way; or where no page can see
   // it; or so late that it may be of a login elsewhere.
   const late = world.sends.some(
@@ -47,19 +54,47 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   )
   // Nor an answer whose head brought cookies, and whose body never came.
   const stalled = backend.log.some(({ fault }) => fault === 'stall-body')
-  if (late || gone || stalled) return
+  // Nor the cookies of a login that was given up, where the server had replaced them by itself before they were taken back:
+  // no page can tell them from those of a login elsewhere.
+  const givenUp = deeds.some(
+    ({ op, context, seq, failed }) =>
+      op === 'login' &&
+      failed === 'login_unavailable' &&
+      seq > deed.seq &&
+      world.sends.some(
+        ({ route, call, ...send }) =>
+          (call || route === 'whoami') && send.context === context && (send.tookAt ?? 0) > seq,
+      ),
+  )
+  if (late || gone || stalled || givenUp) return
+  // A password whose owner nobody could tell: the cookies may be another's, and no session is given them; but if the user is
+  // signed in by what this page knows they may be his, and are not taken back.
+  const unproved = deeds.some(
+    ({ op, seq, failed }) => op === 'reauthenticate' && failed === 'login_unavailable' && seq > deed.seq,
+  )
+  if (unproved) return
   if (deed.op === 'logout') {
     // Whether somebody may be signed in after it (who of two tabs was called last) is judged elsewhere.
     if ([...auths.values()].some(({ session }) => session)) return
     for (const { sub, kind } of held)
       yield `the ${kind} cookie of ${sub} outlives the logout of ${deed.context.name}`
   } else {
-    // A password whose owner nobody could tell: the cookies may be another's, and no session is given them.
-    const unproved = deeds.some(
-      ({ op, seq, failed }) => op === 'reauthenticate' && failed === 'login_unavailable' && seq > deed.seq,
+    // Who does not watch the store may not have heard of who came after him.
+    const standing = world.standing()
+    const live = standing && !('ended' in standing) ? standing : undefined
+    const stands = program.world.store === 'polled' ? live : auths.get(deed.context)?.session
+    // Who of two tabs was called last is known by the store's time, as well as that is known; of their cookies those stay
+    // that came last.
+    const other = deeds.find(({ made, context }) => made === stands?.id && context !== deed.context)
+    const near = other !== undefined && deed.at - other.at < 10_000
+    // whoami tells whose the access cookie is that another tab has refreshed, and not whose the refresh cookie beside it. Nor
+    // can another user's cookies be taken back that another tab has refreshed by then: their value is no longer theirs.
+    const proofs = deeds.filter(
+      ({ op, made, failed }) =>
+        op === 'reauthenticate' && (made === stands?.id || failed === 'subject_mismatch'),
     )
-    if (beside(world, deed) || unproved) return
-    const subject = auths.get(deed.context)?.session?.subject
+    if ([deed, ...proofs].some((one) => beside(world, one)) || near) return
+    const subject = stands?.subject
     for (const { sub, kind } of held) {
       if (subject !== undefined && sub !== subject)
         yield `${subject} is signed in, and the ${kind} cookie is of ${sub}`

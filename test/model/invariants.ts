@@ -122,8 +122,12 @@ function outcome(send: Send, run: Run): 'known' | 'unprocessed' | 'unknown' {
 
 function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
   const byToken = new Map<string, Send[]>()
-  for (const send of exchanges)
-    if (send.token) byToken.set(send.token, [...(byToken.get(send.token) ?? []), send])
+  for (const send of exchanges) {
+    // No page knows which cookie the browser will add. One that goes beside another's value spends nothing: the server turns
+    // it down before it looks at the token.
+    const beside = run.world.jar !== undefined && issued.get(send.token ?? '')?.claims.csrf !== send.csrf
+    if (send.token && !beside) byToken.set(send.token, [...(byToken.get(send.token) ?? []), send])
+  }
   const reusable = run.program.world.refresh === 'reusable' || run.program.world.refresh === 'single-use'
   for (const [token, all] of byToken) {
     for (let i = 1; i < all.length; i++) {
@@ -268,8 +272,24 @@ function* needless(run: Run, { exchanges, issued }: Facts): Iterable<string> {
     const due = since + (record.due ?? lasts - Math.min(REFRESH_AHEAD, lasts / 2)) - 1000
     const known = [record.access.token, record.fresh?.token]
     const told = calls.some((one) => one.rejected && one.at <= send.at)
+    // With cookies it is the browser that chooses what goes along, and the server may have replaced it by itself.
+    const first = world.records.find(({ id, version }) => id === record.id && version === record.version)
+    const written = world.writtenAt.get(first?.revision ?? '') ?? 0
+    const cookie =
+      world.jar !== undefined &&
+      world.sends.some(
+        ({ context, cookies, call, known }) =>
+          context === send.context &&
+          cookies &&
+          call !== undefined &&
+          known !== undefined &&
+          known.seq > written &&
+          known.seq < send.seq &&
+          known.status === 401,
+      )
     const turnedDown =
       told ||
+      cookie ||
       world.backend.log.some((entry) => known.includes(entry.tokens[0]?.token) && (entry.status ?? 0) >= 400)
     if (!asked && !turnedDown && send.at < Math.min(due, ends)) {
       yield `#${send.seq} refreshes ${access.jti}, which is good for ${ends - send.at} ms more`
@@ -336,7 +356,10 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
       const madeBy = deeds.find(({ made }) => made === auth.session?.id)
       // Who of two contexts was called last is known by the store's time, as well as that is known.
       const near = madeBy && madeBy.context !== lastByContext && last.at - madeBy.at < 10_000
-      if (near) continue
+      // A tombstone that was lost with the store's data can't say to another tab that what is in the cookies was ended.
+      const found =
+        world.jar && world.covered.has('data lost') && context.told.some(({ reason }) => reason === 'initial')
+      if (near || found) continue
       if (!madeBy || madeBy.seq < last.seq)
         yield `${context.name} is signed in after the logout of ${lastByContext.name}`
     }

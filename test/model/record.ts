@@ -45,6 +45,7 @@ export interface Deed {
   made?: string
   doneSeq?: number
   failed?: string
+  failedSeq?: number
 }
 
 export interface Run {

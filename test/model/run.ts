@@ -237,6 +237,7 @@ async function deed(
     return session
   } catch (error) {
     entry.failed = (error as { code?: string }).code ?? String(error)
+    entry.failedSeq = world.seq()
     throw error
   }
 }
