@@ -84,18 +84,19 @@ export function createRefresher(
   on: Platform,
   { refreshAhead, refreshTimeout, refreshLimit }: RefreshOptions,
 ): Refresher {
-  let flight: { id: string; version: number; outcome: Promise<Outcome> } | undefined
+  // By session and version: a call of the session before takes no other's place.
+  const flights = new Map<string, Promise<Outcome>>()
   // No ahead-of-time attempt before this: one that failed is not repeated with every request.
   let quietUntil = 0
 
   function join(held: Held, reason: ChangeReason): Promise<Outcome> {
     const { id, version } = held.record
-    if (flight?.id === id && flight.version === version) return flight.outcome
-    const mine = { id, version, outcome: run(id, version, reason) }
-    flight = mine
-    return mine.outcome.finally(() => {
-      if (flight === mine) flight = undefined
-    })
+    const key = [id, version].join()
+    const running = flights.get(key)
+    if (running) return running
+    const outcome = run(id, version, reason)
+    flights.set(key, outcome)
+    return outcome.finally(() => flights.delete(key))
   }
 
   async function run(id: string, version: number, reason: ChangeReason): Promise<Outcome> {

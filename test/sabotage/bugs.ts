@@ -107,7 +107,7 @@ export const BUGS: readonly Bug[] = [
       edit(
         'src/refresh.ts',
         'function join(held: Held, reason: ChangeReason): Promise<Outcome> {',
-        'let caller: AbortSignal | null | undefined\n  function join(held: Held, reason: ChangeReason, signal?: AbortSignal | null): Promise<Outcome> {\n    if (!flight) caller = signal',
+        'let caller: AbortSignal | null | undefined\n  function join(held: Held, reason: ChangeReason, signal?: AbortSignal | null): Promise<Outcome> {\n    if (!flights.size) caller = signal',
       ),
       edit(
         'src/refresh.ts',
@@ -213,12 +213,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'one flight per caller',
-    edits: [
-      edit(
-        'src/refresh.ts',
-        'if (flight?.id === id && flight.version === version) return flight.outcome',
-        '',
-      ),
-    ],
+    edits: [edit('src/refresh.ts', 'if (running) return running', '')],
   },
 ]
