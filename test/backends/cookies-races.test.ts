@@ -358,6 +358,28 @@ test('1: a refresh that waited for a password does not spend its cookies before 
   expect(bench.came()).toEqual(['POST login 200', 'GET whoami 200'])
 })
 
+test('1: who asks for the refresh of the session before takes no place from the one that is under way', async () => {
+  const { page, store, backend, jar } = await cookieBench()
+  const atWhoami = lateAnswer('/whoami')
+  const atRefresh = door('/refresh')
+  const tab = page({ store, beneath: (next) => atWhoami.beneath(atRefresh.beneath(next)) })
+  await tab.ready
+  await jar.removeAllCookies()
+  const call = tab.fetch('protected')
+  await atWhoami.reached
+  await page({ store }).login(bob)
+  backend.fault('refresh', { status: 500 })
+  const first = rejection(tab.refresh())
+  await atRefresh.reached
+  atWhoami.open()
+  expect((await call).status).toBe(401)
+  const second = rejection(tab.refresh())
+  await turn()
+  atRefresh.open()
+  expect([await first, await second]).toMatchObject(Array(2).fill({ code: 'refresh_unavailable' }))
+  expect(backend.count('refresh')).toBe(1)
+})
+
 describe('6: as who made it', () => {
   test('6: a refresh that is turned down for its value is not tried under that of who has signed in since', async () => {
     const preset = { whoami: undefined }

@@ -306,7 +306,8 @@ function* endings({ world, program }: Run): Iterable<string> {
       // Who could not ask the store goes by what he knows, and is back when he hears that another was helped.
       const [before, after] = [context.told.slice(0, i), context.told.slice(i + 1)]
       const alone = before.some(({ type }) => type === 'storeUnavailable')
-      const over = program.ops.some(({ op }) => op === 'logout')
+      // But for a logout meanwhile; nor does a cookie that somebody has replaced make a newer version to hear of.
+      const over = program.ops.some(({ op }) => op === 'logout' || op === 'outside')
       const back = after.some(({ type }) => type === 'loggedIn') || (alone && over)
       if (told.reason === 'session_expired' && told.honoured.length && !back) {
         yield `${context.name} lost a session of which the server honours ${told.honoured.length} tokens`
@@ -453,6 +454,13 @@ function* ownSignal({ world, calls }: Run, { exchanges }: Facts): Iterable<strin
     const first = exchanges.find((one) => one.context === context && one.token === token) as Send
     const early = abortedAt - first.at < REFRESH_TIMEOUT
     const call = calls.find((one) => one.context === context && one.aborted?.at === abortedAt)
+    // With cookies it may have waited before that: for a login, or to learn whose another value is. Its own bound says so.
+    const bound =
+      world.jar &&
+      context.told.some(
+        ({ reason, type, at }) => type === 'refreshFailed' && reason === 'timeout' && at === abortedAt,
+      )
+    if (bound) continue
     if (early && call && !world.contexts.some(({ hinderedAt }) => hinderedAt >= first.at)) {
       yield `#${send.seq} was aborted when call ${call.id} was`
     }
