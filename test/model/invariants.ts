@@ -360,7 +360,12 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
       // A tombstone that was lost with the store's data can't say to another tab that what is in the cookies was ended.
       const found =
         world.jar && world.covered.has('data lost') && context.told.some(({ reason }) => reason === 'initial')
-      if (near || found) continue
+      // Nor to one that heard of none while it could not write its own login, which had been called before.
+      const unheard =
+        world.covered.has('data lost') &&
+        context !== lastByContext &&
+        context.told.some(({ type }) => type === 'storeUnavailable')
+      if (near || found || unheard) continue
       if (!madeBy || madeBy.seq < last.seq)
         yield `${context.name} is signed in after the logout of ${lastByContext.name}`
     }
