@@ -57,14 +57,11 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   // Nor the cookies of a login that was given up, where the server had replaced them by itself before they were taken back:
   // no page can tell them from those of a login elsewhere.
   const givenUp = deeds.some(
-    ({ op, context, seq, failed }) =>
+    ({ op, seq, failed }) =>
       op === 'login' &&
       failed === 'login_unavailable' &&
       seq > deed.seq &&
-      world.sends.some(
-        ({ route, call, ...send }) =>
-          (call || route === 'whoami') && send.context === context && (send.tookAt ?? 0) > seq,
-      ),
+      world.sends.some(({ route, call, tookAt = 0 }) => (call || route === 'whoami') && tookAt > seq),
   )
   if (late || gone || stalled || givenUp) return
   // A password whose owner nobody could tell: the cookies may be another's, and no session is given them; but if the user is
