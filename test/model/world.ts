@@ -140,7 +140,8 @@ interface Timer {
   readonly idle: boolean
 }
 
-const never = new Promise<never>(() => {})
+// One for each who waits: a shared one would keep all of them for ever.
+const never = (): Promise<never> => new Promise(() => {})
 
 export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): World {
   let time = START
@@ -221,7 +222,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         parked.set(context, [...(parked.get(context) ?? []), resolve])
       })
     }
-    if (context.dead) await never
+    if (context.dead) await never()
   }
 
   function spring(context: Context, at: Trap): void {
@@ -279,14 +280,14 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
       await step(`${context.name} ${what} → store`)
       if (fault === 'fail' || fault === 'hang') {
         await reach(context, `${context.name} ← store ${fault}`)
-        if (fault === 'hang') await never
+        if (fault === 'hang') await never()
         throw new Error('The store is away')
       }
       const answer = act()
       spring(context, trap)
       await reach(context, `${context.name} ← store ${what}`)
       context.asking--
-      if (fault === 'hang-after') await never
+      if (fault === 'hang-after') await never()
       if (fault === 'fail-after') throw new Error('The store went away')
       return answer
     }
