@@ -30,7 +30,11 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   const held = tokens.filter((token) => token !== undefined)
   // What the server was never told to take back, or said no word to, is beyond the client.
   const told = world.sends.filter(({ route, seq }) => route === 'logout' && seq > deed.seq)
-  const lost = backend.log.some(({ route, fault }) => route === 'logout' && fault !== undefined)
+  const sendOf = ({ headers }: (typeof backend.log)[number]) =>
+    world.sends.find(({ seq }) => headers['x-send'] === String(seq))
+  const lost = backend.log.some(
+    (entry) => entry.route === 'logout' && entry.fault !== undefined && (sendOf(entry)?.seq ?? 0) > deed.seq,
+  )
   if (lost || told.some(({ known }) => known?.status === 'error')) return
   // Nor what it was asked under a value that had been replaced, where no page can read the new one, and whoami does not
   // tell it: the token has run out, or there is no answer.
@@ -53,7 +57,9 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
     ({ context, tookAt = 0 }) => tookAt > deed.seq && (context.dead || disposed.has(context)),
   )
   // Nor an answer whose head brought cookies, and whose body never came.
-  const stalled = backend.log.some(({ fault }) => fault === 'stall-body')
+  const stalled = backend.log.some(
+    (entry) => entry.fault === 'stall-body' && (sendOf(entry)?.tookAt ?? 0) > deed.seq,
+  )
   // Nor the cookies of a login that was given up, where the server had replaced them by itself before they were taken back:
   // no page can tell them from those of a login elsewhere.
   const givenUp = deeds.some(
