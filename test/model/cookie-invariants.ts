@@ -60,14 +60,16 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   const stalled = backend.log.some(
     (entry) => entry.fault === 'stall-body' && (sendOf(entry)?.tookAt ?? 0) > deed.seq,
   )
-  // Nor the cookies of a login that was given up, where the server had replaced them by itself before they were taken back:
+  // Nor the cookies of a login that was given up, where the server or a refresh had replaced them before they were taken back:
   // no page can tell them from those of a login elsewhere.
   const givenUp = deeds.some(
     ({ op, seq, failed }) =>
       op === 'login' &&
       failed === 'login_unavailable' &&
       seq > deed.seq &&
-      world.sends.some(({ route, call, tookAt = 0 }) => (call || route === 'whoami') && tookAt > seq),
+      world.sends.some(
+        ({ route, call, tookAt = 0 }) => (call || /^(whoami|refresh)$/.test(route)) && tookAt > seq,
+      ),
   )
   if (late || gone || stalled || givenUp) return
   // A password whose owner nobody could tell: the cookies may be another's, and no session is given them; but if the user is
@@ -85,7 +87,8 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
     // Who does not watch the store may not have heard of who came after him.
     const standing = world.standing()
     const live = standing && !('ended' in standing) ? standing : undefined
-    const stands = program.world.store === 'polled' ? live : auths.get(deed.context)?.session
+    const mine = auths.get(deed.context)?.session
+    const stands = mine && program.world.store === 'polled' ? live : mine
     // Who of two tabs was called last is known by the store's time, as well as that is known; of their cookies those stay
     // that came last.
     const other = deeds.find(({ made, context }) => made === stands?.id && context !== deed.context)
