@@ -165,8 +165,17 @@ export function createSignIn(
 
   /** A session that was superseded while it was being written stays ended, and its tokens don't live on. */
   async function undo(id: string, tokens: Tokens): Promise<void> {
-    void refresher.revoke(tokens)
     const ended = session.endReason(id)
+    // Disposed of, and ended by nobody: what the store holds, or may hold, stays good for who is still there.
+    if (!ended) {
+      try {
+        const stands = await session.cell.change(() => undefined)
+        if (stands?.id === id && !isEnded(stands)) return
+      } catch {
+        return
+      }
+    }
+    void refresher.revoke(tokens)
     if (!ended) return
     await session.cell.change((standing) => {
       if (standing?.id !== id || isEnded(standing)) return undefined

@@ -708,6 +708,24 @@ test('3: a login whose writing was never confirmed is not written over what anot
   expect(backend.reuseDetected).toBe(0)
 })
 
+test('4: a login whose writing is not confirmed yet at dispose() keeps its tokens, for another context may hold them', async () => {
+  const cell = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another, backend } = room({ client: { store: here } })
+  await auth.ready
+  here.gate('commit', 'after')
+  const login = failure(auth.login(alice))
+  await settle()
+  const { auth: other } = another({ store: there })
+  await other.ready
+  expect(other.session).toMatchObject({ subject: 'alice' })
+  auth.dispose()
+  await pass(10 * second)
+  await login
+  expect(backend.count('logout')).toBe(0)
+  expect((await other.fetch('protected')).status).toBe(200)
+})
+
 describe('a re-authentication whose writing was never confirmed', () => {
   async function unconfirmed(
     meanwhile: (other: Client) => Promise<unknown>,
