@@ -141,8 +141,8 @@ export function createCell(
           if (record?.revision !== next.revision) return chain(overtaken ? look() : record, attempt)
           return chain(overtaken ? look() : record, (latest) => {
             const stands = latest?.revision === next.revision ? record : sound(latest)
-            // The data was lost since, or written back by who knows less: what was done here is held none the less.
-            if (!stands || (stands.id === record.id && stands.version < record.version)) heardOf(record)
+            // It may have been lost since, written back by who knows less, or gone on: what was done here comes first.
+            if (!stands || (stands.id === record.id && !('ended' in stands))) heardOf(record)
             heardOf(stands)
             return record
           })

@@ -463,17 +463,21 @@ test('4: a fresh token that is turned down on a replay ends no session that has 
 
 describe('4: a store that loses its data right after it took a change, while which another read was answered', () => {
   /** The first commit of `version` is overtaken by a read, and what it wrote is lost before that is read again. */
-  const losing = (version: number, instead: (before: StoreRecord | null) => StoreRecord | null) => {
-    const store = handStore()
+  const losing = (
+    version: number,
+    instead: (before: StoreRecord | null, written: StoreRecord) => StoreRecord | null,
+    store = handStore(),
+  ) => {
     const commit = store.commit as NonNullable<typeof store.commit>
     store.commit = async (next, expected) => {
-      if (next.version !== version || 'ended' in next) return commit(next, expected)
-      store.commit = commit
       const before = store.record
+      if (next.version !== version || 'ended' in next || before?.revision !== (expected ?? undefined))
+        return commit(next, expected)
+      store.commit = commit
       store.notify()
       await settle()
       const cell = await commit(next, expected)
-      store.record = instead(before)
+      store.record = instead(before, next)
       return cell
     }
     return store
@@ -503,5 +507,17 @@ describe('4: a store that loses its data right after it took a change, while whi
     await settle()
     expect(auth.session).toMatchObject({ id, subject: 'alice' })
     expect(summary(told)).toEqual(['loggedIn: login'])
+  })
+
+  test('keeps a login that was called right after a logout, and that another has written back', async () => {
+    const store = handStore()
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    losing(1, (_, written) => ({ ...written, revision: 'theirs' }), store)
+    const [, session] = await Promise.all([auth.logout(), auth.login(bob)])
+    expect(session).toMatchObject({ subject: 'bob' })
+    await settle()
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+    expect(store.record).toMatchObject({ subject: 'bob', version: 1 })
   })
 })
