@@ -244,6 +244,8 @@ export function createSession(
       else if (!cell.unsaved) end(before.id, 'storage_cleared', origin)
     } else if ('ended' in record || isOver(record) || (origin === 'other context' && isClosed(record))) {
       if (!before) become(null)
+      // One that is over was written back by who had not heard of it, the data having been lost: ours came after it.
+      else if (!('ended' in record)) restore()
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -308,7 +310,9 @@ export function createSession(
       const mine = held?.record
       if (!mine || (!standing && store.empty === 'ended')) return undefined
       if (!standing) return mine
-      if ('ended' in standing || standing.id !== mine.id || standing.version >= mine.version) return undefined
+      if ('ended' in standing) return undefined
+      if (standing.id !== mine.id) return isOver(standing) ? mine : undefined
+      if (standing.version >= mine.version) return undefined
       // Who is exchanging the refresh token that stays is still doing so.
       return standing.refreshToken === mine.refreshToken ? { ...mine, claim: standing.claim } : mine
     }, true)

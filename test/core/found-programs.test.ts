@@ -521,3 +521,17 @@ describe('4: a store that loses its data right after it took a change, while whi
     expect(store.record).toMatchObject({ subject: 'bob', version: 1 })
   })
 })
+
+test('5: a session that was signed out, and comes back with lost data from who had not heard of it, gives way to the later one', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const before = store.record
+  await auth.logout()
+  const { id } = await auth.login(bob)
+  store.record = before && { ...before, revision: 'theirs' }
+  store.notify()
+  await settle()
+  expect(store.record).toMatchObject({ id, subject: 'bob' })
+  expect(auth.session).toMatchObject({ id, subject: 'bob' })
+})
