@@ -363,7 +363,10 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
     for (const [context, auth] of auths) {
       const blind = (run.program.world.store === 'polled' || lastByContext.dead) && context !== lastByContext
       if (context.dead || disposed.has(context) || !auth.session || blind) continue
-      const madeBy = deeds.find(({ made }) => made === auth.session?.id)
+      // A client that was disposed of on the way does not say what its login made.
+      const madeBy =
+        deeds.find(({ made }) => made === auth.session?.id) ??
+        deeds.find(({ op, made, context }) => op === 'login' && !made && disposed.has(context))
       // Who of two contexts was called last is known by the store's time, as well as that is known.
       const near = madeBy && madeBy.context !== lastByContext && last.at - madeBy.at < 10_000
       // A tombstone that was lost with the store's data can't say to another tab that what is in the cookies was ended.
