@@ -242,10 +242,15 @@ export function createSession(
       // Lost data is written back; what is not saved yet is about to be written anyway.
       else if (store.empty !== 'ended') restore()
       else if (!cell.unsaved) end(before.id, 'storage_cleared', origin)
-    } else if ('ended' in record || isOver(record) || (origin === 'other context' && isClosed(record))) {
+    } else if ('ended' in record) {
       if (!before) become(null)
-      // One that is over was written back by who had not heard of it, the data having been lost: ours came after it.
-      else if (!('ended' in record)) restore()
+    } else if (
+      record.id !== before?.id &&
+      (isOver(record) || (origin === 'other context' && isClosed(record)))
+    ) {
+      if (!before) become(null)
+      // Written back by who had not heard of its end, the data having been lost: ours came after it.
+      else if (isOver(record)) restore()
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')

@@ -1,6 +1,7 @@
 /** What random programs found, held one by one; the programs themselves are in test/model. */
 import { describe, expect, test, vi } from 'vitest'
 import type { LiveRecord, StoreRecord } from '../../src/index.ts'
+import { fakeTokens } from '../../src/testing/index.ts'
 import { handStore } from './by-hand.ts'
 import { alice, bob, deferred, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
 
@@ -534,4 +535,23 @@ test('5: a session that was signed out, and comes back with lost data from who h
   await settle()
   expect(store.record).toMatchObject({ id, subject: 'bob' })
   expect(auth.session).toMatchObject({ id, subject: 'bob' })
+})
+
+test('5: a login that was called before a logout here takes no place of the one that is held since, and costs one reading', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.ready
+  await auth.logout()
+  const put = async (id: string, ago: number): Promise<void> => {
+    const { accessToken: token } = fakeTokens()
+    const calledAt = Date.now() - ago
+    store.record = { revision: id, id, version: 1, calledAt, reason: 'login', access: { token } }
+    store.notify()
+    await settle()
+  }
+  await put('later', -second)
+  const read = vi.spyOn(store, 'read')
+  await put('earlier', second)
+  expect(auth.session).toMatchObject({ id: 'later' })
+  expect(read).toHaveBeenCalledTimes(1)
 })
