@@ -232,6 +232,9 @@ export function createSession(
   /** What the user ended is over. What ran out here may have been helped elsewhere: a newer version is not over. */
   const isOver = ({ id, version }: LiveRecord): boolean => (endings.get(id)?.version ?? 0) >= version
 
+  // One that was replaced may be back: a login is written again where the store did not confirm it.
+  const isSignedOut = (id: string): boolean => endings.get(id)?.reason === 'logout'
+
   /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
     const before = held?.record
@@ -249,8 +252,8 @@ export function createSession(
       (isOver(record) || (origin === 'other context' && isClosed(record)))
     ) {
       if (!before) become(null)
-      // Written back by who had not heard of its end, the data having been lost: ours came after it.
-      else if (isOver(record)) restore()
+      // Written back by who had not heard of the logout, the data having been lost: ours came after it.
+      else if (isSignedOut(record.id)) restore()
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -316,7 +319,7 @@ export function createSession(
       if (!mine || (!standing && store.empty === 'ended')) return undefined
       if (!standing) return mine
       if ('ended' in standing) return undefined
-      if (standing.id !== mine.id) return isOver(standing) ? mine : undefined
+      if (standing.id !== mine.id) return isSignedOut(standing.id) ? mine : undefined
       if (standing.version >= mine.version) return undefined
       // Who is exchanging the refresh token that stays is still doing so.
       return standing.refreshToken === mine.refreshToken ? { ...mine, claim: standing.claim } : mine
