@@ -47,9 +47,12 @@ export function createCookieRoom(
       const asking = wire.call(asked, { signal }).then((response) => readAnswer(response, signal, true))
       const late = (): Error => new Error(`No answer in ${timeout} ms`)
       const answer = await within(on, asking, timeout, late).finally(() => controller.abort())
-      const { status } = answer
+      const { status, body, empty } = answer
       if (status > 299 && status !== 401 && status !== 422) throw new Error(`It was answered with ${status}`)
       tokens = consult(backend, 'tokens', answer, access)
+      // A page in place of an answer doesn't say that it is nobody.
+      if (!tokens && status < 300 && body === undefined && !empty)
+        throw new Error('It was answered with no JSON')
     }
     return tokens && checkTokens(tokens, 'what is known of the cookies')
   }
@@ -69,12 +72,17 @@ export function createCookieRoom(
         ? {
             ...standing,
             access,
-            // One that was refused is not taken up again.
-            refreshToken: standing.refreshToken && (tokens.refreshToken ?? standing.refreshToken),
+            refreshToken: successor(standing.refreshToken, tokens.refreshToken),
             subject: standing.subject ?? subject,
           }
         : undefined,
     )
+  }
+
+  /** What is to stand for the refresh cookie; one that was refused is not taken up again. */
+  function successor(had: string | undefined, seen: string | null | undefined): string | undefined {
+    // The same, perhaps with a backend's mark before it: whoever is exchanging it counts on what stands there.
+    return had && (!seen || seen.endsWith(had) ? had : seen)
   }
 
   return {

@@ -291,8 +291,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
-  // The value that the last answer told, though no session was given it.
-  let lastTold: string | undefined
+  // The values that the last answer told, though no session was given them.
+  let lastTold: Partial<Values> = {}
   // The user's logout, while nobody has signed in after it.
   let ending: { at: number; sent: Promise<unknown> } | undefined
 
@@ -386,9 +386,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
         continue
       }
       // The same, of a value that no page can read.
-      if (anew && kind === 'logout' && response.status === 401 && !tries && now === undefined && whoami) {
-        const asked = await inquire(send, init, base).catch(() => undefined)
-        told = textIn(asked?.body, accessKey) ?? lastTold
+      if (anew && response.status === 401 && !tries && now === undefined && whoami) {
+        const asked = kind === 'logout' ? await inquire(send, init, base).catch(() => undefined) : undefined
+        told = textIn(asked?.body, accessKey) ?? lastTold[which]
         if (told !== undefined && told !== value) {
           void response.body?.cancel()
           continue
@@ -400,6 +400,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
         kind === 'refresh' && (unproven || value !== stamp || arrival.now.refresh !== arrival.before.refresh)
       if (whoami && !inMemory && response.ok && (who || doubtful)) {
         arrival.who = await askWho(send, init, response, arrival, base)
+        if (arrival.who !== null) lastTold = {}
         // Both cookies are there anew, and not all of them may be of this answer.
         const both = arrival.now.refresh !== arrival.before.refresh
         arrival.unproven = arrival.who !== undefined && (kind === 'refresh' ? both : same === true)
@@ -457,8 +458,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     try {
       const answer = await readAnswer(response, soon(init.signal), true)
       const told = textIn(answer.body, accessKey)
-      lastTold = told
-      if (claimsOf(answer.body)) return undefined
+      lastTold = { access: told, refresh: textIn(answer.body, refreshKey) }
+      // The value of the cookie that is there may be another's all the same.
+      if (claimsOf(answer.body) && (told || !now.access)) return undefined
       const said = await inquire(send, init, base)
       const { status, headers, body } = said
       // Replaced meanwhile: nobody knows which of the two it was about.
@@ -526,7 +528,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     let refreshToken: string | undefined
     if (refresh) {
       const spent = kind === 'refresh' && plain.singleUse && !replaced('refresh')
-      const value = told(refreshKey) ?? (spent ? undefined : now.refresh)
+      const value = textIn(body, refreshKey) ?? (spent ? undefined : (textIn(who, refreshKey) ?? now.refresh))
       const doubt = asking || (unproven && !textIn(body, refreshKey))
       if (value) refreshToken = doubt ? UNPROVEN + value : value
       else if (!csrf && !spent) refreshToken = newHandle()
@@ -543,7 +545,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     }
     // The value of the cookie that came with this answer; or, of an answer about the cookies, of that which it was about.
     const value = told(accessKey) ?? (asking || replaced('access') ? now.access : undefined)
-    const claims = claimsOf(body) ?? claimsOf(who)
+    const whose = claimsOf(who)
+    const claims = whose ? { ...claimsOf(body), ...whose } : claimsOf(body)
     // Without a value it can still be read with: where there is none, or the page is not told.
     // A page in place of the answer brought none.
     const answered = kind === 'refresh' && (empty || body !== undefined)

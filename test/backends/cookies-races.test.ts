@@ -294,6 +294,58 @@ test('3: a refresh token that was refused is not taken up again with an access c
   expect(backend.count('refresh')).toBe(1)
 })
 
+test('3: nor is one that is refused while another access cookie is taken up: it is not sent again', async () => {
+  const bench = await cookieBench()
+  const { backend, page, store, came } = bench
+  const held = lateAnswer('/refresh')
+  const tab = page({ store, beneath: held.beneath })
+  await tab.ready
+  const { token } = backend.issued.find(({ kind }) => kind === 'refresh') ?? { token: '' }
+  backend.revoke(token)
+  const refresh = tab.refresh()
+  await held.reached
+  await replaced(bench, 'alice')
+  expect((await tab.fetch('protected', post)).status).toBe(200)
+  held.open()
+  await refresh
+  await tab.refresh()
+  expect(came()).toEqual(['POST refresh 401', 'POST protected 401', 'GET whoami 200', 'POST protected 200'])
+})
+
+test('3: a refresh token that was spent is not taken up again from what whoami tells', async () => {
+  const preset = { refreshToken: 'single-use' } as const
+  const { page, came } = await cookieBench({ server: { ...told, refresh: 'single-use' }, preset })
+  const tab = page()
+  await tab.fetch('protected')
+  expect(await tab.refresh()).toMatchObject({ version: 2 })
+  await tab.refresh()
+  expect(came().filter((one) => one.includes('refresh'))).toEqual(['POST refresh 200'])
+})
+
+test('4: a refresh token that came with an answer of which nobody could tell whose it is is not lost', async () => {
+  const { page, backend, came } = await cookieBench({ server: { ...told, refresh: 'rotating' } })
+  const tab = page()
+  await tab.fetch('protected')
+  backend.clearLog()
+  backend.fault('whoami', 'drop')
+  expect(isAuthError(await rejection(tab.refresh()), 'refresh_unavailable')).toBe(true)
+  later()
+  expect((await tab.fetch('protected', post)).status).toBe(200)
+  expect(came().filter((one) => one.includes('refresh'))).toEqual([
+    'POST refresh 200',
+    'POST refresh 401',
+    'POST refresh 200',
+  ])
+})
+
+test('4: a page in place of the answer of whoami doesn’t say that nobody is signed in', async () => {
+  const { page, backend } = await cookieBench()
+  const tab = page()
+  backend.fault('whoami', 'not-json')
+  expect(isAuthError(await rejection(tab.fetch('protected')), 'refresh_unavailable')).toBe(true)
+  expect((await tab.fetch('protected', post)).status).toBe(200)
+})
+
 test('a session found by its cookies is not refreshed where the server has no route for it', async () => {
   const preset = { whoami: undefined, refresh: false } as const
   const { page, backend } = await cookieBench({ server: implicit, preset })
@@ -468,6 +520,36 @@ describe('6: as who made it', () => {
     expect(tab.session).toMatchObject({ subject: 'alice', version: 2 })
     expect(bench.came().filter((one) => one.includes('protected'))).toEqual([])
   })
+
+  test.each([
+    ['login', 'bob', ['bob']],
+    ['refresh', 'alice', []],
+  ])(
+    '6: nor are the cookies of one elsewhere that came between a %s and its page’s hearing of it, whoever its answer names',
+    async (what, subject, accepted) => {
+      const bench = await cookieBench({ as: what === 'login' ? false : alice })
+      const held = lateAnswer(`/${what}`, bench.jar)
+      const tab = bench.page({
+        store: bench.store,
+        beneath: (next) =>
+          held.beneath(async (input, init) => {
+            const response = await next(input, init)
+            const names = new Request(input, init).url.endsWith(`/${what}`)
+            return names ? new Response(JSON.stringify({ sub: 'alice' }), response) : response
+          }),
+      })
+      await tab.ready
+      const made = Promise.allSettled([what === 'login' ? tab.login(alice) : tab.refresh()])
+      await held.reached
+      await bench.page().login(bob)
+      held.open()
+      await made
+      await tab.fetch('protected', post)
+      expect(tab.session?.subject).toBe(subject)
+      const entries = bench.backend.log.filter(({ route, status }) => route === 'protected' && status === 200)
+      expect(entries.map(({ token }) => token?.sub)).toEqual(accepted)
+    },
+  )
 
   test('6: nor does a refresh under another value than the session’s', async () => {
     const { auth, page, backend } = await cookieBench()
