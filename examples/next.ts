@@ -47,13 +47,42 @@ export const createProxy =
 export const withAuth =
   (apiUrl: string, handle: (request: Request, auth: Auth) => Promise<Response>) =>
   async (request: Request): Promise<Response> => {
-    const from = request.headers.get('sec-fetch-site') ?? 'none'
-    if (!/^(GET|HEAD)$/.test(request.method) && !/^(same-origin|none)$/.test(from)) {
-      return new Response(null, { status: 403 })
-    }
+    if (!/^(GET|HEAD)$/.test(request.method) && !isOurs(request)) return new Response(null, { status: 403 })
     const { auth, respond } = await requestAuth(apiUrl, request.headers.get('cookie'))
-    return respond(await handle(request, auth))
+    let error: unknown
+    let response: Response
+    try {
+      response = await handle(request, auth)
+    } catch (thrown) {
+      error = thrown
+      response = answerFor(thrown)
+    }
+    const answer = await respond(response)
+    if (error === undefined) return answer
+    // Next takes over, unless there are cookies: what is thrown takes none along.
+    if (!answer.headers.has('set-cookie')) throw error
+    if (answer.status === 500) console.error(error)
+    return answer
   }
+
+/** Whether our own page asks; of what tells no site (`http:`, old browsers) the origin is that of the page. */
+function isOurs({ headers }: Request): boolean {
+  const site = headers.get('sec-fetch-site')
+  if (site) return site === 'same-origin' || site === 'none'
+  const origin = headers.get('origin')
+  const host = headers.get('x-forwarded-host') ?? headers.get('host')
+  return origin === null || (URL.canParse(origin) && new URL(origin).host === host)
+}
+
+/** As Next answers what `redirect()` and `notFound()` throw. */
+function answerFor(thrown: unknown): Response {
+  const [kind, ...said] = String((thrown as { digest?: unknown } | null)?.digest).split(';')
+  if (kind === 'NEXT_REDIRECT') {
+    const [, ...location] = said.slice(0, -2)
+    return new Response(null, { status: Number(said.at(-2)), headers: { location: location.join(';') } })
+  }
+  return new Response(null, { status: kind === 'NEXT_HTTP_ERROR_FALLBACK' ? Number(said[0]) : 500 })
+}
 
 /** For server components and server actions: with the access token there is, and nothing else. */
 export function pageAuth(

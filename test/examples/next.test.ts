@@ -165,3 +165,46 @@ test('a route handler does nothing for another site’s form', async () => {
   expect(came()).toEqual([])
   expect((await post('same-origin')).status).toBe(200)
 })
+
+test.each([
+  ['https://elsewhere.example', 403],
+  ['null', 403],
+  ['https://app.example', 200],
+])('nor where the browser tells no site, only the origin %s', async (origin, status) => {
+  const { site, url } = await setUp()
+  const browser = await signedInBrowser(site)
+  const save = withAuth(url, (_, auth) => auth.fetch('protected', { method: 'POST' }))
+  const headers = { origin, host: 'app.example' }
+  expect((await save(browser.request('save', { method: 'POST', headers }))).status).toBe(status)
+})
+
+/** What Next's `redirect()` throws, and its `notFound()`. */
+const thrown = (digest: string): Error => Object.assign(new Error(digest), { digest })
+
+test.each([
+  ['redirect()', 'NEXT_REDIRECT;replace;/home;a=1?b=2;307;', [307, '/home;a=1?b=2']],
+  ['notFound()', 'NEXT_HTTP_ERROR_FALLBACK;404', [404, null]],
+])('a route handler that signs in and ends with %s loses no cookies', async (_, digest, expected) => {
+  const { url } = await setUp()
+  const browser = newBrowser()
+  const login = withAuth(url, async (_, auth) => {
+    await auth.login(alice)
+    throw thrown(digest)
+  })
+  const response = await login(browser.request('login', { method: 'POST' }))
+  expect([response.status, response.headers.get('location')]).toEqual(expected)
+  expect(browser.take(response)).toHaveLength(4)
+})
+
+test('a route handler that fails after a refresh answers 500 with its cookies; without any, the error is Next’s', async () => {
+  const { site, url, visit } = await setUp()
+  const browser = await signedInBrowser(site)
+  const error = new Error('Out of order')
+  const broken = withAuth(url, () => Promise.reject(error))
+  expect(await rejection(broken(browser.request('broken')))).toBe(error)
+  later()
+  const log = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const response = await broken(browser.request('broken'))
+  expect([response.status, browser.take(response).length, log.mock.lastCall]).toEqual([500, 4, [error]])
+  expect((await visit(browser)).sub).toBe('alice')
+})
