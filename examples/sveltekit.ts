@@ -23,7 +23,9 @@ interface Event {
   request: Request
   locals: { auth: Auth }
   isSubRequest: boolean
+  cookies: { set(name: string, value: string, attributes: Attributes): void }
 }
+type Attributes = { path: string; encode(value: string): string; [name: string]: unknown }
 
 // A `+server.ts` that a `load` or an action fetches is no request of its own: the browser sees the outer one's cookies.
 const outer = new AsyncLocalStorage<Auth>()
@@ -44,8 +46,33 @@ export const createHandle =
     }
     const { auth, respond } = await requestAuth(apiUrl, event.request.headers.get('cookie'))
     event.locals.auth = auth
-    return respond(await outer.run(auth, () => resolve(event)))
+    let response: Response
+    try {
+      response = await outer.run(auth, () => resolve(event))
+    } catch (thrown) {
+      // A hook after this one may throw a redirect, which takes no cookies along but those of the event.
+      for (const cookie of (await respond(new Response())).headers.getSetCookie()) set(event, cookie)
+      throw thrown
+    }
+    return respond(response)
   }
+
+function set({ cookies }: Event, cookie: string): void {
+  const [pair = '', ...rest] = cookie.split(/; */)
+  const said = new Map(rest.map((one) => [one.split('=', 1)[0]?.toLowerCase(), one.replace(/^[^=]*=?/, '')]))
+  const expires = said.get('expires')
+  const maxAge = said.get('max-age')
+  cookies.set(pair.split('=', 1)[0] ?? '', pair.replace(/^[^=]*=/, ''), {
+    path: said.get('path') ?? '/',
+    domain: said.get('domain'),
+    expires: expires === undefined ? undefined : new Date(expires),
+    maxAge: maxAge === undefined ? undefined : Number(maxAge),
+    httpOnly: said.has('httponly'),
+    secure: said.has('secure'),
+    sameSite: said.get('samesite')?.toLowerCase() ?? false,
+    encode: (value) => value,
+  })
+}
 
 /** For a universal `load`: its `fetch` of the API is signed in while the server renders, too. */
 export const createHandleFetch =

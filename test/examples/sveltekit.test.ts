@@ -1,7 +1,7 @@
 /** examples/sveltekit.ts and examples/request-auth.ts: the API over HTTP, the hooks with the events they are given. */
 import { type Auth, isAuthError } from 'stayfresh'
 import type { BackendOptions } from 'stayfresh/testing'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { createHandle, createHandleFetch } from '../../examples/sveltekit.ts'
 import { later, rejection } from '../support.ts'
 import { all, type Browser, cookiesAt, newBrowser, signedInBrowser, startApi } from './server-side.ts'
@@ -11,6 +11,7 @@ interface Event {
   request: Request
   locals: { auth: Auth }
   isSubRequest: boolean
+  cookies: { set(name: string, value: string, attributes: object): void }
 }
 
 type Resolve = (event: Event) => Response | Promise<Response>
@@ -222,6 +223,27 @@ test('an action signs in and out: the cookies go to the browser, and are taken b
   await visit(browser, signOut, { method: 'POST' })
   expect(browser.cookies()).toEqual({})
   expect(backend.sessionAlive('alice')).toBe(false)
+})
+
+test('a redirect that a later hook throws takes the cookies of a refresh along, as they came', async () => {
+  const { site, handle, visit, backend } = await setUp({ cookies: { persistent: true, sameSite: 'Lax' } })
+  const browser = await signedInBrowser(site)
+  later()
+  const redirect = { status: 303, location: '/home' }
+  const cookies = { set: vi.fn() }
+  const event = { request: browser.request('page'), locals: {}, isSubRequest: false, cookies } as never
+  expect(await rejection(handle({ event, resolve: () => Promise.reject(redirect) }))).toBe(redirect)
+  expect(cookies.set.mock.calls.map(([name]) => name)).toEqual(all)
+  const attributes = cookies.set.mock.calls[0]?.[2]
+  expect(attributes).toMatchObject({ path: '/', httpOnly: true, secure: false, sameSite: 'lax' })
+  expect(attributes.maxAge).toBe(31_540_000)
+  expect(attributes.expires.getTime()).toBeGreaterThan(Date.now())
+  expect(cookies.set.mock.calls[1]?.[2]).toMatchObject({ httpOnly: false })
+  for (const [name, value] of cookies.set.mock.calls) {
+    browser.take(new Response(null, { headers: { 'set-cookie': `${name}=${value}; Path=/` } }))
+  }
+  expect((await visit(browser)).text).toBe('200 alice alice')
+  expect(backend.count('refresh')).toBe(1)
 })
 
 test('a +server.ts may hand on an answer of fetch, whose headers can not be changed', async () => {
