@@ -531,7 +531,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const value = textIn(body, refreshKey) ?? (spent ? undefined : (textIn(who, refreshKey) ?? now.refresh))
       const doubt = asking || (unproven && !textIn(body, refreshKey))
       if (value) refreshToken = doubt ? UNPROVEN + value : value
-      else if (!csrf && !spent) refreshToken = newHandle()
+      // A handle that is no value says nothing of the cookie: the one that is held stays.
+      else if (!csrf && !spent && !(asking && before)) refreshToken = newHandle()
     }
     // Nobody, or a refresh token is left to find out with.
     if (status >= 400) {

@@ -294,23 +294,30 @@ test('3: a refresh token that was refused is not taken up again with an access c
   expect(backend.count('refresh')).toBe(1)
 })
 
-test('3: nor is one that is refused while another access cookie is taken up: it is not sent again', async () => {
-  const bench = await cookieBench()
-  const { backend, page, store, came } = bench
-  const held = lateAnswer('/refresh')
-  const tab = page({ store, beneath: held.beneath })
-  await tab.ready
-  const { token } = backend.issued.find(({ kind }) => kind === 'refresh') ?? { token: '' }
-  backend.revoke(token)
-  const refresh = tab.refresh()
-  await held.reached
-  await replaced(bench, 'alice')
-  expect((await tab.fetch('protected', post)).status).toBe(200)
-  held.open()
-  await refresh
-  await tab.refresh()
-  expect(came()).toEqual(['POST refresh 401', 'POST protected 401', 'GET whoami 200', 'POST protected 200'])
-})
+test.each([
+  ['a value', {}, {}],
+  ['no value', { csrfProtect: false }, { csrf: false }],
+] as const)(
+  '3: nor is one that is refused while another access cookie is taken up: it is not sent again, under %s',
+  async (_, server, preset) => {
+    const bench = await cookieBench({ server, preset })
+    const { backend, page, store, came } = bench
+    const held = lateAnswer('/refresh')
+    const tab = page({ store, beneath: held.beneath })
+    await tab.ready
+    const { token } = backend.issued.find(({ kind }) => kind === 'refresh') ?? { token: '' }
+    backend.revoke(token)
+    const refresh = tab.refresh()
+    await held.reached
+    await replaced(bench, 'alice')
+    backend.fault('protected', { status: 401, body: { msg: 'Missing cookie "access_token_cookie"' } })
+    expect((await tab.fetch('protected', post)).status).toBe(200)
+    held.open()
+    await refresh
+    await tab.refresh()
+    expect(came()).toEqual(['POST refresh 401', 'POST protected 401', 'GET whoami 200', 'POST protected 200'])
+  },
+)
 
 test('3: a refresh token that was spent is not taken up again from what whoami tells', async () => {
   const preset = { refreshToken: 'single-use' } as const
