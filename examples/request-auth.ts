@@ -87,7 +87,7 @@ export async function requestAuth(baseUrl: string, cookieHeader: string | null):
 interface Exchange {
   readonly answer: Promise<Response>
   /** The access token that it brought. */
-  brought?: string
+  brought?: string | undefined
 }
 
 // One for the process: Next has a copy of this file in the proxy, and in each route.

@@ -25,7 +25,16 @@ interface Event {
   isSubRequest: boolean
   cookies: { set(name: string, value: string, attributes: Attributes): void }
 }
-type Attributes = { path: string; encode(value: string): string; [name: string]: unknown }
+interface Attributes {
+  path: string
+  domain?: string
+  expires?: Date
+  maxAge?: number
+  httpOnly: boolean
+  secure: boolean
+  sameSite: 'lax' | 'strict' | 'none' | false
+  encode(value: string): string
+}
 
 // A `+server.ts` that a `load` or an action fetches is no request of its own: the browser sees the outer one's cookies.
 const outer = new AsyncLocalStorage<Auth>()
@@ -60,16 +69,17 @@ export const createHandle =
 function set({ cookies }: Event, cookie: string): void {
   const [pair = '', ...rest] = cookie.split(/; */)
   const said = new Map(rest.map((one) => [one.split('=', 1)[0]?.toLowerCase(), one.replace(/^[^=]*=?/, '')]))
+  const domain = said.get('domain')
   const expires = said.get('expires')
   const maxAge = said.get('max-age')
   cookies.set(pair.split('=', 1)[0] ?? '', pair.replace(/^[^=]*=/, ''), {
     path: said.get('path') ?? '/',
-    domain: said.get('domain'),
-    expires: expires === undefined ? undefined : new Date(expires),
-    maxAge: maxAge === undefined ? undefined : Number(maxAge),
+    ...(domain && { domain }),
+    ...(expires && { expires: new Date(expires) }),
+    ...(maxAge && { maxAge: Number(maxAge) }),
     httpOnly: said.has('httponly'),
     secure: said.has('secure'),
-    sameSite: said.get('samesite')?.toLowerCase() ?? false,
+    sameSite: (said.get('samesite')?.toLowerCase() as Attributes['sameSite'] | undefined) ?? false,
     encode: (value) => value,
   })
 }
