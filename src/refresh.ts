@@ -252,16 +252,18 @@ export function createRefresher(
     const result = checkSubject(came, claimed)
 
     let returned = false
+    let made = false
     /** What came too late for the record must not live on at the server, unless the record holds it. */
     const giveBack = (stands: StoreRecord | null): void => {
       if (result.kind !== 'tokens' || returned) return
       const live = stands && !('ended' in stands) ? stands : undefined
       const { accessToken, refreshToken } = result.tokens
       const user = { id, subject: claimed.subject ?? subjectOf(backend, result.access) }
-      // What came in a cookie has taken the place of what was there, another login's of the same user, too.
+      // What came in a cookie has taken the place of what was there, another login's of the same user, too. What was
+      // written, though the store has not said so, may be what others have gone on from: theirs would die with it.
       const stays = backend.cookies
         ? live && session.owns(user, { record: live })
-        : live?.access?.token === accessToken
+        : live?.access?.token === accessToken || (made && live?.id === id && live.version > version + 1)
       if (stays) return
       returned = true
       const kept = refreshToken === live?.refreshToken
@@ -270,7 +272,8 @@ export function createRefresher(
     await session.cell.change((stood) => {
       const next = successor(stood, claimed, reason, result)
       // Not wanted; or no longer, where it was kept here while the store was away.
-      if (!next) giveBack(stood)
+      if (next) made = true
+      else giveBack(stood)
       return next
     }, true)
 

@@ -232,8 +232,14 @@ export function createSession(
   /** What the user ended is over. What ran out here may have been helped elsewhere: a newer version is not over. */
   const isOver = ({ id, version }: LiveRecord): boolean => (endings.get(id)?.version ?? 0) >= version
 
-  // One that was replaced may be back: a login is written again where the store did not confirm it.
-  const isSignedOut = (id: string): boolean => endings.get(id)?.reason === 'logout'
+  /**
+   * Whether a session that is over, and has come back with lost data, was called before `mine`. Those that replaced each
+   * other are put into one order by all contexts, or each would write its own over the other's for ever.
+   */
+  const isEarlier = (record: LiveRecord, mine: LiveRecord): boolean =>
+    isOver(record) &&
+    (endings.get(record.id)?.reason !== 'replaced' ||
+      (record.calledAt - mine.calledAt || (record.id < mine.id ? -1 : 1)) < 0)
 
   /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
@@ -252,8 +258,10 @@ export function createSession(
       (isOver(record) || (origin === 'other context' && isClosed(record)))
     ) {
       if (!before) become(null)
-      // Written back by who had not heard of the logout, the data having been lost: ours came after it.
-      else if (isSignedOut(record.id)) restore()
+      // Written back by who had not heard of its end, the data having been lost: the later one stands.
+      else if (isEarlier(record, before)) restore()
+      else if (isOver(record) && origin === 'other context' && !cell.unsaved)
+        adopt(record, origin, 'loggedIn')
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -319,7 +327,7 @@ export function createSession(
       if (!mine || (!standing && store.empty === 'ended')) return undefined
       if (!standing) return mine
       if ('ended' in standing) return undefined
-      if (standing.id !== mine.id) return isSignedOut(standing.id) ? mine : undefined
+      if (standing.id !== mine.id) return isEarlier(standing, mine) ? mine : undefined
       if (standing.version >= mine.version) return undefined
       // Who is exchanging the refresh token that stays is still doing so.
       return standing.refreshToken === mine.refreshToken ? { ...mine, claim: standing.claim } : mine
@@ -328,12 +336,13 @@ export function createSession(
 
   // --- being told ----------------------------------------------------------------------------------------
 
-  /** Asks the store again; until it has answered, what is held counts as unread. */
-  function reread(initial?: Change): Promise<void> {
+  /** Asks the store again; until it has answered, what is held counts as unread. `failed`: it can't be asked. */
+  function reread(initial?: Change, failed?: () => void): Promise<void> {
     let answer: MaybePromise<unknown>
     try {
       answer = initial ? cell.change(initial) : cell.read()
     } catch {
+      failed?.()
       return Promise.resolve()
     }
     if (!isPromise(answer)) return Promise.resolve()
@@ -342,7 +351,10 @@ export function createSession(
         () => {
           missed = false
         },
-        () => void find(),
+        () => {
+          failed?.()
+          void find()
+        },
       )
       .then(() => {
         if (unread === mine) unread = undefined
@@ -369,8 +381,14 @@ export function createSession(
       if (what.revision !== known.revision) void cell.peek()
     } else {
       // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
-      if (what?.ended) hearOfEnd(what as Tombstone, 'other context')
-      void reread()
+      const ended = what?.ended && (what as Tombstone)
+      const believe = (): void => {
+        if (ended && held?.record.id === known?.id) hearOfEnd(ended, 'other context')
+      }
+      if (ended) remember(ended.id, ended.ended, ended.version)
+      // The end of another may be told late, when somebody has signed in since: the store knows, if it can be read.
+      if (what?.id === known?.id) believe()
+      void reread(undefined, believe)
     }
   }
 

@@ -378,8 +378,8 @@ test('5: the notice of a later session’s end ends what was held before it, tho
   await auth.login(alice)
   store.read = () => Promise.reject(new Error('out of order'))
   store.notify({ revision: 'theirs', id: 'a later one', version: 1, ended: 'logout' })
-  expect(auth.session).toBeNull()
   await auth.fetch('protected').catch(() => {})
+  expect(auth.session).toBeNull()
   expect(tokens('protected').filter((token) => token !== undefined)).toEqual([])
 })
 

@@ -1,0 +1,91 @@
+/** What another review found, held: what is told late, and what has gone on while a store was away. */
+import { expect, test } from 'vitest'
+import type { LiveRecord, StoreRecord } from '../../src/index.ts'
+import { noticeOf } from '../../src/stores/record.ts'
+import { handStore } from './by-hand.ts'
+import { alice, bob, pass, room, second, settle, summary, virtualTime } from './support.ts'
+
+virtualTime()
+
+test('4: a logout that is told of late ends no session of a login that came after it', async () => {
+  const store = handStore()
+  const { auth, another, told } = room({ client: { store } })
+  const there = another().auth
+  await there.login(alice)
+  await there.logout()
+  const notice = noticeOf(store.record as StoreRecord)
+  await pass(second)
+  const { id } = await auth.login(bob)
+  told.length = 0
+  store.notify(notice)
+  await settle()
+  expect(summary(told)).toEqual([])
+  expect(auth.session).toMatchObject({ id })
+  expect((await auth.fetch('protected')).status).toBe(200)
+})
+
+test('10: contexts of which each took the other’s session for the one that is over agree on the later one, and write it once', async () => {
+  const store = handStore()
+  const { auth, another } = room({ client: { store } })
+  const { commit } = store
+  const written: StoreRecord[] = []
+  store.commit = async (next, expected) => {
+    written.push(next)
+    // Who writes for ever would keep the test from its end.
+    if (written.length > 20) return new Promise(() => {})
+    const cell = await (commit?.(next, expected) ?? store.read())
+    if (cell.record?.revision === next.revision) store.notify(noticeOf(next))
+    return cell
+  }
+  await auth.login(alice)
+  const before = store.record as LiveRecord
+  await pass(second)
+  const { id } = await auth.login(bob)
+  // Knows of bob alone, until somebody who has not heard of him writes alice back into a store that lost its data.
+  const { auth: newer } = another()
+  await newer.ready
+  written.length = 0
+  store.record = { ...before, revision: 'theirs' }
+  store.notify()
+  await pass(second)
+  expect(written).toHaveLength(1)
+  expect(store.record).toMatchObject({ id })
+  expect([auth.session, newer.session]).toMatchObject([{ id }, { id }])
+})
+
+test('3: what a refresh wrote, and a store that was lost could not confirm, is not taken back once others have gone on from it', async () => {
+  const shared = handStore()
+  let away = false
+  let commits = 0
+  const store = {
+    ...shared,
+    async read() {
+      if (away) throw new Error('out of order')
+      return shared.read()
+    },
+    async commit(next: StoreRecord, expected: string | null) {
+      if (away) throw new Error('out of order')
+      const cell = await (shared.commit?.(next, expected) ?? shared.read())
+      // The login, the claim, and what the refresh brought.
+      away = ++commits === 3
+      if (away) throw new Error('connection lost')
+      return cell
+    },
+  }
+  const { auth, another, tokens } = room({
+    client: { store },
+    server: { refresh: 'rotating-reuse-detection' },
+  })
+  await auth.login(alice)
+  const { auth: there } = another({ store: shared })
+  await there.ready
+  await auth.refresh()
+  expect(shared.record).toMatchObject({ version: 2 })
+  shared.notify()
+  await there.refresh()
+  expect(shared.record).toMatchObject({ version: 3 })
+  away = false
+  await pass(10 * second)
+  expect(auth.session).toMatchObject({ version: 3 })
+  expect(tokens('logout')).toEqual([])
+})
