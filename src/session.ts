@@ -436,6 +436,7 @@ export function createSession(
       }),
     close(at) {
       closed = { since: stopwatch(on), at }
+      signedOut = true
       // What was held has been ended by the logout; without having asked the store, nobody is signed in.
       become(null)
     },

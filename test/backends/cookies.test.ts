@@ -1,6 +1,7 @@
 /** Tokens in httpOnly cookies: what goes out and as whom, over a jar in place of a browser's. */
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type FlowContext, flaskJwtCookies, isAuthError, memoryStore, type Store } from '../../src/index.ts'
+import { handStore } from '../core/by-hand.ts'
 import { door, later, leaks, next, recorder, rejection, thrown } from '../support.ts'
 import { alice, base, bob, cookieBench, lateAnswer } from './cookies-support.ts'
 
@@ -954,4 +955,21 @@ describe('options', () => {
       true,
     ])
   })
+})
+
+test('5: a logout by a page that knows nobody yet: while it is being written no cookie is asked who it is of', async () => {
+  const { page, backend } = await cookieBench()
+  const store = handStore()
+  const auth = page({ store })
+  const told: string[] = []
+  for (const type of ['loggedIn', 'loggedOut'] as const) auth.on(type, () => void told.push(type))
+  const written = store.gate('commit')
+  const signedOut = auth.logout({ revoke: false })
+  await auth.ready
+  expect(written.reached()).toBe(true)
+  expect([auth.session, backend.count()]).toEqual([null, 0])
+  written.open()
+  await signedOut
+  expect(store.record).toMatchObject({ ended: 'logout' })
+  expect(told).toEqual([])
 })
