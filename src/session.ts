@@ -106,6 +106,7 @@ export function createSession(
   let unread: Promise<void> | undefined
   let missed = false
   let signedOut = false
+  let told: Tombstone | undefined
   let disposed = false
   let switched = false
   let lastSubject: string | undefined
@@ -232,17 +233,13 @@ export function createSession(
   /** What the user ended is over. What ran out here may have been helped elsewhere: a newer version is not over. */
   const isOver = ({ id, version }: LiveRecord): boolean => (endings.get(id)?.version ?? 0) >= version
 
-  /**
-   * Whether a session that is over, and has come back with lost data, was called before `mine`. Those that replaced each
-   * other are put into one order by all contexts, or each would write its own over the other's for ever.
-   */
-  const isEarlier = (record: LiveRecord, mine: LiveRecord): boolean =>
-    isOver(record) &&
-    (endings.get(record.id)?.reason !== 'replaced' ||
-      (record.calledAt - mine.calledAt || (record.id < mine.id ? -1 : 1)) < 0)
+  // One that was replaced may be back: a login is written again where the store did not confirm it.
+  const isSignedOut = (id: string): boolean => endings.get(id)?.reason === 'logout'
 
   /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
+    // Where nothing stands any more, a tombstone may have stood.
+    if (!record) believe()
     const before = held?.record
     if (record && record.revision === before?.revision) return
     if (record && 'ended' in record) hearOfEnd(record, origin)
@@ -258,10 +255,8 @@ export function createSession(
       (isOver(record) || (origin === 'other context' && isClosed(record)))
     ) {
       if (!before) become(null)
-      // Written back by who had not heard of its end, the data having been lost: the later one stands.
-      else if (isEarlier(record, before)) restore()
-      else if (isOver(record) && origin === 'other context' && !cell.unsaved)
-        adopt(record, origin, 'loggedIn')
+      // Written back by who had not heard of the logout, the data having been lost: ours came after it.
+      else if (isSignedOut(record.id)) restore()
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -271,6 +266,12 @@ export function createSession(
       adopt(record, origin, held === undefined && origin === 'other context' ? undefined : 'loggedIn')
     }
     wake()
+  }
+
+  /** The end that was told of last is what stands, as far as can be known. */
+  function believe(): void {
+    if (told) hearOfEnd(told, 'other context')
+    told = undefined
   }
 
   /** Takes note of a tombstone. It is all that stands there, so that it ends what was there before it, too. */
@@ -327,7 +328,7 @@ export function createSession(
       if (!mine || (!standing && store.empty === 'ended')) return undefined
       if (!standing) return mine
       if ('ended' in standing) return undefined
-      if (standing.id !== mine.id) return isEarlier(standing, mine) ? mine : undefined
+      if (standing.id !== mine.id) return isSignedOut(standing.id) ? mine : undefined
       if (standing.version >= mine.version) return undefined
       // Who is exchanging the refresh token that stays is still doing so.
       return standing.refreshToken === mine.refreshToken ? { ...mine, claim: standing.claim } : mine
@@ -336,13 +337,13 @@ export function createSession(
 
   // --- being told ----------------------------------------------------------------------------------------
 
-  /** Asks the store again; until it has answered, what is held counts as unread. `failed`: it can't be asked. */
-  function reread(initial?: Change, failed?: () => void): Promise<void> {
+  /** Asks the store again; until it has answered, what is held counts as unread. */
+  function reread(initial?: Change): Promise<void> {
     let answer: MaybePromise<unknown>
     try {
       answer = initial ? cell.change(initial) : cell.read()
     } catch {
-      failed?.()
+      believe()
       return Promise.resolve()
     }
     if (!isPromise(answer)) return Promise.resolve()
@@ -352,12 +353,14 @@ export function createSession(
           missed = false
         },
         () => {
-          failed?.()
+          believe()
           void find()
         },
       )
       .then(() => {
-        if (unread === mine) unread = undefined
+        if (unread !== mine) return
+        unread = undefined
+        told = undefined
       })
     unread = mine
     return mine
@@ -381,14 +384,13 @@ export function createSession(
       if (what.revision !== known.revision) void cell.peek()
     } else {
       // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
-      const ended = what?.ended && (what as Tombstone)
-      const believe = (): void => {
-        if (ended && held?.record.id === known?.id) hearOfEnd(ended, 'other context')
+      if (what?.ended) {
+        told = what as Tombstone
+        remember(told.id, told.ended, told.version)
+        // The end of another may be told late, when somebody has signed in since: the store knows, if it can be read.
+        if (what.id === known?.id) believe()
       }
-      if (ended) remember(ended.id, ended.ended, ended.version)
-      // The end of another may be told late, when somebody has signed in since: the store knows, if it can be read.
-      if (what?.id === known?.id) believe()
-      void reread(undefined, believe)
+      void reread()
     }
   }
 
