@@ -205,8 +205,8 @@ export function createRefresher(
       const { access } = result
       const rotated = result.tokens.refreshToken
       if (isAnother(standing, access)) return undefined
-      // Moved on: another version stands there, which may be this one, written already. Only if that one still counts on the refresh token that was spent
-      // here (a re-authentication that brought none) is the successor its own.
+      // Moved on: another version stands there, which may be this one, written already. Only if that one still counts on
+      // the refresh token that was spent here (a re-authentication that brought none) is the successor its own.
       if (standing.version !== version && !(same && rotated && rotated !== spent)) return undefined
       return {
         ...standing,

@@ -242,13 +242,13 @@ export function createSession(
     if (!record) believe()
     const before = held?.record
     if (record && record.revision === before?.revision) return
-    if (record && 'ended' in record) hearOfEnd(record, origin)
     if (!record) {
       if (!before) become(null)
       // Lost data is written back; what is not saved yet is about to be written anyway.
       else if (store.empty !== 'ended') restore()
       else if (!cell.unsaved) end(before.id, 'storage_cleared', origin)
     } else if ('ended' in record) {
+      hearOfEnd(record, origin)
       if (!before) become(null)
     } else if (
       record.id !== before?.id &&
