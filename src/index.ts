@@ -6,6 +6,7 @@
  */
 export { createAuth } from './auth.ts'
 export { type BearerOptions, bearer, type EndpointWithToken, type JsonEndpoint } from './backends/bearer.ts'
+export type { CookieHook } from './backends/cookie-values.ts'
 export {
   type Endpoint,
   type FlaskJwtOptions,
@@ -13,7 +14,6 @@ export {
   type UsernamePassword,
 } from './backends/flask-jwt.ts'
 export {
-  type CookieHook,
   type CsrfOptions,
   type FlaskJwtCookiesOptions,
   flaskJwtCookies,

@@ -15,29 +15,11 @@ import type {
   StoredToken,
   Tokens,
 } from '../types.ts'
-import { readAnswer } from '../wire.ts'
 import { checkOptions } from './answers.ts'
+import { createCookieOwner } from './cookie-owner.ts'
+import { createCookieTransport, type Marked, PURPOSE, type Purpose } from './cookie-transport.ts'
+import { type Arrival, type CookieHook, createCookieValues, NONE, type Values } from './cookie-values.ts'
 import { type Endpoint, type FlaskJwtOptions, flaskJwt, type UsernamePassword } from './flask-jwt.ts'
-
-/**
- * Cookies where no browser keeps them: a jar, or those of the request that a server is rendering for. Both answer at
- * once.
- *
- * @example
- * ```ts
- * const jar = new CookieJar() // tough-cookie
- * const cookies: CookieHook = {
- *   read: (url) => jar.getCookieStringSync(url),
- *   write: (url, setCookies) => setCookies.forEach((one) => jar.setCookieSync(one, url)),
- * }
- * ```
- */
-export interface CookieHook {
-  /** The `Cookie` header for a request to `url` (RFC 6265 section 5.4); empty where there is none. */
-  read(url: string): string | undefined
-  /** Takes the `Set-Cookie` headers of an answer from `url`. */
-  write(url: string, setCookies: string[]): void
-}
 
 /**
  * Double submit (`JWT_COOKIE_CSRF_PROTECT`): what a page of another origin can't know, because it can't read the cookie.
@@ -121,53 +103,6 @@ const TAKES = {
   cookies: 'object',
 }
 
-/** What something that goes out is for; rides along to `transport`, unseen by `fetch`. */
-const PURPOSE: unique symbol = Symbol('purpose')
-interface Purpose {
-  kind: 'call' | 'flow' | 'login' | 'refresh' | 'logout' | 'whoami'
-  /** Whether the value that is in the cookies counts, whatever the session was stamped with. */
-  anew?: boolean | undefined
-  /** Whether it is still wanted: by who called, and by the store. */
-  still?: (() => Promise<boolean>) | undefined
-  /** Whether to ask who it is, where the answer doesn't tell. */
-  who?: boolean
-  /** Whether it has to be the same user as before. */
-  same?: boolean
-  /** Whether an answer about cookies that it replaced itself won’t do. */
-  sure?: boolean | undefined
-  /** Whether the refresh cookie may be another’s. */
-  unproven?: boolean
-}
-interface Marked {
-  [PURPOSE]?: Purpose
-}
-
-/** The CSRF values in the cookies. */
-interface Values {
-  access: string | undefined
-  refresh: string | undefined
-}
-
-/** What was known when an answer arrived: by the time it is read the cookies may have been replaced again. */
-interface Arrival {
-  kind: Purpose['kind']
-  before: Values
-  now: Values
-  /** What `whoami` answered after it; `null`: it could not be found out. */
-  who?: Record<string, unknown> | null | undefined
-  /** Whether that may be true of the access cookie only. */
-  unproven?: boolean
-}
-
-type Send = Parameters<NonNullable<Backend['transport']>>[0]
-type Init = RequestInit & Marked
-
-// A login waits for what would overwrite its cookies, but not for ever, ms.
-const PATIENCE = 10_000
-// What is asked after a login or a refresh must not cost it, ms.
-const WHOAMI_TIMEOUT = 3_000
-const MOVED = 'Who is signed in is another by now'
-const WHOSE = 'Nobody knows whose cookies came'
 // Begins a handle that is no CSRF value.
 const NO_VALUE = '~'
 // Begins one of a refresh cookie that may be another's: whoami tells whose the access cookie beside it is, no more.
@@ -221,273 +156,44 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   const { accessTokenKey = 'access_token', messageKey = 'msg' } = rest
   const inMemory = place === 'memory'
   const plain = flaskJwt<Claims, Credentials>(rest)
+  const keys = { access: accessKey, refresh: refreshKey }
   // No claims, though they may stand beside them.
   const noClaims = [accessKey, refreshKey, accessTokenKey, 'access_token', 'refresh_token', messageKey]
 
-  // --- cookies -------------------------------------------------------------------------------------------
+  const values = createCookieValues(hook, csrf ? { access: accessCookie, refresh: refreshCookie } : undefined)
+  const owner =
+    whoami && !inMemory
+      ? createCookieOwner(values, () => askedWho(), {
+          value: valueIn,
+          claims: (body) => claimsOf(body) !== undefined,
+          // A token that has run out by now tells nothing, nor does a server that is busy.
+          passing: (answer) =>
+            plain.refused(answer) || isGone(answer) || [408, 425, 429].includes(answer.status),
+        })
+      : undefined
+  const { transport, calling } = createCookieTransport(values, header, owner, () => signOut(undefined, true))
 
-  /** The hook’s answer; what it throws may quote a cookie, and is not passed on. */
-  const ask = <T>(member: 'read' | 'write', answer: () => T): T => {
-    let given: T
-    let did = 'gave a promise: it answers at once'
-    try {
-      given = answer()
-      if (typeof (given as { then?: unknown } | undefined)?.then !== 'function') return given
-    } catch {
-      did = 'threw'
-    }
-    const option = `cookies.${member}`
-    throw new AuthError('invalid_option', `flaskJwtCookies: ${option}() ${did}`, { option })
-  }
-  const cookiesFor = (url: string): string | undefined => hook && ask('read', () => hook.read(url))
-  const cookie = (name: string, url: string): string | undefined => {
-    const text = hook ? cookiesFor(url) : globalThis.document?.cookie
-    for (const pair of (text ?? '').split(';')) {
-      const at = pair.indexOf('=')
-      if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim() || undefined
-    }
-    return undefined
-  }
-  const valuesAt = (url: string): Values =>
-    csrf
-      ? { access: cookie(accessCookie, url), refresh: cookie(refreshCookie, url) }
-      : { access: undefined, refresh: undefined }
+  // --- what goes out --------------------------------------------------------------------------------------
+
   const newHandle = (): string => NO_VALUE + crypto.getRandomValues(new Uint32Array(4)).join('')
+
   /** What proves a session: its CSRF value, if its handle is one. */
-  const stampOf = (handle: string): Record<string, string> | undefined => {
-    const value = isUnproven(handle) ? handle.slice(2) : handle
+  function stampOf(handle: string): Record<string, string> | undefined {
+    const value = isUnproven(handle) ? handle.slice(UNPROVEN.length) : handle
     return !csrf || value.startsWith(NO_VALUE) ? undefined : { [header]: value }
   }
 
-  // By their headers, which are what `tokens` and `refused` are given.
-  const arrivals = new WeakMap<Headers, Arrival>()
-
-  /** Sends with the cookies, and takes those that come. */
-  async function exchange(
-    send: Send,
-    input: string | URL | Request,
-    init: Init,
-    kind: Purpose['kind'],
-  ): Promise<Response> {
-    const request = typeof input === 'object' && 'url' in input ? input : undefined
-    const url = request?.url ?? String(input)
-    const before = kind === 'call' ? undefined : valuesAt(url)
-    let given = init
-    const text = cookiesFor(url)
-    if (text) {
-      const headers = new Headers(init.headers ?? request?.headers)
-      headers.set('cookie', text)
-      given = { ...init, headers }
-    }
-    const response = await send(input, given)
-    const setCookies = hook ? response.headers.getSetCookie() : []
-    if (hook && setCookies.length) ask('write', () => hook.write(response.url || url, setCookies))
-    if (before) arrivals.set(response.headers, { kind, before, now: valuesAt(url) })
-    return response
+  function marked(spec: RequestSpec, purpose: Purpose): RequestSpec & Marked {
+    return { ...spec, credentials: 'include', [PURPOSE]: purpose }
   }
 
-  // --- our own requests ------------------------------------------------------------------------------------
-
-  // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
-  const running = new Set<Promise<void>>()
-  let signingIn: Promise<void> | undefined
-  // The values that the last answer told, though no session was given them.
-  let lastTold: Partial<Values> = {}
-  // The user's logout, while nobody has signed in after it.
-  let ending: { at: number; sent: Promise<unknown> } | undefined
-
-  async function transport(
-    send: Send,
-    input: string | URL | Request,
-    init: Init | undefined,
-    base: string,
-  ): Promise<Response> {
-    const purpose = init?.[PURPOSE]
-    if (!purpose) return send(input, init)
-    const { kind } = purpose
-    if (kind === 'flow' || kind === 'login') ending = undefined
-    if (kind === 'flow') return exchange(send, input, init, kind)
-    if (kind === 'call') {
-      const response = await exchange(send, input, init, kind)
-      if (ending) void takeBack(ending, send, base)
-      return response
-    }
-    const { still, anew } = purpose
-    // The cookies that come last are those that stay, whoever was called last: a login waits for all that was called
-    // before it, and what is called after it for the login; but for a logout, often the last thing that a page does.
-    const unhurried = kind !== 'logout' || !anew
-    const earlier = kind === 'login' ? [...running] : signingIn && unhurried ? [signingIn] : []
-    const inTurn = async (): Promise<Response> => {
-      if (earlier.length) {
-        await Promise.all(earlier)
-        init.signal?.throwIfAborted()
-        // Nothing of what has ended meanwhile goes out, though it was asked for before.
-        if (still && !(await still())) throw new Error(MOVED)
-      }
-      return own(send, String(input), init, purpose, base)
-    }
-    const sent = inTurn()
-    const over = bounded(sent).then(() => {
-      running.delete(over)
-      if (signingIn === over) signingIn = undefined
-    })
-    running.add(over)
-    if (kind === 'login') signingIn = over
-    if (kind === 'logout' && anew) ending = { at: Date.now(), sent }
-    return sent
+  function askedWho(sure?: boolean): RequestSpec {
+    return marked({ path: 'whoami', method: 'GET', ...whoami }, { kind: 'whoami', sure })
   }
 
-  /**
-   * A call that was answered after the logout may have brought a cookie, which the server had replaced by itself. What is
-   * there much later is of a login elsewhere.
-   */
-  async function takeBack(mine: NonNullable<typeof ending>, send: Send, base: string): Promise<void> {
-    await mine.sent.catch(() => {})
-    if (ending !== mine || Date.now() - mine.at > PATIENCE || !valuesAt(base).access) return
-    const { path, ...spec } = signOut(undefined, true)
-    ending = undefined
-    const last = { redirect: 'error', cache: 'no-store', keepalive: true } as const
-    await transport(send, new URL(path, base).href, { ...spec, ...last }, base).catch(() => {})
+  function signOut(headers: Record<string, string> | undefined, anew?: boolean): RequestSpec {
+    return marked({ path: 'logout', method: 'DELETE', ...(logout || {}), headers }, { kind: 'logout', anew })
   }
-
-  async function own(
-    send: Send,
-    url: string,
-    init: Init,
-    { kind, anew, who, same, sure, still, unproven }: Purpose,
-    base: string,
-  ): Promise<Response> {
-    if (kind === 'whoami') return look(send, url, init, sure)
-    const which = kind === 'refresh' ? 'refresh' : 'access'
-    let told: string | undefined
-    for (let tries = 0; ; tries++) {
-      const headers = new Headers(init.headers)
-      const stamp = headers.get(header)
-      // Either value proves a logout.
-      const read = (values = valuesAt(url)): string | false | null | undefined =>
-        (anew && (told ?? values[which] ?? (kind === 'logout' && values.refresh))) || stamp
-      let value = read()
-      // Another value may be that of who has signed in since. A login, here or in another tab, is in the store a moment after
-      // its answer: until then its cookies are nobody's to spend.
-      for (let left = 10; still && (left < 10 || value !== stamp); left--) {
-        if (!(await still())) throw new Error(MOVED)
-        if (!left || value === stamp) break
-        await new Promise((resolve) => setTimeout(resolve, 100))
-        value = read()
-      }
-      init.signal?.throwIfAborted()
-      if (value) headers.set(header, value)
-      const response = await exchange(send, url, { ...init, headers }, kind)
-      const arrival = arrivals.get(response.headers) as Arrival
-      const now = arrival.now[which]
-      // Replaced between the reading and the sending: a mismatch that one more try cures.
-      if (anew && response.status === 401 && !tries && now !== undefined && now !== value) {
-        void response.body?.cancel().catch(() => {})
-        continue
-      }
-      // The same, of a value that no page can read.
-      if (anew && response.status === 401 && !tries && now === undefined && whoami) {
-        const asked = kind === 'logout' ? await inquire(send, init, base).catch(() => undefined) : undefined
-        told = textIn(asked?.body, accessKey) ?? lastTold[which]
-        if (told !== undefined && told !== value) {
-          void response.body?.cancel()
-          continue
-        }
-      }
-      // Under another value than the stamp's it may be another user by now; and where both cookies were replaced, it may
-      // have been a login elsewhere that did.
-      const doubtful =
-        kind === 'refresh' && (unproven || value !== stamp || arrival.now.refresh !== arrival.before.refresh)
-      if (whoami && !inMemory && response.ok && (who || doubtful)) {
-        arrival.who = await askWho(send, init, response, arrival, base)
-        if (arrival.who !== null) lastTold = {}
-        // Both cookies are there anew, and not all of them may be of this answer.
-        const both = arrival.now.refresh !== arrival.before.refresh
-        arrival.unproven = arrival.who !== undefined && (kind === 'refresh' ? both : same === true)
-        // A session is not given cookies that may be another user's. If it has ended they are taken back.
-        if (arrival.who === null && (doubtful || same) && (await still?.())) throw new Error(WHOSE)
-      }
-      return response
-    }
-  }
-
-  /** Asks who it is until the answer is about the cookies that are there: any answer may replace them. */
-  async function look(send: Send, url: string, init: Init, sure?: boolean): Promise<Response> {
-    let last: string | undefined
-    for (let tries = 0; ; tries++) {
-      const response = await exchange(send, url, init, 'whoami')
-      const { before, now } = arrivals.get(response.headers) as Arrival
-      if (!response.ok || tries === 2) return response
-      if (now.access === undefined) {
-        // Not to be seen from here, but two answers that tell the same are about the same.
-        const { body } = await readAnswer(response, init.signal ?? undefined, true)
-        const told = textIn(body, accessKey)
-        if (!sure || told === undefined || told === last) return response
-        last = told
-      } else if (now.access === before.access) return response
-      void response.body?.cancel().catch(() => {})
-    }
-  }
-
-  /** Asks `whoami` within bounds of its own. */
-  async function inquire(send: Send, { signal }: Init, base: string): Promise<Answer> {
-    const late = soon(signal)
-    const { path, ...asked } = askedWho()
-    const response = await look(send, new URL(path, base).href, {
-      ...asked,
-      cache: 'no-store',
-      redirect: 'error',
-      signal: late,
-    })
-    // Looked into already, perhaps, until it was too late: what is aborted before nobody hears of.
-    late.throwIfAborted()
-    const answer = await readAnswer(response, late, true)
-    late.throwIfAborted()
-    return answer
-  }
-
-  /** What `whoami` says, where an answer that brought a token doesn't tell. What goes wrong here costs no login. */
-  async function askWho(
-    send: Send,
-    init: Init,
-    response: Response,
-    { before, now }: Arrival,
-    base: string,
-  ): Promise<Record<string, unknown> | null | undefined> {
-    if (now.access !== undefined && now.access === before.access) return undefined
-    try {
-      const answer = await readAnswer(response, soon(init.signal), true)
-      const told = textIn(answer.body, accessKey)
-      lastTold = { access: told, refresh: textIn(answer.body, refreshKey) }
-      // The value of the cookie that is there may be another's all the same.
-      if (claimsOf(answer.body) && (told || !now.access)) return undefined
-      const said = await inquire(send, init, base)
-      const { status, headers, body } = said
-      // Replaced meanwhile: nobody knows which of the two it was about.
-      const same =
-        arrivals.get(headers)?.now.access === now.access &&
-        told === (told && (textIn(body, accessKey) ?? told))
-      if (status < 300 && same && body) return Object(body) as Record<string, unknown>
-      // What turns this down (there is no such route, say) would turn it down for ever, and no refresh would ever be taken. A
-      // token that has run out by now tells nothing, nor does a server that is busy.
-      const passing = plain.refused(said) || isGone(said) || [408, 425, 429].includes(status)
-      return status >= 400 && status < 500 && same && !passing ? undefined : null
-    } catch {
-      return null
-    }
-  }
-
-  const askedWho = (sure?: boolean): RequestSpec =>
-    marked({ path: 'whoami', method: 'GET', ...whoami }, { kind: 'whoami', sure })
-
-  const marked = (spec: RequestSpec, purpose: Purpose): RequestSpec & Marked => ({
-    ...spec,
-    credentials: 'include',
-    [PURPOSE]: purpose,
-  })
-
-  const signOut = (headers: Record<string, string> | undefined, anew?: boolean): RequestSpec =>
-    marked({ path: 'logout', method: 'DELETE', ...(logout || {}), headers }, { kind: 'logout', anew })
 
   // --- what an answer says -------------------------------------------------------------------------------
 
@@ -512,24 +218,27 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     }
   }
 
+  function valueIn(from: unknown, which: keyof Values): string | undefined {
+    return textIn(from, keys[which])
+  }
+
   function textIn(from: unknown, key: string): string | undefined {
     const value = (Object(from) as Record<string, unknown>)[key]
     return (typeof value === 'string' && value) || undefined
   }
 
   function tokens({ status, headers, body, empty }: Answer, before?: StoredToken): Tokens | undefined {
-    const none: Values = { access: undefined, refresh: undefined }
-    const arrival: Arrival = arrivals.get(headers) ?? { kind: 'flow', before: none, now: none }
-    const { kind, now, who, unproven } = arrival
+    const arrival: Arrival = values.arrival(headers) ?? { kind: 'flow', before: NONE, now: NONE }
+    const { kind, before: were, now, who, unproven } = arrival
     const asking = kind === 'whoami'
-    const told = (key: string): string | undefined => textIn(body, key) ?? textIn(who, key)
-    const replaced = (which: keyof Values): boolean => now[which] !== arrival.before[which]
+    const replaced = (which: keyof Values): boolean => now[which] !== were[which]
 
     let refreshToken: string | undefined
     if (refresh) {
       const spent = kind === 'refresh' && plain.singleUse && !replaced('refresh')
-      const value = textIn(body, refreshKey) ?? (spent ? undefined : (textIn(who, refreshKey) ?? now.refresh))
-      const doubt = asking || (unproven && !textIn(body, refreshKey))
+      const told = valueIn(body, 'refresh')
+      const value = told ?? (spent ? undefined : (valueIn(who, 'refresh') ?? now.refresh))
+      const doubt = asking || (unproven && !told)
       if (value) refreshToken = doubt ? UNPROVEN + value : value
       // A handle that is no value says nothing of the cookie: the one that is held stays.
       else if (!csrf && !spent && !(asking && before)) refreshToken = newHandle()
@@ -545,7 +254,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       return accessToken === undefined ? undefined : { accessToken, refreshToken }
     }
     // The value of the cookie that came with this answer; or, of an answer about the cookies, of that which it was about.
-    const value = told(accessKey) ?? (asking || replaced('access') ? now.access : undefined)
+    const seen = asking || replaced('access') ? now.access : undefined
+    const value = valueIn(body, 'access') ?? valueIn(who, 'access') ?? seen
     const whose = claimsOf(who)
     const claims = whose ? { ...claimsOf(body), ...whose } : claimsOf(body)
     // Without a value it can still be read with: where there is none, or the page is not told.
@@ -558,7 +268,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   }
 
   /** Whether the server says that the cookie was not there. */
-  const isGone = ({ body }: Answer): boolean => /^Missing cookie /.test(textIn(body, messageKey) ?? '')
+  function isGone({ body }: Answer): boolean {
+    return /^Missing cookie /.test(textIn(body, messageKey) ?? '')
+  }
 
   function refused(answer: Answer): boolean {
     if (plain.refused(answer)) return true
@@ -566,7 +278,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const signal = plain.classify(answer)
     if (status !== 401 || (signal !== 'missing' && signal !== 'csrf')) return false
     // The cookie has gone. Or its value has, so that nothing can ever be proved by it; one that is there can be read anew.
-    return isGone(answer) || arrivals.get(headers)?.now.refresh === undefined
+    return isGone(answer) || values.arrival(headers)?.now.refresh === undefined
   }
 
   // --- the backend -----------------------------------------------------------------------------------------
@@ -606,7 +318,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       // Nobody is signed in, whatever the cookies say.
       if (token === undefined) return { credentials: credentials ?? 'omit' }
       if (credentials === 'omit') return {}
-      ending = undefined
+      calling()
       const attached: Attachment & Marked = { ...along, [PURPOSE]: { kind: 'call' } }
       const own = headers?.has(header)
       if (!own && methods.includes(method)) attached.headers = stampOf(token)
@@ -614,7 +326,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       return attached
     },
     restore(base, access) {
-      const { access: value, refresh: seen } = valuesAt(base)
+      const { access: value, refresh: seen } = values.at(base)
       const refreshToken = refresh ? seen : undefined
       if (inMemory) return access || !refreshToken ? undefined : { refreshToken }
       // Nothing has changed, or the cookies have gone.
@@ -625,23 +337,4 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     },
     transport,
   }
-}
-
-/** Waits for `what`, but not for ever. */
-function bounded(what: Promise<unknown>): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, PATIENCE)
-    void what
-      .catch(() => {})
-      .then(() => {
-        clearTimeout(timer)
-        resolve()
-      })
-  })
-}
-
-/** What is asked beside must not take long. */
-function soon(signal: AbortSignal | null | undefined): AbortSignal {
-  const late = AbortSignal.timeout(WHOAMI_TIMEOUT)
-  return signal ? AbortSignal.any([signal, late]) : late
 }

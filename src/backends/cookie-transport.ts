@@ -1,0 +1,199 @@
+/**
+ * How requests go out where the tokens are in cookies: in an order that leaves the cookies of whoever was called last
+ * (docs/decisions/0026-cookies-that-come-last.md), each stamped with the value that proves its session.
+ */
+import type { Backend, RequestSpec } from '../types.ts'
+import type { CookieOwner } from './cookie-owner.ts'
+import type { Arrival, CookieValues, Kind, Send } from './cookie-values.ts'
+
+/** What something that goes out is for; rides along to the transport, unseen by `fetch`. */
+export const PURPOSE: unique symbol = Symbol('purpose')
+
+export interface Purpose {
+  kind: Kind
+  /** Whether the value that is in the cookies counts, whatever the session was stamped with. */
+  anew?: boolean | undefined
+  /** Whether it is still wanted: by who called, and by the store. */
+  still?: (() => Promise<boolean>) | undefined
+  /** Whether to ask who it is, where the answer doesn't tell. */
+  who?: boolean
+  /** Whether it has to be the same user as before. */
+  same?: boolean
+  /** Whether an answer about cookies that it replaced itself won’t do. */
+  sure?: boolean | undefined
+  /** Whether the refresh cookie may be another’s. */
+  unproven?: boolean
+}
+
+export interface Marked {
+  [PURPOSE]?: Purpose
+}
+
+type Init = RequestInit & Marked
+
+export interface CookieTransport {
+  readonly transport: NonNullable<Backend['transport']>
+  /** A session's call goes out: no logout before it is still to be made good. */
+  calling(): void
+}
+
+// A login waits for what would overwrite its cookies, but not for ever, ms.
+const PATIENCE = 10_000
+const MOVED = 'Who is signed in is another by now'
+const WHOSE = 'Nobody knows whose cookies came'
+
+/**
+ * @param header has the CSRF value
+ * @param owner finds out whose the cookies are, where anybody can
+ * @param signOut ends the session of whatever access cookie is there
+ */
+export function createCookieTransport(
+  values: CookieValues,
+  header: string,
+  owner: CookieOwner | undefined,
+  signOut: () => RequestSpec,
+): CookieTransport {
+  // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
+  const running = new Set<Promise<void>>()
+  let signingIn: Promise<void> | undefined
+  // The user's logout, while nobody has signed in after it.
+  let ending: { at: number; sent: Promise<unknown> } | undefined
+
+  async function transport(
+    send: Send,
+    input: string | URL | Request,
+    init: Init | undefined,
+    base: string,
+  ): Promise<Response> {
+    const purpose = init?.[PURPOSE]
+    if (!purpose) return send(input, init)
+    const { kind } = purpose
+    if (kind === 'flow' || kind === 'login') ending = undefined
+    if (kind === 'flow') return values.exchange(send, input, init, kind)
+    if (kind === 'call') {
+      const response = await values.exchange(send, input, init, kind)
+      if (ending) void takeBack(ending, send, base)
+      return response
+    }
+    const { still, anew } = purpose
+    // The cookies that come last are those that stay, whoever was called last: a login waits for all that was called
+    // before it, and what is called after it for the login; but for a logout, often the last thing that a page does.
+    const unhurried = kind !== 'logout' || !anew
+    const earlier = kind === 'login' ? [...running] : signingIn && unhurried ? [signingIn] : []
+    const inTurn = async (): Promise<Response> => {
+      if (earlier.length) {
+        await Promise.all(earlier)
+        init.signal?.throwIfAborted()
+        // Nothing of what has ended meanwhile goes out, though it was asked for before.
+        if (still && !(await still())) throw new Error(MOVED)
+      }
+      const url = String(input)
+      return kind === 'whoami' && owner
+        ? owner.look(send, url, init, purpose.sure)
+        : stamped(send, url, init, purpose, base)
+    }
+    const sent = inTurn()
+    const over = bounded(sent).then(() => {
+      running.delete(over)
+      if (signingIn === over) signingIn = undefined
+    })
+    running.add(over)
+    if (kind === 'login') signingIn = over
+    if (kind === 'logout' && anew) ending = { at: Date.now(), sent }
+    return sent
+  }
+
+  /**
+   * A call that was answered after the logout may have brought a cookie, which the server had replaced by itself. What is
+   * there much later is of a login elsewhere.
+   */
+  async function takeBack(mine: NonNullable<typeof ending>, send: Send, base: string): Promise<void> {
+    await mine.sent.catch(() => {})
+    if (ending !== mine || Date.now() - mine.at > PATIENCE || !values.at(base).access) return
+    const { path, ...spec } = signOut()
+    ending = undefined
+    const last = { redirect: 'error', cache: 'no-store', keepalive: true } as const
+    await transport(send, new URL(path, base).href, { ...spec, ...last }, base).catch(() => {})
+  }
+
+  /** Sends with the value that proves the session, read anew where that is what counts. */
+  async function stamped(
+    send: Send,
+    url: string,
+    init: Init,
+    { kind, anew, who, same, still, unproven }: Purpose,
+    base: string,
+  ): Promise<Response> {
+    const which = kind === 'refresh' ? 'refresh' : 'access'
+    let told: string | undefined
+    for (let tries = 0; ; tries++) {
+      const headers = new Headers(init.headers)
+      const stamp = headers.get(header)
+      // Either value proves a logout.
+      const read = (): string | null => {
+        const there = values.at(url)
+        return (anew && (told ?? there[which] ?? (kind === 'logout' && there.refresh))) || stamp
+      }
+      let value = read()
+      // Another value may be that of who has signed in since. A login, here or in another tab, is in the store a moment
+      // after its answer: until then its cookies are nobody's to spend.
+      for (let left = 10; still && (left < 10 || value !== stamp); left--) {
+        if (!(await still())) throw new Error(MOVED)
+        if (!left || value === stamp) break
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        value = read()
+      }
+      init.signal?.throwIfAborted()
+      if (value) headers.set(header, value)
+      const response = await values.exchange(send, url, { ...init, headers }, kind)
+      const arrival = values.arrival(response.headers) as Arrival
+      const now = arrival.now[which]
+      // Replaced between the reading and the sending: a mismatch that one more try cures.
+      if (anew && response.status === 401 && !tries && now !== undefined && now !== value) {
+        void response.body?.cancel().catch(() => {})
+        continue
+      }
+      // The same, of a value that no page can read.
+      if (anew && response.status === 401 && !tries && now === undefined && owner) {
+        told = (kind === 'logout' && (await owner.value(send, init, base))) || owner.lastTold(which)
+        if (told !== undefined && told !== value) {
+          void response.body?.cancel().catch(() => {})
+          continue
+        }
+      }
+      // Under another value than the stamp's it may be another user by now; and where both cookies were replaced, it may
+      // have been a login elsewhere that did.
+      const doubtful =
+        kind === 'refresh' && (unproven || value !== stamp || arrival.now.refresh !== arrival.before.refresh)
+      if (owner && response.ok && (who || doubtful)) {
+        arrival.who = await owner.of(send, init, response, base)
+        // Both cookies are there anew, and not all of them may be of this answer.
+        const both = arrival.now.refresh !== arrival.before.refresh
+        arrival.unproven = arrival.who !== undefined && (kind === 'refresh' ? both : same === true)
+        // A session is not given cookies that may be another user's. If it has ended they are taken back.
+        if (arrival.who === null && (doubtful || same) && (await still?.())) throw new Error(WHOSE)
+      }
+      return response
+    }
+  }
+
+  return {
+    transport,
+    calling() {
+      ending = undefined
+    },
+  }
+}
+
+/** Waits for `what`, but not for ever. */
+function bounded(what: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, PATIENCE)
+    void what
+      .catch(() => {})
+      .then(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+  })
+}
