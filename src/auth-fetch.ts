@@ -369,8 +369,7 @@ export function createFlow(
 
   /** Whether the caller's session came to its end by itself: then its token is good enough to be refused with. */
   function ranOut({ id }: Stamp): boolean {
-    const reason = session.endReason(id)
-    return !session.held && (reason === 'session_expired' || reason === 'token_revoked')
+    return !session.held && session.ranOut(id) !== undefined
   }
 
   return { run, token, refresh }

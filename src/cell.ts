@@ -167,8 +167,8 @@ export function createCell(
       const id = next && !('ended' in next) ? next.id : undefined
       unsaved.push((stands) => {
         const late = fn(stands)
-        // What was made here counts only while it is what this context holds.
-        return id === undefined || room.held()?.id === id ? late : undefined
+        // What was made here counts only while it is what this context holds, or as its end.
+        return id === undefined || room.held()?.id === id || (late && 'ended' in late) ? late : undefined
       })
       void saveLater()
       if (!next) return inHand

@@ -86,6 +86,8 @@ export interface SessionRoom {
   isEnded(id: string): boolean
   /** Why a session ended, as far as this context knows. */
   endReason(id: string): LogoutReason | undefined
+  /** The same, if nobody ended it. */
+  ranOut(id: string): LogoutReason | undefined
   snapshot(): Session | null | undefined
   /** Calls back when asking for this session's password makes no sense any more. */
   onMoot(listener: () => void): void
@@ -233,8 +235,10 @@ export function createSession(
   /** What the user ended is over. What ran out here may have been helped elsewhere: a newer version is not over. */
   const isOver = ({ id, version }: LiveRecord): boolean => (endings.get(id)?.version ?? 0) >= version
 
+  const endReason = (id: string): LogoutReason | undefined => endings.get(id)?.reason
+
   // One that was replaced may be back: a login is written again where the store did not confirm it.
-  const isSignedOut = (id: string): boolean => endings.get(id)?.reason === 'logout'
+  const isSignedOut = (id: string): boolean => endReason(id) === 'logout'
 
   /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
@@ -444,7 +448,11 @@ export function createSession(
     },
     end,
     isEnded: (id) => endings.has(id),
-    endReason: (id) => endings.get(id)?.reason,
+    endReason,
+    ranOut(id) {
+      const reason = endReason(id)
+      return reason && RAN_OUT.test(reason) ? reason : undefined
+    },
     snapshot() {
       // A fresh token that came to its end changes the picture without anybody having done anything.
       publish()

@@ -134,8 +134,11 @@ export function createSignIn(
       }
       await session.cell.change((standing) => {
         if (controller.signal.aborted) return undefined
-        // In the store's time as it is known now: when it was called the store may have been away.
-        const made = { ...next, calledAt: attempt.calledAt() }
+        // In the store's time as it is known now: when it was called the store may have been away. What has run out since
+        // is over, and so is what stood there before it.
+        const calledAt = attempt.calledAt()
+        const over = session.ranOut(id)
+        const made = over ? { id, version: 1, calledAt, ended: over } : { ...next, calledAt }
         if (!standing) return made
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
         // logout wins. What was there when we were called can't have been called later, whatever the clocks say.

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { LiveRecord, StoreRecord } from '../../src/index.ts'
 import { noticeOf } from '../../src/stores/record.ts'
 import { handStore } from './by-hand.ts'
-import { alice, bob, pass, room, second, settle, summary, virtualTime } from './support.ts'
+import { alice, bob, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
 
 virtualTime()
 
@@ -98,4 +98,24 @@ test('5: the end of a later session, told of, and lost with the store’s data b
   await settle()
   expect(auth.session).toBeNull()
   expect(store.record).toBeNull()
+})
+
+test('5: a login that was revoked before a store that was away could take it still ends who was signed in there before', async () => {
+  const store = handStore()
+  const { auth, another, backend } = room({ client: { store } })
+  await auth.login(alice)
+  const { read, commit } = store
+  store.read = () => Promise.reject(new Error('out of order'))
+  store.commit = () => Promise.reject(new Error('out of order'))
+  await auth.login(bob)
+  backend.fault('protected', { status: 401, body: { msg: 'Token has been revoked' } })
+  expect((await auth.fetch('protected')).status).toBe(401)
+  expect(auth.session).toBeNull()
+  store.read = read
+  store.commit = commit
+  await pass(minute)
+  expect(store.record).toMatchObject({ ended: 'token_revoked' })
+  const { auth: reloaded } = another()
+  await reloaded.ready
+  expect(reloaded.session).toBeNull()
 })
