@@ -8,8 +8,11 @@ import { type Platform, type Stopwatch, stopwatch, within } from './platform.ts'
 import { isToken } from './token.ts'
 import type { Cell, Draft, LiveRecord, MaybePromise, Origin, Store, StoreRecord } from './types.ts'
 
-/** What stands in the cell, to what shall stand there; `undefined` leaves it. */
-export type Change = (standing: StoreRecord | null) => Draft | undefined
+/**
+ * What stands in the cell, to what shall stand there; `undefined` leaves it. `refused`: what it gave before was not
+ * written, beyond doubt.
+ */
+export type Change = (standing: StoreRecord | null, refused?: boolean) => Draft | undefined
 
 export interface CellRoom {
   /** What stood there when it was last heard of. */
@@ -128,7 +131,7 @@ export function createCell(
     let tries = 0
     const attempt = (stands: StoreRecord | null): MaybePromise<StoreRecord | null> => {
       const found = sound(stands)
-      const wanted = fn(found)
+      const wanted = fn(found, tries > 0)
       if (!wanted || !store.commit) {
         heardOf(found)
         return found
@@ -165,8 +168,8 @@ export function createCell(
       const wanted = fn(inHand)
       const next = wanted && stamp(wanted)
       const id = next && !('ended' in next) ? next.id : undefined
-      unsaved.push((stands) => {
-        const late = fn(stands)
+      unsaved.push((stands, refused) => {
+        const late = fn(stands, refused)
         // What was made here counts only while it is what this context holds, or as its end.
         return id === undefined || room.held()?.id === id || (late && 'ended' in late) ? late : undefined
       })

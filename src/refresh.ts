@@ -269,8 +269,9 @@ export function createRefresher(
       const kept = refreshToken === live?.refreshToken
       void revoke({ accessToken, refreshToken: kept ? undefined : refreshToken })
     }
-    await session.cell.change((stood) => {
+    await session.cell.change((stood, refused) => {
       const next = successor(stood, claimed, reason, result)
+      if (refused) made = false
       // Not wanted; or no longer, where it was kept here while the store was away.
       if (next) made = true
       else giveBack(stood)

@@ -259,8 +259,8 @@ export function createSession(
       (isOver(record) || (origin === 'other context' && isClosed(record)))
     ) {
       if (!before) become(null)
-      // Written back by who had not heard of the logout, the data having been lost: ours came after it.
-      else if (isSignedOut(record.id)) restore()
+      // Written back by who had not heard of the logout, the data having been lost.
+      if (isSignedOut(record.id)) restore()
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -324,15 +324,18 @@ export function createSession(
       emitter.emit(event, { type: event, reason: record.reason, session: picture, origin })
   }
 
-  /** Writes the session back into a cell that has lost it, or its latest version. */
+  /** Writes the session back into a cell that has lost it, or its latest version; or that it has ended. */
   function restore(): void {
     if (cell.unsaved) return
     void cell.change((standing) => {
       const mine = held?.record
-      if (!mine || (!standing && store.empty === 'ended')) return undefined
-      if (!standing) return mine
+      if (!standing) return store.empty === 'ended' ? undefined : mine
       if ('ended' in standing) return undefined
-      if (standing.id !== mine.id) return isSignedOut(standing.id) ? mine : undefined
+      const { id, version, calledAt } = standing
+      if (id !== mine?.id) {
+        if (!isSignedOut(id)) return undefined
+        return mine ?? { id, version, calledAt, ended: 'logout' }
+      }
       if (standing.version >= mine.version) return undefined
       // Who is exchanging the refresh token that stays is still doing so.
       return standing.refreshToken === mine.refreshToken ? { ...mine, claim: standing.claim } : mine

@@ -197,7 +197,8 @@ export function createSignIn(
       const { signal } = attempt.controller
       let mismatch = false
       let made = Number.POSITIVE_INFINITY
-      const stands = await session.cell.change((stood) => {
+      const stands = await session.cell.change((stood, refused) => {
+        if (refused) made = Number.POSITIVE_INFINITY
         // An empty cell has lost its data, unless that means that the user cleared it.
         const standing = stood ?? (session.lossy ? session.held?.record : undefined)
         if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id)

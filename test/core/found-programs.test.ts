@@ -537,6 +537,61 @@ test('5: a session that was signed out, and comes back with lost data from who h
   expect(auth.session).toMatchObject({ id, subject: 'bob' })
 })
 
+test('5: nor does it stay where nobody has signed in since', async () => {
+  const store = handStore()
+  const { auth, another } = room({ client: { store } })
+  await auth.login(alice)
+  const before = store.record
+  await auth.logout()
+  store.record = before && { ...before, revision: 'theirs' }
+  store.notify()
+  await settle()
+  expect(store.record).toMatchObject({ id: before?.id, ended: 'logout' })
+  expect(auth.session).toBeNull()
+  const { auth: later } = another()
+  await later.ready
+  expect(later.session).toBeNull()
+})
+
+describe('a commit that was refused, others having gone on by two versions', () => {
+  /** A store in which that happens to the commit of a second version. */
+  const overtaking = (): ReturnType<typeof handStore> => {
+    const store = handStore()
+    const { commit } = store
+    store.commit = async (next, expected) => {
+      const { record } = store
+      if (next.version === 2 && record && !('ended' in record)) {
+        store.commit = commit
+        const access = { token: fakeTokens().accessToken, at: Date.now() }
+        store.record = { ...record, revision: 'theirs', version: 3, access, claim: undefined }
+      }
+      return commit?.(next, expected) ?? store.read()
+    }
+    return store
+  }
+
+  test('5: gives back what a refresh brought', async () => {
+    const store = overtaking()
+    const { auth, backend, tokens } = room({ client: { store } })
+    await auth.login(alice)
+    const issued = backend.count('refresh')
+    await auth.refresh()
+    expect(backend.count('refresh')).toBe(issued + 1)
+    expect(auth.session).toMatchObject({ version: 3 })
+    await settle()
+    expect(tokens('logout')).toHaveLength(1)
+  })
+
+  test('loses no password', async () => {
+    const store = overtaking()
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    await pass(second)
+    expect(await auth.reauthenticate(alice)).toMatchObject({ version: 4, fresh: true })
+    expect(store.record).toMatchObject({ version: 4, reason: 'reauthenticated' })
+  })
+})
+
 test('5: a login that was called before a logout here takes no place of the one that is held since, and costs one reading', async () => {
   const store = handStore()
   const { auth } = room({ client: { store } })
