@@ -126,6 +126,8 @@ export function encrypted(store: Store, options: EncryptedOptions): Store {
       ignored = plain ? undefined : record.revision
       return plain ? record : null
     }
+    // What stands beside it was put there by somebody without the key.
+    for (const member of SECRET) delete (open as Partial<LiveRecord>)[member]
     const [keyId, iv, text] = sealed
     const key = await keyOf(keyId)
     try {
@@ -172,7 +174,7 @@ const isSealed = (record: StoreRecord): boolean => 'ended' in record || 'sealed'
 const encode = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text)
 
 const toBase64 = (bytes: Uint8Array): string =>
-  btoa(String.fromCharCode(...bytes))
+  btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))
     .replaceAll('+', '-')
     .replaceAll('/', '_')
     .replace(/=+$/, '')

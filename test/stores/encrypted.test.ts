@@ -178,6 +178,31 @@ describe('encrypted', () => {
     }
   })
 
+  test('what was added beside what is sealed is none of the session', async () => {
+    const below = memoryStore()
+    const store = over(below, now)
+    const bare: StoreRecord = {
+      revision: '1',
+      id: 'a',
+      version: 1,
+      calledAt: 1,
+      reason: 'login',
+      access: { token: 'mine' },
+    }
+    await store.commit(bare, null)
+    const planted = { fresh: { token: 'theirs' }, refreshToken: 'theirs', subject: 'mallory' }
+    await plant(below, () => ({ ...planted, revision: '2' }))
+    expect((await store.read()).record).toEqual({ ...bare, revision: '2' })
+  })
+
+  test('what a server says of its user is sealed however long it is', async () => {
+    const store = over(memoryStore(), now)
+    const claims = { picture: 'x'.repeat(1_000_000) }
+    const large: StoreRecord = { ...record, access: { token: 'mine', claims } }
+    await store.commit(large, null)
+    expect((await store.read()).record).toEqual(large)
+  })
+
   test('a record can be bound to its place, so that it is not opened in another', async () => {
     const below = memoryStore()
     const mine = encrypted(below, { keys: [now], context: 'session:1' }) as Required<Store>
