@@ -70,11 +70,12 @@ return answer`
 // What is none of ours counts as empty. ARGV: the revision expected; format, revision, record; life and what it comes to in
 // ms; channel and message; a record that can't be read. What can't be is for whoever reads to say: the parser that Redis has
 // chokes on what is JSON to us (half of a surrogate pair, in a name that was cut), so that nobody could commit over it.
+// What is replaced goes first: a Redis that is full refuses a script's first write if that needs room, not the next ones.
 const COMMIT = `${LOOK}
 if (tonumber(answer[3] or '') or 0) > tonumber(ARGV[2]) then return answer end
 local ours = answer[3] == ARGV[2] and answer[5] ~= ARGV[9]
 if (ours and answer[4] or '') ~= ARGV[1] then return answer end
-if answer[2] ~= 'hash' then redis.call('DEL', KEYS[1]) end
+if answer[2] == 'hash' then redis.call('HDEL', KEYS[1], 'record') else redis.call('DEL', KEYS[1]) end
 local anew = ARGV[5] ~= '' and redis.call('HGET', KEYS[1], 'life') ~= ARGV[5]
 redis.call('HSET', KEYS[1], 'format', ARGV[2], 'revision', ARGV[3], 'record', ARGV[4])
 if anew then redis.call('HSET', KEYS[1], 'life', ARGV[5]) end
@@ -110,7 +111,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   const listeners = new Set<{ listener(notice?: Notice): void }>()
   // What this process heard last, and, while Redis is out of reach and it goes on alone, what it has made of it.
   let heard: { record: StoreRecord | null; now(): number } | undefined
-  let adrift: { record: StoreRecord | null } | undefined
+  let adrift: { record: StoreRecord | null; made?: StoreRecord } | undefined
   let told: string | undefined
   let reported: string | undefined
   // What stood there when it was last looked at and is no record.
@@ -131,7 +132,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   // --- asking --------------------------------------------------------------------------------------------
 
   /** One command, within bounds. Not sent as long as the client would only queue it: it might run much later. */
-  async function ask(script: string, ...args: string[]): Promise<Found> {
+  async function send(script: string, ...args: string[]): Promise<Found> {
     const elapsed = stopwatch(platform)
     const late = (): Error => new Error(`${name}: no answer from Redis in ${timeout} ms`)
     if (stuck && adrift) throw late()
@@ -164,9 +165,38 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     const found = decode(answer)
     const since = stopwatch(platform)
     heard = { record: found.record, now: () => found.now + since() }
-    adrift = undefined
     return found
   }
+
+  /** What stands there: what was ended or begun here while it was away, if nobody was called later. */
+  async function ask(script: string, ...args: string[]): Promise<Found> {
+    const found = await send(script, ...args)
+    const mine = adrift
+    const late = mine?.made && isNews(mine.made, found.record)
+    const stands = late
+      ? await send(COMMIT, ...written(mine.made as StoreRecord, found.record?.revision))
+      : found
+    if (adrift === mine) adrift = undefined
+    return stands
+  }
+
+  /** A newer version of a session is brought by whoever holds it. */
+  function isNews(made: StoreRecord, stands: StoreRecord | null): boolean {
+    if (!stands) return 'ended' in made
+    if (stands.id === made.id) return 'ended' in made && !('ended' in stands)
+    return stands.calledAt + ('ended' in stands ? 1 : 0) <= made.calledAt
+  }
+
+  const written = (next: StoreRecord, expected = ''): string[] => [
+    expected,
+    String(FORMAT),
+    next.revision,
+    JSON.stringify(next),
+    ...lasting(next),
+    channel,
+    JSON.stringify(noticeOf(next)),
+    broken,
+  ]
 
   /** While Redis was away a claim could not be answered for: it ends a while after that, in what this process sees. */
   function heeding(found: Found): Found {
@@ -220,24 +250,14 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     const notice = noticeOf(next)
     const stands = expected && (expected.split(HEEDED)[0] as string)
     try {
-      const found = await ask(
-        COMMIT,
-        stands ?? '',
-        String(FORMAT),
-        next.revision,
-        JSON.stringify(next),
-        ...lasting(next),
-        channel,
-        JSON.stringify(notice),
-        broken,
-      )
+      const found = await ask(COMMIT, ...written(next, stands ?? undefined))
       if (found.revision !== next.revision) return heeding(found)
       if (!hearing) tell(notice)
       return found
     } catch (problem) {
       const cell = here(problem)
       if (!isExpected(cell.record, stands)) return cell
-      adrift = { record: next }
+      adrift = { record: next, made: next }
       tell(notice)
       return { ...cell, record: next }
     }
@@ -279,8 +299,9 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   function hear(message: string): void {
     const notice = asNotice(message)
     const next = async (): Promise<void> => {
-      // Channels know neither databases nor prefixes: an end that was another session's must not be taken for ours.
-      if (notice?.ended) {
+      // Channels know neither databases nor prefixes: an end that was another session's must not be taken for ours. Of
+      // what was heard of here it is believed, also where Redis is gone by now, or the tombstone with a failover.
+      if (notice?.ended && notice.id !== heard?.record?.id) {
         const found = await ask(READ).catch(() => undefined)
         if (found?.revision !== notice.revision) return tell()
       }

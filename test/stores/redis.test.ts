@@ -6,6 +6,7 @@ import { createClient, createCluster } from 'redis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createAuth, flaskJwt, type LiveRecord, type Store } from '../../src/index.ts'
 import { redisStore } from '../../src/redis.ts'
+import { noticeOf } from '../../src/stores/record.ts'
 import { createBackend } from '../../src/testing/index.ts'
 import type { Cell, Notice } from '../../src/types.ts'
 import { type Redis, startRedis } from '../redis.ts'
@@ -206,11 +207,11 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     const here = await open(kind, { key })
     const there = await open(kind, { key, url: `${redis.url}/3` } as object)
     await here.commit(live('1'), null)
-    await there.commit(live('2'), null)
+    await there.commit(live('2', { id: 'b' }), null)
     const told: (Notice | undefined)[] = []
     onTestFinished(here.watch((notice) => void told.push(notice)))
     await hears(key, 1)
-    await there.commit(tombstone('3'), '2')
+    await there.commit(tombstone('3', { id: 'b' }), '2')
     while (told.length < 1) await turn()
     expect(told).toEqual([undefined])
     expect((await here.read()).record?.revision).toBe('1')
@@ -265,6 +266,48 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     let back = await store.read()
     while (back.problem) back = await store.read()
     expect(back.record?.revision).toBe('1')
+  })
+
+  test('invariant 5: with Redis out of memory a session can still be refreshed, and ended', async () => {
+    const key = someKey()
+    const store = await open(kind, { key })
+    await store.commit(live('1'), null)
+    await redis.command('CONFIG', 'SET', 'maxmemory', '1')
+    onTestFinished(async () => void (await redis.command('CONFIG', 'SET', 'maxmemory', '0')))
+    expect(await redis.command('SET', 'x', 'y')).toContain('OOM')
+    expect((await store.commit(live('2', { version: 2 }), '1')).record?.revision).toBe('2')
+    expect((await store.commit(tombstone('3', { version: 2 }), '2')).record?.revision).toBe('3')
+    expect((await store.read()).record).toEqual(tombstone('3', { version: 2 }))
+    expect(await ttl(key)).toBeGreaterThan(0)
+  })
+
+  test('invariant 5: alone, a logout while Redis was away is written when it is back, and so is a login', async () => {
+    for (const made of [tombstone('2'), live('2', { id: 'b', calledAt: 2 })]) {
+      const key = someKey()
+      const store = await open(kind, { key, timeout: 200, alone: true })
+      await store.commit(live('1'), null)
+      await redis.down()
+      expect((await store.commit(made, '1')).problem).toBeDefined()
+      await redis.up()
+      let back = await store.read()
+      while (back.problem) back = await store.read()
+      expect(back.record).toEqual(made)
+      expect((await (await open(kind, { key })).read()).record).toEqual(made)
+    }
+  })
+
+  test('invariant 5: the notice of an end is believed though Redis has lost the tombstone by then', async () => {
+    const key = someKey()
+    const store = await open(kind, { key })
+    await store.commit(live('1'), null)
+    const told: (Notice | undefined)[] = []
+    onTestFinished(store.watch((notice) => void told.push(notice)))
+    await hears(key, 1)
+    // As after a failover: the message was out, what it tells of had not been copied.
+    await redis.command('DEL', key)
+    await redis.command('PUBLISH', `stayfresh:${key}`, JSON.stringify(noticeOf(tombstone('2'))))
+    while (!told.length) await turn()
+    expect(told).toEqual([noticeOf(tombstone('2'))])
   })
 })
 
