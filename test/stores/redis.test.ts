@@ -388,6 +388,30 @@ describe.each(['redis', 'ioredis'] as const)('a client of %s', (kind) => {
     expect(await heard).toMatchObject({ revision: '3' })
   })
 
+  test('that does not come back by itself is listened through all the same, when what listens was cut off alone', async () => {
+    const client =
+      kind === 'redis'
+        ? await createClient({ url: redis.url, socket: { reconnectStrategy: false } })
+            .on('error', () => {})
+            .connect()
+        : new IoRedis(redis.url, { retryStrategy: () => null }).on('error', () => {})
+    onTestFinished(() => ('destroy' in client ? client.destroy() : client.disconnect()))
+    const key = someKey()
+    const other = await open(kind === 'redis' ? 'ioredis' : 'redis', { key })
+    await other.commit(live('1'), null)
+    const store = redisStore(client, { key }) as Required<Store>
+    const told: (string | undefined)[] = []
+    onTestFinished(store.watch((notice) => void told.push(notice?.revision)))
+    await hears(key, 1)
+    // As for a listener that was too slow, or silent for too long for what lies between.
+    await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await other.commit(tombstone('2'), '1')
+    while (!told.length) await turn()
+    await hears(key, 1)
+    await other.commit(live('3', { id: 'b' }), '2')
+    while (!told.includes('3')) await turn()
+  })
+
   test('keeps no listener of stores that nobody uses any more', async () => {
     const { client } = await connected()
     const emitter = client as unknown as NodeJS.EventEmitter
@@ -424,6 +448,11 @@ test('in a cluster one session is one slot, and who watches is told, with both c
   while (told.length < 4) await turn()
   expect(told.sort()).toEqual(['1', '1', '2', '2'])
   expect((await stores[0]?.read())?.record?.revision).toBe('2')
+  // What was missed while what listens was cut off alone is looked for.
+  told.length = 0
+  await node.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  while (told.length < 2) await turn()
+  while (!(await node.command('PUBSUB', 'NUMSUB', 'stayfresh:session:1')).endsWith(':2')) await turn()
 }, 20_000)
 
 test('clients of clusters are taken as they are, and what is no client is said to be none', () => {
