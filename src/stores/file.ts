@@ -249,8 +249,10 @@ export function fileStore(path: string | URL): Store {
     const stands = found.written?.record
     if (!isExpected(stands, expected)) return cell(found)
     const by = claimOf(next)
-    // A claim that stood there before keeps what was known of it.
-    const holder = by === claimOf(stands) ? found.written?.holder : by === undefined ? undefined : me(by)
+    // A claim that stood there before keeps what was known of it. One that comes with a version that did not stand there is
+    // written back, by whoever had heard of it.
+    const made = by !== undefined && stands?.id === next.id && stands.version === next.version
+    const holder = by === claimOf(stands) ? found.written?.holder : made ? me(by) : undefined
     const written = { format: FORMAT, record: next, holder }
     const number = found.number + 1
     const done = await create(number, written).catch(async (error) => {

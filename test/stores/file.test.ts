@@ -321,7 +321,8 @@ describe('fileStore', () => {
     const doomed = await startAgent()
     const context = await contextIn(doomed, { kind: 'file', path })
     const claim = { by: 'me', until: Date.now() + 60_000, span: 60_000 }
-    await context.commit(live('1', { claim }), null)
+    await context.commit(live('0'), null)
+    await context.commit(live('1', { claim }), '0')
     const store = fileStore(path)
     expect((await store.read()).record).toMatchObject({ revision: '1', claim })
     // Something else of the record is changed by somebody else: the claim stays its holder's.
@@ -334,11 +335,32 @@ describe('fileStore', () => {
     expect(record).not.toHaveProperty('claim.by')
   })
 
+  test('invariant 3: a claim that was lost and written back by another process does not end with that one', async () => {
+    const path = somewhere()
+    const store = fileStore(path) as Required<Store>
+    const claim = { by: 'me', until: Date.now() + 60_000, span: 60_000 }
+    await store.commit(live('0'), null)
+    await store.commit(live('1', { claim }), '0')
+    rmSync(path, { recursive: true })
+    // Who holds the session brings it as it was heard of last: with a version that others have not, or to an empty cell.
+    for (const found of [null, '2']) {
+      const keeper = await startAgent()
+      const context = await contextIn(keeper, { kind: 'file', path })
+      if (found) await context.commit(live(found), (await store.read()).record?.revision ?? null)
+      await context.commit(live('3', { claim, version: 2 }), found)
+      const ended = new Promise((resolve) => void keeper.child.once('exit', resolve))
+      keeper.child.kill('SIGKILL')
+      await ended
+      expect((await store.read()).record).toMatchObject({ revision: '3', claim })
+    }
+  })
+
   test('a process id that was given to another process is not the holder', async () => {
     const path = somewhere()
     const store = fileStore(path)
     const claim = { by: 'me', until: Date.now() + 60_000, span: 60_000 }
-    await store.commit?.(live('1', { claim }), null)
+    await store.commit?.(live('0'), null)
+    await store.commit?.(live('1', { claim }), '0')
     const written = JSON.parse(readFileSync(newest(path), 'utf8'))
     expect((await store.read()).record).toHaveProperty('claim')
     written.holder.since = '1'
@@ -350,7 +372,8 @@ describe('fileStore', () => {
     const path = somewhere()
     const store = fileStore(path)
     const claim = { by: 'me', until: Date.now() + 60_000, span: 60_000 }
-    await store.commit?.(live('1', { claim }), null)
+    await store.commit?.(live('0'), null)
+    await store.commit?.(live('1', { claim }), '0')
     const written = JSON.parse(readFileSync(newest(path), 'utf8'))
     Object.assign(written.holder, { space: 'elsewhere', pid: 2 ** 22, since: '1' })
     writeFileSync(newest(path), JSON.stringify(written))
