@@ -282,10 +282,15 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
   })
 
   test('invariant 5: alone, a logout while Redis was away is written when it is back, and so is a login', async () => {
-    for (const made of [tombstone('2'), live('2', { id: 'b', calledAt: 2 })]) {
+    const login = live('2', { id: 'b', calledAt: 2 })
+    for (const [stands, made] of [
+      [live('1'), tombstone('2')],
+      [live('1'), login],
+      [tombstone('1', { calledAt: 1 }), login],
+    ] as const) {
       const key = someKey()
       const store = await open(kind, { key, timeout: 200, alone: true })
-      await store.commit(live('1'), null)
+      await store.commit(stands, null)
       await redis.down()
       expect((await store.commit(made, '1')).problem).toBeDefined()
       await redis.up()
@@ -308,6 +313,24 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     await redis.command('PUBLISH', `stayfresh:${key}`, JSON.stringify(noticeOf(tombstone('2'))))
     while (!told.length) await turn()
     expect(told).toEqual([noticeOf(tombstone('2'))])
+  })
+
+  test('invariant 5: a session that was signed out and comes back with what a failover has lost is ended again', async () => {
+    const key = someKey()
+    const store = await open(kind, { key })
+    await store.commit(live('1'), null)
+    await redis.command('COPY', key, `${key}:copy`)
+    await store.commit(tombstone('2'), '1')
+    await redis.command('COPY', `${key}:copy`, key, 'REPLACE')
+    const other = await open(kind, { key })
+    expect((await other.read()).record?.revision).toBe('1')
+    // Whoever listens looks again once a failover is over.
+    onTestFinished(store.watch(() => {}))
+    while ((await other.read()).record?.revision !== '2') await turn()
+    expect((await other.read()).record).toEqual(tombstone('2'))
+    // Of somebody who signs in since then nothing is known.
+    await store.commit(live('3', { id: 'b' }), '2')
+    expect((await store.read()).record?.revision).toBe('3')
   })
 })
 
