@@ -256,9 +256,13 @@ export function fileStore(path: string | URL): Store {
     const written = { format: FORMAT, record: next, holder }
     const number = found.number + 1
     const done = await create(number, written).catch(async (error) => {
-      // No room, say: what is over is not to be found by the next process, and its room will do.
-      const over = 'ended' in next || (isFull(error) && stands?.id !== next.id)
-      if (!over || !stands || 'ended' in stands) throw error
+      if (!stands || 'ended' in stands) throw error
+      // No room, say: what is over, or was spent, is not to be found by the next process, and its room will do.
+      const over =
+        'ended' in next ||
+        (isFull(error) &&
+          (stands.id !== next.id || (claimOf(stands) && stands.refreshToken !== next.refreshToken)))
+      if (!over) throw error
       await empty(found.number)
       return create(number, written)
     })

@@ -128,8 +128,15 @@ describe('fileStore', () => {
     // The same session goes on as it stood: what is in its place could be lost.
     await expect(store.commit(live('2', { version: 2 }), '1')).rejects.toThrow('ENOSPC')
     expect(await found()).toBe('1')
+    // What has been exchanged is worth nothing any more, and this process may be about to end.
+    const claim = { by: 'me', until: 1, span: 1 }
+    room = 1
+    await store.commit(live('1 claimed', { claim }), '1')
+    const rotated = live('1 rotated', { version: 2, refreshToken: 'rotated' })
+    expect((await store.commit(rotated, '1 claimed')).record?.revision).toBe('1 rotated')
+    expect(await found()).toBe('1 rotated')
     room = 0
-    expect((await store.commit(live('2', { id: 'b' }), '1')).record?.revision).toBe('2')
+    expect((await store.commit(live('2', { id: 'b' }), '1 rotated')).record?.revision).toBe('2')
     expect(await found()).toBe('2')
     room = 0
     expect((await store.commit(tombstone('3', { id: 'b' }), '2')).record?.revision).toBe('3')
