@@ -32,8 +32,8 @@ export interface RedisStoreOptions {
    */
   ttl?: number
   /**
-   * How often to look where Redis denies publish and subscribe, in ms. `false`: not at all, so that a change is
-   * learned when the session is next read. Default 1,000.
+   * How often to look where Redis denies publish and subscribe, or a second connection, in ms. `false`: not at all,
+   * so that a change is learned when the session is next read. Default 1,000.
    */
   poll?: number | false
   /**
@@ -339,27 +339,30 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     look(true)
   }
 
-  /** Listens, or looks now and then where that is denied. Gives back what ends it. */
+  /** Listens, and looks now and then until it hears: it may be denied, or get no connection. Gives back what ends it. */
   function attend(): () => void {
     let over = false
     let stop = (): void => {}
+    const now = (): void => {
+      if (wire.isReady()) look()
+      else away = true
+    }
+    const timer = poll === false ? undefined : setInterval(now, Math.min(poll, 2 ** 31 - 1))
+    ;(timer as { unref?(): void } | undefined)?.unref?.()
     wire.subscribe(channel, hear, missed).then(
       (unsubscribe) => {
         if (over) return unsubscribe()
+        clearInterval(timer)
         hearing = true
         stop = unsubscribe
         look()
       },
-      () => {
-        if (over || poll === false) return
-        const timer = setInterval(() => look(), Math.min(poll, 2 ** 31 - 1))
-        ;(timer as { unref?(): void }).unref?.()
-        stop = () => clearInterval(timer)
-      },
+      () => {},
     )
     return () => {
       over = true
       hearing = false
+      clearInterval(timer)
       stop()
     }
   }

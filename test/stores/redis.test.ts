@@ -435,6 +435,25 @@ describe.each(['redis', 'ioredis'] as const)('a client of %s', (kind) => {
     while (!told.includes('3')) await turn()
   })
 
+  test('that gets no second connection to listen through looks now and then, until it gets one', async () => {
+    const { client } = await connected()
+    const { client: second } = await connected()
+    const key = someKey()
+    const [store, other] = [client, second].map((one) => redisStore(one, { key }) as Required<Store>)
+    await Promise.all([store, other].map((one) => one?.read()))
+    const run = async (...words: string[]): Promise<unknown> =>
+      'sendCommand' in second && kind === 'redis'
+        ? (second as { sendCommand(words: string[]): Promise<unknown> }).sendCommand(words)
+        : (second as IoRedis).call(...(words as [string]))
+    await run('CONFIG', 'SET', 'maxclients', '1')
+    onTestFinished(async () => void (await run('CONFIG', 'SET', 'maxclients', '10000')))
+    const told = new Promise((resolve) => onTestFinished(store?.watch(resolve) as () => void))
+    await other?.commit(tombstone('1'), null)
+    expect(await told).toMatchObject({ revision: '1' })
+    await run('CONFIG', 'SET', 'maxclients', '10000')
+    await hears(key, 1)
+  })
+
   test('keeps no listener of stores that nobody uses any more', async () => {
     const { client } = await connected()
     const emitter = client as unknown as NodeJS.EventEmitter
