@@ -3,7 +3,7 @@
  * ever changed. It knows how it is sent, and whether it can be sent again byte for byte.
  */
 import { AuthError } from './errors.ts'
-import type { AuthRequestInit } from './types.ts'
+import type { AuthRequestInit, Session } from './types.ts'
 import type { Wire } from './wire.ts'
 
 /** What a client above `fetch` knows of its request, and `fetch` can't see: see `createKy`. */
@@ -15,6 +15,8 @@ export interface AboveInit extends AuthRequestInit {
     eachSend(send: (signal?: AbortSignal) => Promise<Response>): Promise<Response>
     /** The body of the Request is a stream that can be read once. */
     stream: boolean
+    /** Who was signed in when the request was made: it may be tried again much later. */
+    user: Pick<Session, 'id' | 'subject'> | null | undefined
   }
 }
 
@@ -36,6 +38,8 @@ export interface Call extends Caller {
   /** Not one of the safe methods (RFC 9110 section 9.2.1). */
   readonly unsafe: boolean
   readonly replay: boolean
+  /** Who made it, if that was not now. */
+  readonly user: Pick<Session, 'id' | 'subject'> | null | undefined
   /** Its body is a stream that can be read once. */
   readonly stream: boolean
   send(token?: string): Promise<Response>
@@ -136,6 +140,7 @@ export function takeCall(
     origin: url.origin,
     unsafe: !/^(GET|HEAD|OPTIONS|TRACE)$/.test(method),
     replay: replay && !stream,
+    user: above?.user,
     stream,
     began,
     signal,

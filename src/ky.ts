@@ -5,17 +5,19 @@
  */
 import ky, { type KyInstance, type Options, TimeoutError } from 'ky'
 import { ABOVE, type AboveInit } from './call.ts'
-import type { Auth, AuthRequestInit } from './types.ts'
+import type { Auth, AuthRequestInit, Session } from './types.ts'
 
 declare module 'ky' {
   interface Options extends Pick<AuthRequestInit, 'auth' | 'replay'> {}
 }
 
-// How ky's limit and what is known of the body reach the fetch: ky hands options that it doesn't know down.
+// How ky's limit, and what is known of the body and the user, reach the fetch: ky hands options that it doesn't know down.
 interface Handed {
   stayfresh?: {
     timeout: number | false
     stream: boolean
+    /** Who made the request, whose retries come later. */
+    user: Session<unknown> | null | undefined
     /** The text of the body, where it is known that the Request was made of it. */
     text(): string | undefined
   }
@@ -39,11 +41,14 @@ const DEFAULT_TIMEOUT = 10_000
  * await api.delete('account', { auth: 'fresh' })
  * ```
  */
-export function createKy(auth: Pick<Auth, 'fetch' | 'baseUrl'>, base: KyInstance = ky): KyInstance {
+export function createKy(
+  auth: Pick<Auth<unknown>, 'fetch' | 'baseUrl' | 'session'>,
+  base: KyInstance = ky,
+): KyInstance {
   return base.extend({
     fetch: (input: string | URL | Request, init?: RequestInit & Handed) => {
       const { stayfresh, ...rest } = init ?? {}
-      const { timeout = false, stream = false, text } = stayfresh ?? {}
+      const { timeout = false, stream = false, user, text } = stayfresh ?? {}
       // Sent again from its text, a body is neither copied nor read through the copy (docs/bench.md).
       const body = text?.()
       if (body !== undefined) rest.body = body
@@ -51,6 +56,7 @@ export function createKy(auth: Pick<Auth, 'fetch' | 'baseUrl'>, base: KyInstance
         eachSend: (send) => limited(send, timeout, input as Request),
         // A Request no longer tells a stream that can be read once from a body that can be copied.
         stream,
+        user,
       }
       return auth.fetch(input, { ...rest, [ABOVE]: above } as AboveInit)
     },
@@ -58,7 +64,8 @@ export function createKy(auth: Pick<Auth, 'fetch' | 'baseUrl'>, base: KyInstance
       init: [
         (options: Options & Handed) => {
           const { timeout = DEFAULT_TIMEOUT, body } = options
-          options.stayfresh = { timeout, stream: body instanceof ReadableStream, text: textOf(options) }
+          const stream = body instanceof ReadableStream
+          options.stayfresh = { timeout, stream, user: auth.session, text: textOf(options) }
           options.timeout = false
           // Here, because a relative base is known at the first use, not at the import.
           options.baseUrl ??= auth.baseUrl

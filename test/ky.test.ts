@@ -490,6 +490,31 @@ describe('ky itself', () => {
     },
   )
 
+  test('6: is not tried again as who has signed in meanwhile, nor as nobody', async () => {
+    const changes: ((made: KyBench) => Promise<unknown>)[] = [
+      async ({ auth, backend }) => auth.setTokens(await backend.signIn('bob')),
+      ({ auth }) => auth.logout(),
+    ]
+    for (const change of changes) {
+      const made = await kyBench()
+      const { api, backend } = made
+      backend.fault('fresh', { status: 503 })
+      const retry = { limit: 1, delay: () => 1 }
+      const hooks = { beforeRetry: [async () => void (await change(made))] }
+      expect(isAuthError(await failure(api.delete('fresh', { retry, hooks })), 'session_changed')).toBe(true)
+      expect(backend.count('fresh')).toBe(1)
+    }
+  })
+
+  test('6: is tried again in another session of the same user', async () => {
+    const { api, auth, backend } = await kyBench()
+    backend.fault('fresh', { status: 503 })
+    const retry = { limit: 1, delay: () => 1 }
+    const hooks = { beforeRetry: [async () => void (await auth.setTokens(await backend.signIn('alice')))] }
+    expect((await api.delete('fresh', { retry, hooks })).status).toBe(200)
+    expect(backend.count('fresh')).toBe(2)
+  })
+
   test('lets session_changed through as it is', async () => {
     const { beneath, reached, open } = door('/refresh')
     const { api, auth, backend } = await kyBench({ beneath })
