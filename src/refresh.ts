@@ -29,7 +29,7 @@ export type Outcome =
   /** The record is another one now: refreshed, by us or another, or ended. */
   | { kind: 'moved' }
   /** There is no refresh token (any more). `response` makes a copy of the refusal, where it was ours. */
-  | { kind: 'refused'; response?: () => Response }
+  | { kind: 'refused'; response?: (() => Response) | undefined }
   | { kind: 'unavailable'; reason: RefreshFailure; retryAt: number; status?: number; cause?: Error }
 
 export interface Refresher {
@@ -67,7 +67,7 @@ interface Failure {
 /** What the exchange itself came to. `sentAt`: when the request that brought the tokens began, by our clock. */
 type Result =
   | { kind: 'tokens'; tokens: Tokens; access: StoredToken; sentAt: number }
-  | { kind: 'refused'; status: number; response: () => Response }
+  | { kind: 'refused'; status: number; response: (() => Response) | undefined }
   | Failure
 
 const MOVED: Outcome = { kind: 'moved' }
@@ -351,7 +351,9 @@ export function createRefresher(
     const response = await wire.call(consult(backend, 'refresh', refreshToken, before, still), { signal })
     const answer = await readAnswer(response, signal, true)
     const { status } = answer
-    if (response.ok) {
+    const { ok, statusText, headers } = response
+    let failure: Failure = { reason: 'status', status, retryAfter: retryAfter(answer) }
+    if (ok) {
       let cause: Error | undefined
       try {
         const tokens = checkTokens(consult(backend, 'tokens', answer, before), 'the refresh answer')
@@ -360,16 +362,18 @@ export function createRefresher(
       } catch (error) {
         cause = safeCause(error, refreshToken)
       }
-      return { reason: 'bad_answer', status, cause }
+      failure = { reason: 'bad_answer', status, cause }
     }
-    if (consult(backend, 'refused', answer)) {
+    // GraphQL says so with a 200; a page says nothing.
+    if ((!ok || answer.body) && consult(backend, 'refused', answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
       const body = await response.clone().arrayBuffer()
-      const { statusText, headers } = response
-      return { kind: 'refused', status, response: () => new Response(body, { status, statusText, headers }) }
+      const copy = (): Response => new Response(body, { status, statusText, headers })
+      // A 200 would be taken for the answer to the call.
+      return { kind: 'refused', status, response: ok ? undefined : copy }
     }
     void response.body?.cancel?.().catch(() => {})
-    return { reason: 'status', status, retryAfter: retryAfter(answer) }
+    return failure
   }
 
   /** `Retry-After` (RFC 9110 section 10.2.3) in ms: seconds, or a date by the server's own clock. */

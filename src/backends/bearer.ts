@@ -76,7 +76,7 @@ export interface BearerOptions<Claims = StandardClaims> {
    * `token_expired` is `TOKEN_EXPIRED`, too. Default: the usual ones, of a 401 or 403 (`docs/backends.md`).
    */
   signals?: Readonly<Record<string, Signal>>
-  /** Codes that refuse a refresh token, beside a 401: of a server that answers 400 or 403 then. Default: none. */
+  /** Codes that refuse a refresh token, beside a 401: of a server that answers 400, 403 or 200 then. Default: none. */
   refusals?: readonly string[]
   /** `single-use` where it dies at its first use and none comes in its place. Default `reusable`; also for rotating ones. */
   refreshToken?: 'reusable' | 'single-use'
@@ -238,7 +238,7 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     classify: (answer) => said(answer) ?? (answer.status === 401 ? 'unknown' : 'other'),
     refused(answer) {
       const { status } = answer
-      if (!mayRefuse(status) || isGarbled(answer)) return false
+      if (isGarbled(answer) || !(mayRefuse(status) || status < 300)) return false
       if (wordsOf(answer, messages).some((word) => refusing.has(word) || refusing.has(snake(word))))
         return true
       const found = said(answer)

@@ -755,6 +755,12 @@ export const tables: readonly Table[] = [
         means: 'revoked',
         refuses: true,
       },
+      'a refusal with a 200': {
+        status: 200,
+        body: { success: false, code: 'INVALID_REFRESH_TOKEN' },
+        means: 'other',
+        refuses: true,
+      },
       'a refusal with a 403, in words': {
         status: 403,
         body: { message: 'Invalid refresh token' },

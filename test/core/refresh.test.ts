@@ -761,6 +761,25 @@ describe('4: inside an exchange', () => {
     expect(auth.session).toMatchObject({ version: 1 })
   })
 
+  test('4: a refusal that comes with a 200 is one, if the backend says so; a page is none, and no waiter gets it', async () => {
+    const page = new Response('<h1>Sign in</h1>', { headers: { 'content-type': 'text/html' } })
+    const said = Response.json({ errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] })
+    const answers = [page, said]
+    const backend = { ...flaskJwt(), refused: () => true }
+    const initial = { refreshToken: 'refresh' }
+    const { auth, told } = room({
+      client: { backend, initial, fetch: async () => answers.shift() ?? ok({}) },
+    })
+    expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'refresh_unavailable' })
+    expect(auth.session).toMatchObject({ status: 'active' })
+    expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'session_changed' })
+    expect(summary(told)).toEqual([
+      'refreshFailed: bad_answer',
+      'reauthRequired: session_expired',
+      'loggedOut: session_expired',
+    ])
+  })
+
   test('what is wrong with a token is told in the cause', async () => {
     const { auth, backend, signIn } = room()
     await signIn()
