@@ -352,10 +352,8 @@ export function createSignIn(
     }
     const tokens = consult(backend, 'tokens', answer)
     if (!tokens) {
-      throw new AuthError('login_incomplete', `The login answer (${status}) holds no token`, {
-        status,
-        response,
-      })
+      const what = response.bodyUsed ? 'has been read already: give its clone()' : 'holds no token'
+      throw new AuthError('login_incomplete', `The login answer (${status}) ${what}`, { status, response })
     }
     return { tokens: checkTokens(tokens, 'the login answer'), at, sentAt }
   }

@@ -178,6 +178,17 @@ describe('a login', () => {
       },
     ],
     [
+      'The login answer (200) has been read already: give its clone()',
+      'login_incomplete',
+      ({ auth }) =>
+        auth.login(async ({ fetch }) => {
+          const headers = { 'content-type': 'application/json' }
+          const response = await fetch('login', { method: 'POST', headers, body: JSON.stringify(alice) })
+          await response.text()
+          return response
+        }),
+    ],
+    [
       'The login could not be completed (503)',
       'login_unavailable',
       ({ auth, backend }) => {
