@@ -198,8 +198,9 @@ function isRequest(input: unknown): input is Request {
 }
 
 function isStream(body: unknown): boolean {
-  const { getReader, [Symbol.asyncIterator]: iterate } = Object(body) as Record<PropertyKey, unknown>
-  return typeof getReader === 'function' || typeof iterate === 'function'
+  // `pipe` alone: those that Node had first, of which packages still make forms.
+  const { getReader, pipe, [Symbol.asyncIterator]: iterate } = Object(body) as Record<PropertyKey, unknown>
+  return [getReader, pipe, iterate].some((method) => typeof method === 'function')
 }
 
 /** A body as it is now, whatever the caller does to it later. */

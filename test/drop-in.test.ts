@@ -1,4 +1,5 @@
 /** auth.fetch is a drop-in for fetch: whatever fetch takes, it takes, and does the same with it. */
+import { Stream } from 'node:stream'
 import { serve } from '@hono/node-server'
 import ky, { isHTTPError, isTimeoutError } from 'ky'
 import createClient from 'openapi-fetch'
@@ -890,6 +891,18 @@ describe('a body', () => {
     expect((await auth.fetch('protected', init)).status).toBe(401)
     expect(await Promise.all(sentTo('/protected').map(textOf))).toEqual(['hello'])
   })
+
+  test.each([undefined, 'FormData'])(
+    '14: that is a stream of Node’s old kind is one-shot, as the form-data package’s forms are: tagged %s',
+    async (tag) => {
+      const { auth, backend, sentTo } = await bench()
+      backend.expireAccessTokens()
+      const form = Object.assign(new Stream(), { [Symbol.toStringTag]: tag })
+      const response = await auth.fetch('protected', { method: 'POST', body: form as never })
+      expect(response.status).toBe(401)
+      expect(sentTo('/protected').map(({ init }) => init?.body === form)).toEqual([true])
+    },
+  )
 
   test('that is a stream goes out once, with the new token, when its token ran out', async () => {
     const { auth, backend, sentTo, tokens } = await bench()
