@@ -106,6 +106,15 @@ const TAKES = {
   subject: 'function',
 }
 
+const TAKES_JSON = { path: 'string', method: 'string', members: 'object' }
+const TAKES_TOKEN = { ...TAKES_JSON, send: "'body'|'bearer'", key: 'string' }
+const ENDPOINTS = {
+  login: TAKES_JSON,
+  reauth: TAKES_JSON,
+  refresh: TAKES_TOKEN,
+  logout: { ...TAKES_TOKEN, tokens: "'both'|'access'|'refresh'" },
+}
+
 // What servers say of an access token with a 401 or a 403.
 const CODES = new Map<string, Signal>([
   ['token_expired', 'expired'],
@@ -155,9 +164,11 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   options: BearerOptions<Claims> = {},
 ): Backend<Claims, Credentials> {
   checkOptions('bearer', options, TAKES)
+  for (const [endpoint, takes] of Object.entries(ENDPOINTS)) {
+    checkOptions(`bearer: ${endpoint}`, options[endpoint as 'login'] || {}, takes)
+  }
   const {
     name = 'bearer',
-    headers,
     login,
     reauth = login,
     refresh,
@@ -170,6 +181,8 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     messageKey,
     refusals = [],
   } = options
+  // By their names in lower case: fetch would join those that differ in case alone.
+  const headers = Object.fromEntries(new Headers(options.headers))
   const keyOfToken = refreshTokenKey.split('.').at(-1) as string
   const messages = messageKey === undefined ? MESSAGES : [messageKey, ...MESSAGES]
   const signals = new Map<string, Signal>()
@@ -181,7 +194,7 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   const json = (path: string, endpoint: JsonEndpoint | undefined, members: object): RequestSpec => ({
     path: endpoint?.path ?? path,
     method: endpoint?.method ?? 'POST',
-    headers: { ...headers, 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify({ ...endpoint?.members, ...members }),
   })
   const withToken = (

@@ -29,6 +29,11 @@ describe('a bad option is refused by its name', () => {
     ['bearer', 'refusals', () => bearer({ refusals: 'gone' } as never)],
     ['bearer', 'logout', () => bearer({ logout: null } as never)],
     ['bearer', 'options', () => bearer(null as never)],
+    ['bearer: refresh', 'url', () => bearer({ refresh: { url: 'auth/refresh' } } as never)],
+    ['bearer: refresh', 'send', () => bearer({ refresh: { send: 'header' } } as never)],
+    ['bearer: login', 'members', () => bearer({ login: { members: 'mode=json' } } as never)],
+    ['bearer: reauth', 'path', () => bearer({ reauth: { path: 5 } } as never)],
+    ['bearer: logout', 'tokens', () => bearer({ logout: { tokens: 'all' } } as never)],
     ['flaskJwt', 'refreshPath', () => flaskJwt({ refreshPath: 'token/refresh' } as never)],
     ['flaskJwt', 'logout', () => flaskJwt({ logout: true } as never)],
     ['flaskJwt', 'login', () => flaskJwt({ login: { url: 'auth/login' } } as never)],
@@ -60,6 +65,19 @@ describe('a bad option is refused by its name', () => {
     const mistaken = thrown(() => flaskJwt({ refreshToken: 't0ken' as never })) as Error
     expect(mistaken.message).toBe("flaskJwt: refreshToken takes 'reusable' or 'single-use', got string")
   })
+})
+
+test('bearer’s headers are named in any case, and may be Headers: none is sent twice, and the token goes first', () => {
+  const names = { 'Content-Type': 'application/vnd.api+json', 'X-Key': 'k', Authorization: 'Basic abc' }
+  for (const headers of [names, new Headers(names) as never]) {
+    const backend = bearer({ headers, refresh: { send: 'bearer' } })
+    const own = { 'content-type': 'application/vnd.api+json', 'x-key': 'k' }
+    expect(backend.login({ username: 'alice', password: 'wonderland' }).headers).toEqual({
+      ...own,
+      authorization: 'Basic abc',
+    })
+    expect(backend.refresh('refresh-1').headers).toEqual({ ...own, authorization: 'Bearer refresh-1' })
+  }
 })
 
 describe('types', () => {
