@@ -117,6 +117,7 @@ export function createAuthOn<Claims, Credentials>(
     wire.base()
   }
   const caller = (): Caller => ({ began: asker.begin(), disposal: disposal.signal })
+  let ready: Promise<void> | undefined
   const snapshot = (): Session<Claims> => session.snapshot() as Session<Claims>
 
   const auth: Auth<Claims, Credentials> = {
@@ -164,8 +165,10 @@ export function createAuthOn<Claims, Credentials>(
       return session.snapshot() as Session<Claims> | null | undefined
     },
     get ready() {
+      if (!cookies) return session.ready
       // With an empty store the cookies are asked who it is, so that nobody is shown a login for nothing.
-      return cookies ? session.ready.then(cookies.restore).then(() => {}) : session.ready
+      ready ??= session.ready.then(cookies.restore).then(() => {})
+      return ready
     },
     subscribe(listener) {
       const now = session.snapshot()

@@ -26,6 +26,7 @@ import {
   type UsernamePassword,
 } from '../src/index.ts'
 import { holdReauth, type Reauth, useReauth, useSession } from '../src/react.ts'
+import { cookieBench } from './backends/cookies-support.ts'
 import {
   alice,
   bob,
@@ -618,5 +619,24 @@ describe('the types', () => {
     if (isAuthError(ask.error, 'login_refused')) expectTypeOf(ask.error.status).toEqualTypeOf<number>()
     // @ts-expect-error read-only
     ask.pending = true
+  })
+})
+
+describe('auth.ready', () => {
+  test('may be what a page suspends on, with tokens in cookies, too: it is one promise', async () => {
+    for (const down of [false, true]) {
+      const { page, backend } = await cookieBench()
+      backend.clearLog()
+      const auth = page()
+      if (down) backend.fault('whoami', 'drop', { times: 100 })
+      function Who(): ReactNode {
+        use(auth.ready)
+        return say(useSession(auth))
+      }
+      const { text } = await mount(h(Suspense, { fallback: 'loading' }, h(Who)))
+      await acted()
+      expect(text()).toBe(down ? 'null' : 'alice 1 fresh')
+      expect(backend.count('whoami')).toBe(1)
+    }
   })
 })
