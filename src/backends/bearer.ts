@@ -106,15 +106,6 @@ const TAKES = {
   subject: 'function',
 }
 
-const TAKES_JSON = { path: 'string', method: 'string', members: 'object' }
-const TAKES_TOKEN = { ...TAKES_JSON, send: "'body'|'bearer'", key: 'string' }
-const ENDPOINTS = {
-  login: TAKES_JSON,
-  reauth: TAKES_JSON,
-  refresh: TAKES_TOKEN,
-  logout: { ...TAKES_TOKEN, tokens: "'both'|'access'|'refresh'" },
-}
-
 // What servers say of an access token with a 401 or a 403.
 const CODES = new Map<string, Signal>([
   ['token_expired', 'expired'],
@@ -164,8 +155,16 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   options: BearerOptions<Claims> = {},
 ): Backend<Claims, Credentials> {
   checkOptions('bearer', options, TAKES)
-  for (const [endpoint, takes] of Object.entries(ENDPOINTS)) {
-    checkOptions(`bearer: ${endpoint}`, options[endpoint as 'login'] || {}, takes)
+  const takes = { path: 'string', method: 'string', members: 'object' }
+  const takesToken = { ...takes, send: "'body'|'bearer'", key: 'string' }
+  const endpoints = {
+    login: takes,
+    reauth: takes,
+    refresh: takesToken,
+    logout: { ...takesToken, tokens: "'both'|'access'|'refresh'" },
+  }
+  for (const [endpoint, members] of Object.entries(endpoints)) {
+    checkOptions(`bearer: ${endpoint}`, options[endpoint as 'login'] || {}, members)
   }
   const {
     name = 'bearer',
