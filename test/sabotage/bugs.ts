@@ -82,7 +82,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'a refusal on any status: a 500 of the refresh ends the session',
-    edits: [edit('src/refresh.ts', "if (consult(backend, 'refused', answer)) {", 'if (answer) {')],
+    edits: [edit('src/refresh.ts', " && consult(backend, 'refused', answer)", '')],
   },
   {
     name: 'a refusal on any error: a refresh that got lost on the way ends the session',
