@@ -143,11 +143,13 @@ export function createSession(
     let age = 0
     if (stored.at !== undefined) age = cell.latest() - stored.at
     else if (isNumber(iat)) age = serverNow - iat * 1000
+    const initial = Math.max(age, 0)
     if (lasts === undefined && iat === undefined && isNumber(exp)) {
-      lasts = exp * 1000 - serverNow + Math.max(age, 0)
+      lasts = exp * 1000 - serverNow + initial
+      // Over before it came: our clock is ahead, and believing it would refresh for each call.
+      if (lasts <= 0 && stored.at !== undefined) lasts = undefined
     }
     const since = stopwatch(on)
-    const initial = Math.max(age, 0)
     // The second that a life was cut by is given back here.
     const end = stored.at === undefined ? Infinity : (lasts ?? Infinity) + 1_000
     const over = (): boolean => initial + since.least() >= end

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createAuth, flaskJwt, isAuthError, memoryStore, type Tokens } from '../../src/index.ts'
 import { createBackend, fakeTokens } from '../../src/testing/index.ts'
-import { jwt, mint, ok, serve } from './by-hand.ts'
+import { jwt, mint, ok, refuse, serve } from './by-hand.ts'
 import {
   alice,
   baseUrl,
@@ -533,6 +533,26 @@ describe('12: tokens that do not tell their life', () => {
     expect(server.tokens('/refresh')).toEqual([])
     await pass(1)
     for (const one of [auth, other]) await one.fetch('x')
+    expect(server.tokens('/refresh')).toEqual(['refresh'])
+  })
+
+  test('12: one that tells its end alone is used until a 401 where our clock is ahead of all its life', async () => {
+    let count = 0
+    let turned = ''
+    const server = serve(({ path, token }) => {
+      // An hour behind us.
+      const exp = Math.floor(Date.now() / 1000) - 3600 + 900
+      if (path === '/x') return token === turned ? refuse('Token has expired') : ok()
+      return ok({ access_token: jwt({ exp, jti: ++count }), refresh_token: 'refresh' })
+    })
+    const { auth, another } = room({ client: { fetch: server.fetch } })
+    await auth.login(alice)
+    const { auth: other } = another()
+    for (const one of [auth, other, auth, other]) await one.fetch('x')
+    expect(server.tokens('/refresh')).toEqual([])
+    expect(auth.session).toMatchObject({ status: 'active', expiresAt: undefined })
+    turned = server.tokens('/x').at(-1) ?? ''
+    for (const one of [auth, other, auth, other]) expect((await one.fetch('x')).status).toBe(200)
     expect(server.tokens('/refresh')).toEqual(['refresh'])
   })
 
