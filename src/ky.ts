@@ -28,9 +28,9 @@ const DEFAULT_TIMEOUT = 10_000
 
 /**
  * Makes a ky that attaches the token, refreshes it and replays, beneath ky: its `retry`, hooks and errors stay
- * what they are. `baseUrl` is that of `auth`; `timeout` limits each send alone, so that a request which waits
- * for a refresh or for a password outlives it; `auth` and `replay` are options of each request. Requests reject as
- * ky's do, and with what `auth.fetch` throws.
+ * what they are; a retry goes out as who made the request, or not at all (`session_changed`). `baseUrl` is that of
+ * `auth`; `timeout` limits each send alone, so that a request which waits for a refresh or for a password outlives it;
+ * `auth` and `replay` are options of each request. Requests reject as ky's do, and with what `auth.fetch` throws.
  *
  * @param auth what `createAuth` gave
  * @param base a ky with options of your own. Default: ky as it is, whose `timeout` is 10,000 ms
