@@ -352,7 +352,7 @@ export function createSignIn(
     }
     const tokens = consult(backend, 'tokens', answer)
     if (!tokens) {
-      const what = response.bodyUsed ? 'has been read already: give its clone()' : 'holds no token'
+      const what = response.bodyUsed ? 'has been read already' : 'holds no token'
       throw new AuthError('login_incomplete', `The login answer (${status}) ${what}`, { status, response })
     }
     return { tokens: checkTokens(tokens, 'the login answer'), at, sentAt }

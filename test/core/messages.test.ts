@@ -178,7 +178,7 @@ describe('a login', () => {
       },
     ],
     [
-      'The login answer (200) has been read already: give its clone()',
+      'The login answer (200) has been read already',
       'login_incomplete',
       ({ auth }) =>
         auth.login(async ({ fetch }) => {
