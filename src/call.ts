@@ -128,9 +128,12 @@ export function takeCall(
     }
     const target = spare ?? request ?? url.href
     if (copies) spare = (target as Request).clone() as Request
-    // Raced, for a fetch that doesn't heed its signal. What is out there comes home after a disposal, too.
-    if (!above) return signal ? free({ signal }, wire.fetch(target, options)) : wire.fetch(target, options)
-    return above.eachSend((limit) => wire.fetch(target, { ...options, signal: limit ?? signal }))
+    const beneath = (limit?: AbortSignal): Promise<Response> => {
+      const sent = wire.fetch(target, limit ? { ...options, signal: limit } : options)
+      // Raced, for a fetch that doesn't heed its signal. What is out there comes home after a disposal, too.
+      return signal ? free({ signal }, sent) : sent
+    }
+    return above ? above.eachSend(beneath) : beneath()
   }
 
   return {

@@ -757,6 +757,22 @@ describe('timeout', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  test.each<number | false>([false, 5_000])(
+    '9: of %s: an abort frees its caller at once, over a fetch that heeds no signal',
+    async (timeout) => {
+      const { api } = await virtual({ beneath: () => () => new Promise(() => {}) })
+      const controller = new AbortController()
+      let error: unknown
+      failure(api.get('protected', { timeout, signal: controller.signal })).then((reason) => {
+        error = reason
+      })
+      await vi.advanceTimersByTimeAsync(0)
+      controller.abort()
+      await vi.advanceTimersByTimeAsync(0)
+      expect(error).toMatchObject({ name: 'AbortError' })
+    },
+  )
+
   test('does not keep a caller who aborts', async () => {
     const { api, backend } = await virtual()
     backend.fault('protected', 'hang')
