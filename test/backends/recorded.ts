@@ -230,6 +230,12 @@ const oauth2Answers: Table['answers'] = {
     means: 'other',
     refuses: false,
   },
+  'a refresh that only the user can help, of Microsoft Entra': {
+    status: 400,
+    body: { error: 'interaction_required', error_codes: [50076], suberror: 'basic_action' },
+    means: 'other',
+    refuses: true,
+  },
   'a request that is wrong': {
     status: 400,
     body: { error: 'invalid_request' },
