@@ -60,8 +60,9 @@ const TAKES = {
   subject: 'function',
 }
 
-// OpenID Connect Core section 3.1.2.6 beside it: some servers say so of a refresh, too, and only the user can help then.
-const REFUSALS = /^(invalid_grant|(interaction|login|consent)_required)$/
+// Beside RFC 6749's: league/oauth2-server's before 9, and what OpenID Connect Core section 3.1.2.6 has for a login, which some
+// servers say of a refresh, too: only the user can help then.
+const REFUSALS = /^(\d+ (invalid_grant|(interaction|login|consent)_required)|401 invalid_request)$/
 
 const METHODS = ['client_secret_basic', 'client_secret_post', 'none']
 
@@ -148,7 +149,9 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
     },
     // RFC 6749 section 5.2. Every other error is about the client or the request, and the token may still be good.
     refused: (answer) =>
-      mayRefuse(answer.status) && !isGarbled(answer) && REFUSALS.test(textAt(answer.body, ['error']) ?? ''),
+      mayRefuse(answer.status) &&
+      !isGarbled(answer) &&
+      REFUSALS.test(`${answer.status} ${textAt(answer.body, ['error'])}`),
     message: ({ body }) => textAt(body, ['error_description', 'error']),
     subject,
   }

@@ -236,6 +236,16 @@ const oauth2Answers: Table['answers'] = {
     means: 'other',
     refuses: true,
   },
+  'a refresh token that was revoked, of Laravel Passport before 13': {
+    status: 401,
+    body: {
+      error: 'invalid_request',
+      error_description: 'The refresh token is invalid.',
+      hint: 'Token has been revoked',
+    },
+    means: 'unknown',
+    refuses: true,
+  },
   'a request that is wrong': {
     status: 400,
     body: { error: 'invalid_request' },
