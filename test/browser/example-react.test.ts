@@ -99,6 +99,9 @@ describe('built', () => {
     await page.goto(`${url}login?next=${encodeURIComponent('//elsewhere.example/')}`)
     await heading(page, 'Notes')
     expect(page.url()).toBe(url)
+    await page.goto(`${url}login?next=${encodeURIComponent('/.//elsewhere.example/')}`)
+    await heading(page, 'There is nothing here')
+    expect(page.url()).toBe(`${url}/elsewhere.example/`)
   })
 
   test('an access token that has expired is not noticed; a deletion asks for the password in one dialog, says that a wrong one is wrong, and is done with the right one', async () => {
@@ -192,5 +195,19 @@ describe('in development, with StrictMode', () => {
       "import('/src/auth.ts').then(({ auth }) => auth.history.map(({ type }) => type))",
     )
     expect(told.filter((type) => type === 'reauthRequired')).toHaveLength(1)
+  })
+
+  test('what was loaded for one user is not there for the next', async () => {
+    const page = await notes()
+    await button(page, 'Delete “Call Bob”').click()
+    await page.getByRole('dialog').waitFor()
+    await button(page, 'Cancel').click()
+    await said(page, 'alert', '“Call Bob” was not deleted')
+    await page.evaluate(
+      "import('/src/auth.ts').then(({ auth }) => auth.login({ username: 'bob', password: 'builder' }))",
+    )
+    await page.getByText('Signed in as bob').waitFor()
+    await page.getByRole('listitem').first().waitFor()
+    expect(await page.getByRole('alert').allTextContents()).toEqual([''])
   })
 })

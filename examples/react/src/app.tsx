@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useState } from 'react'
+import { Fragment, type ReactNode, useEffect, useState } from 'react'
 import type { LogoutReason } from 'stayfresh'
 import { useSession } from 'stayfresh/react'
 import { Account } from './account.tsx'
@@ -10,7 +10,7 @@ import { Link, Redirect, Title, useLocation } from './router.tsx'
 
 export function App(): ReactNode {
   const location = useLocation()
-  const { pathname, searchParams } = new URL(location, window.location.origin)
+  const { pathname, searchParams } = new URL(window.location.origin + location)
   return (
     <>
       <Banner />
@@ -35,7 +35,8 @@ function Guard({ location, children }: { location: string; children: ReactNode }
   const session = useSession(auth)
   if (session === undefined) return <p aria-busy="true">One moment…</p>
   if (session === null) return <Redirect to={`/login?next=${encodeURIComponent(location)}`} />
-  return children
+  // The key: what was loaded for one user is gone when another has signed in.
+  return <Fragment key={session.id}>{children}</Fragment>
 }
 
 function Menu(): ReactNode {

@@ -21,8 +21,10 @@ export const useLocation = (): string =>
   useSyncExternalStore(subscribe, () => location.pathname + location.search)
 
 export function navigate(to: string, { replace = false } = {}): void {
-  if (replace) history.replaceState(null, '', to)
-  else history.pushState(null, '', to)
+  // With the origin: a path that begins with two slashes would be another site's.
+  const url = location.origin + to
+  if (replace) history.replaceState(null, '', url)
+  else history.pushState(null, '', url)
   moved = true
   for (const listener of listeners) listener()
 }
