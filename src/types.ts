@@ -19,7 +19,7 @@ export interface Tokens {
    * too. May be left out if a refresh token is there.
    */
   accessToken?: string | undefined
-  /** As `accessToken`. Without one the session ends with its access token. */
+  /** Likewise. Without one the session ends with its access token. */
   refreshToken?: string | null | undefined
   /** Life of the access token in **seconds** (RFC 6749 section 5.1), for tokens that don't tell it themselves. */
   expiresIn?: number | undefined
