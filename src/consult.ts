@@ -37,7 +37,7 @@ export function consult<M extends Member>(
     settle?.call(answer, () => {})
   } catch (error) {
     // It may quote what it was given: whatever is long enough for a token goes.
-    cause = safeCause(error, /[\w!#$%&'*+./^`|~-]{16,}/g)
+    cause = safeCause(error, /[\w\-.~+/]{16,}/g)
   }
   const option = 'backend'
   const error = new AuthError('invalid_option', `${backend.name}: ${member}() ${did}`, { option }, cause)

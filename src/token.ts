@@ -12,14 +12,11 @@ export interface ReadToken extends StoredToken {
   readonly freshFor: number | undefined
 }
 
-const TOKEN = /^[\w!#$%&'*+./^`|~-]+=*$/
+const B64TOKEN = /^[\w\-.~+/]+=*$/
 
-/**
- * Whether `value` fits into a header unharmed: a `b64token` (RFC 6750 section 2.1), or one with what else RFC 9110 has in a
- * `token`. Not all servers keep to the first: Microsoft's has `$`, Salesforce's `!`, Laravel Sanctum's `|`.
- */
+/** Whether `value` matches `b64token` (RFC 6750 section 2.1), the one form that fits into a header unharmed. */
 export function isToken(value: unknown): value is string {
-  return typeof value === 'string' && TOKEN.test(value)
+  return typeof value === 'string' && B64TOKEN.test(value)
 }
 
 /** Checks tokens at an entrance: the application, a server's answer, a store. */

@@ -14,12 +14,9 @@ export type MaybePromise<T> = T | Promise<T>
  * ```
  */
 export interface Tokens {
-  /**
-   * A `b64token` (RFC 6750 section 2.1), JWT or opaque; the other characters of RFC 9110's `token`, such as `!`, are taken,
-   * too. May be left out if a refresh token is there.
-   */
+  /** A `b64token` (RFC 6750 section 2.1), JWT or opaque. May be left out if a refresh token is there. */
   accessToken?: string | undefined
-  /** Likewise. Without one the session ends with its access token. */
+  /** A `b64token`. Without one the session ends with its access token. */
   refreshToken?: string | null | undefined
   /** Life of the access token in **seconds** (RFC 6749 section 5.1), for tokens that don't tell it themselves. */
   expiresIn?: number | undefined

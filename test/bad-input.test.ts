@@ -4,7 +4,6 @@ import {
   type AuthError,
   type AuthErrorCode,
   type AuthOptions,
-  bearer,
   createAuth,
   flaskJwt,
   isAuthError,
@@ -543,34 +542,6 @@ describe('a token', () => {
     await auth.setTokens({ accessToken })
     await auth.fetch('protected')
     expect(sent[0]?.headers.get('authorization')).toBe(`Bearer ${accessToken}`)
-  })
-
-  // No b64token, and yet what servers give and take.
-  test.each([
-    ['Microsoft', 'M.C546_BL2.0.U.-Ck*W!g5CKSlDBQ$$'],
-    ['Salesforce', '00D50000000IehZ!AQcAQH0dMHZfz972Szmpkb58'],
-    ['eBay', 'v^1.1#i^1#r^0#p^3#t^H4sIAAAA'],
-    ['Laravel Sanctum', '12|laravel_sanctum_x9'],
-    ['RFC 9110, as a `token`', "!#$%&'*+-.^_`|~09AZaz"],
-  ])('may be one of %s', async (_, token) => {
-    const answer = { access_token: token, refresh_token: `${token}-2`, token_type: 'Bearer' }
-    const bodies: string[] = []
-    const client = createAuth({
-      baseUrl: base,
-      backend: bearer(),
-      async fetch(input, init) {
-        const request = new Request(input, init)
-        bodies.push(`${request.headers.get('authorization')} ${await request.text()}`)
-        return Response.json(answer)
-      },
-    })
-    await client.login(credentials)
-    await client.fetch('items')
-    await client.refresh()
-    expect(bodies.slice(1)).toEqual([
-      `Bearer ${token} `,
-      `null ${JSON.stringify({ refresh_token: `${token}-2` })}`,
-    ])
   })
 
   test('that was refused costs nothing with nobody signed in either', async () => {
