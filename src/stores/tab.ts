@@ -65,6 +65,8 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
   let hold: Hold | undefined
   let spare: { readonly record: StoreRecord | null; readonly problem: unknown } | undefined
   const { watch, tell } = createWatchers(undefined, letGo)
+  // Who watches; `undefined`: nobody ever has.
+  let watching: Set<object> | undefined
 
   // --- the storage ---------------------------------------------------------------------------------------
 
@@ -76,17 +78,22 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
     } catch {
       value = {}
     }
-    return decode<WrittenHere>(value || null)
+    const found = decode<WrittenHere>(value || null)
+    return typeof found?.tab === 'string' ? found : null
   }
 
   function save(tab: string, record: StoreRecord): void {
     try {
-      // Should it be full: what stands there is older, and must not be found by the next page.
-      sessionStorage.removeItem(item)
       sessionStorage.setItem(item, JSON.stringify({ format: FORMAT, tab, page, record }))
       spare = undefined
     } catch (problem) {
       spare = { record, problem }
+      try {
+        // Full: what stands there is older, and must not be found by the next page.
+        sessionStorage.removeItem(item)
+      } catch {
+        // Denied: nothing stands there.
+      }
     }
     tell(noticeOf(record))
   }
@@ -164,6 +171,12 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
     hold = undefined
   }
 
+  /** Who watches no more may still finish an exchange: the tab's name is held for that, and not until the page is left. */
+  function settled(cell: Cell): Cell {
+    if (watching?.size === 0) letGo()
+    return cell
+  }
+
   /** What stands in the storage, once it is known to be this tab's own. */
   async function find(): Promise<WrittenHere | null> {
     const found = load()
@@ -196,7 +209,7 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
     problem: spare?.problem,
   })
 
-  async function read(): Promise<Cell> {
+  async function look(): Promise<Cell> {
     if (spare) return cell(null)
     try {
       return cell((await find())?.record)
@@ -208,15 +221,16 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
 
   return {
     name,
-    read,
+    read: async () => settled(await look()),
     async commit(next, expected) {
-      await read()
+      await look()
       // Compared and written in one go.
-      const stands = spare ? spare.record : load()?.record
-      if (!isExpected(stands, expected)) return cell(stands)
-      hold ??= take(random(), true)
+      const found = spare ? null : load()
+      const stands = spare ? spare.record : found?.record
+      if (!isExpected(stands, expected)) return settled(cell(stands))
+      hold ??= take(found?.tab ?? random(), true)
       save(hold.tab, next)
-      return cell(next)
+      return settled(cell(next))
     },
     watch(listener) {
       const unwatch = watch(listener)
@@ -225,7 +239,9 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
         if (key === item) listener()
       }
       addEventListener('storage', heard)
+      watching = (watching ?? new Set()).add(heard)
       return () => {
+        watching?.delete(heard)
         unwatch()
         removeEventListener('storage', heard)
       }

@@ -208,6 +208,34 @@ test('tabStore: a reload finds the session though sessionStorage has been filled
   expect((await after.commit(live('2'), '1')).record?.revision).toBe('2')
 })
 
+test('tabStore: a tab that is killed in the middle of a commit has what stood there before, or what comes', async () => {
+  const page = await tab(await profile(), await labServer())
+  const store = await opened(page, 'tabStore')
+  await store.commit(live('1'), null)
+  await page.evaluate(() => {
+    const between: boolean[] = []
+    for (const method of ['setItem', 'removeItem'] as const) {
+      const real = Storage.prototype[method] as (...args: string[]) => void
+      Storage.prototype[method] = function (this: Storage, ...args: string[]) {
+        real.apply(this, args)
+        between.push(this.getItem('stayfresh:session')?.includes('"refreshToken"') === true)
+      }
+    }
+    Object.assign(globalThis, { between })
+  })
+  await store.commit(live('2', { version: 2 }), '1')
+  expect(await page.evaluate(() => (globalThis as unknown as { between: boolean[] }).between)).toEqual([true])
+})
+
+test('invariant 10: tabStore: what has no name for its tab counts as empty', async () => {
+  const page = await tab(await profile(), await labServer())
+  const planted = JSON.stringify({ format: 1, tab: {}, record: live('1') })
+  await page.evaluate((text) => sessionStorage.setItem('stayfresh:session', text), planted)
+  const store = await opened(page, 'tabStore')
+  expect((await store.read()).record).toBeNull()
+  expect((await store.commit(live('2'), null)).record?.revision).toBe('2')
+})
+
 test('a page, a Worker, a SharedWorker and a Service Worker share one cell', async () => {
   const server = await labServer()
   const context = await profile()
