@@ -19,6 +19,8 @@ export interface CellRoom {
   readonly standing: StoreRecord | null | undefined
   /** Whether there are changes that the store has not taken yet. */
   readonly unsaved: boolean
+  /** Whether the store could be asked, and written, when it last was. */
+  isThere(): boolean
   /** The store's own time: the latest and the earliest it can be by what we know. */
   latest(): number
   earliest(): number
@@ -233,6 +235,7 @@ export function createCell(
     change: (fn, keeping) =>
       keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
     isOwn: (revision) => own.has(revision),
+    isThere: () => available,
   }
 }
 

@@ -251,8 +251,9 @@ export function createSignIn(
     const revoking: Promise<void>[] = []
     const give = ({ access, fresh, refreshToken }: Partial<LiveRecord>): void => {
       for (const tokens of [{ refreshToken, accessToken: access?.token }, { accessToken: fresh?.token }]) {
-        const left = Object.fromEntries(Object.entries(tokens).filter(([, token]) => !revoked.has(token)))
-        for (const token of Object.values(left)) revoked.add(token)
+        const left = Object.fromEntries(
+          Object.entries(tokens).filter(([, token]) => !revoked.has(token) && revoked.add(token)),
+        )
         if (revoke) revoking.push(refresher.revoke(left, true))
       }
     }
@@ -269,9 +270,10 @@ export function createSignIn(
       }
       const ends = standing ?? held
       if (!ends) {
-        if (!backend.cookies) return undefined
         // An empty store doesn't say that it is nobody: whoever the cookies are of is signed out.
-        give({ refreshToken: '~' })
+        if (backend.cookies) give({ refreshToken: '~' })
+        // Nor does one that is out of reach: who stands there is signed out once it is back.
+        else if (session.cell.isThere()) return undefined
         return { id: on.id(), version: 1, calledAt: calledAt(), ended: 'logout' }
       }
       // Over already, but a login that was called since then is over with this.

@@ -107,7 +107,8 @@ describe('IndexedDB that', () => {
     expect(await each(both, () => lab.who())).toEqual(['alice', 'alice'])
   })
 
-  test('is blocked by an older connection: memory for the while, and the stored session once it is free', async () => {
+  /** A tab that finds the session of another one blocked, and what frees it. */
+  async function blocked() {
     const { server, context, tabs } = await signedIn(1)
     await tabs[0]?.close()
     const blocks = await tab(context, server)
@@ -127,9 +128,28 @@ describe('IndexedDB that', () => {
     const page = await tab(context, server, {})
     expect(await outages(page)).toEqual(['storeUnavailable read'])
     expect(await page.evaluate(() => lab.who())).toBe(null)
-    await blocks.evaluate(() => (globalThis as unknown as { held: IDBDatabase }).held.close())
+    const free = (): Promise<void> =>
+      blocks.evaluate(() => (globalThis as unknown as { held: IDBDatabase }).held.close())
+    return { server, context, page, free }
+  }
+
+  test('is blocked by an older connection: memory for the while, and the stored session once it is free', async () => {
+    const { page, free } = await blocked()
+    await free()
     await until('the session is found', async () => (await page.evaluate(() => lab.who())) === 'alice')
     expect(await page.evaluate(() => lab.ask())).toBe('200')
+  })
+
+  test('invariant 5: is blocked while the user signs out: the stored session has ended once it is free', async () => {
+    const { server, context, page, free } = await blocked()
+    await page.evaluate(() => lab.logout())
+    await free()
+    const stands = (): Promise<boolean> =>
+      page.evaluate(async () => 'ended' in Object((await lab.read(lab.open('browserStore'))).record))
+    await until('its tombstone stands', stands)
+    const next = await tab(context, server, {})
+    expect(await next.evaluate(() => lab.who())).toBe(null)
+    expect(await told(page)).not.toContain('loggedIn login')
   })
 
   test('is closed under us: it is opened again', async () => {
@@ -388,6 +408,31 @@ describe('a client that is made again and again', () => {
       expect(server.backend.count('refresh')).toBe(1)
     })
   }
+
+  test('in the middle of an exchange, for good: it is finished and stored, and nothing is held any more', async () => {
+    for (const store of ['browserStore', 'tabStore'] as const) {
+      const { server, tabs } = await signedIn(1, { store })
+      const [page] = tabs as [Page]
+      server.backend.settings.latency = { refresh: 300 }
+      server.backend.expireAccessTokens()
+      await page.evaluate(() => void lab.ask())
+      await until('the exchange', () => server.backend.count('refresh') === 1)
+      await page.evaluate(() => lab.auth.dispose())
+      const held = (): Promise<number> =>
+        page.evaluate(async () => {
+          const { held = [], pending = [] } = await navigator.locks.query()
+          return held.length + pending.length
+        })
+      const stored = (): Promise<boolean> =>
+        page.evaluate(async (store) => {
+          if (store === 'tabStore')
+            return sessionStorage.getItem('stayfresh:session')?.includes('"version":2')
+          return (await lab.read(lab.open(store))).record?.version === 2
+        }, store) as Promise<boolean>
+      await until('it is stored', stored)
+      await until('all is let go', async () => (await held()) === 0)
+    }
+  })
 
   test('in the middle of an exchange, by a hot reload: the exchange is finished and stored for the next', async () => {
     for (const store of ['browserStore', 'tabStore'] as const) {

@@ -1118,6 +1118,29 @@ test('a store that goes on in memory says why with each answer, and that is told
   expect(outages()).toEqual(['storeUnavailable: read', 'storeUnavailable: read'])
 })
 
+test('5: a store that goes on in memory is told of a logout, though nobody is signed in there', async () => {
+  const below = memoryStore()
+  let spare: StoreRecord | null = null
+  const problem = new Error('the database is still opening')
+  const store: Store = {
+    name: 'mine',
+    empty: 'ended',
+    read: async () => ({ record: spare, now: Date.now(), problem }),
+    async commit(next, expected) {
+      if ((spare?.revision ?? null) === expected) spare = next
+      return { record: spare, now: Date.now(), problem }
+    },
+  }
+  const { auth, told } = room({ client: { store } })
+  await auth.logout()
+  expect(spare).toMatchObject({ ended: 'logout', calledAt: Date.now() })
+  expect(summary(told)).toEqual(['storeUnavailable: read'])
+  // Of a store that is there nothing has to be said where nobody is signed in.
+  const { auth: other } = room({ client: { store: below } })
+  await other.logout()
+  expect((await below.read()).record).toBe(null)
+})
+
 test.each([
   ['read', 'how'],
   ['commit', 'commits'],
