@@ -79,8 +79,8 @@ export interface SessionRoom {
   reread(): Promise<void>
   /** Resolves at the next change of the record, or after `ms`: the last who asked does, others after `ms`. */
   changed(ms: number): Promise<void>
-  /** Every session whose login was called before `at()` has been ended. */
-  close(at: () => number): void
+  /** Every session whose login was called before `at()` has been ended. What it gives back is called once that is written. */
+  close(at: () => number): () => void
   /** The user ended it: from now on nothing of it is held, whatever the store says. */
   end(id: string, reason: LogoutReason, origin: Origin): void
   isEnded(id: string): boolean
@@ -122,6 +122,8 @@ export function createSession(
   let wake = (): void => {}
   let moot = (): void => {}
   let closed: { since: Stopwatch; at(): number } | undefined
+  // Logouts that are being written: they revoke what stands there, too.
+  let closing = 0
 
   const cell = createCell(store, emitter, on, storeTimeout, { held: () => held?.record, see })
 
@@ -262,7 +264,7 @@ export function createSession(
     ) {
       if (!before) become(null)
       // Written back by who had not heard of the logout, the data having been lost.
-      if (isSignedOut(record.id)) restore()
+      if (isSignedOut(record.id) && !closing) restore()
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -450,6 +452,8 @@ export function createSession(
       signedOut = true
       // What was held has been ended by the logout; without having asked the store, nobody is signed in.
       become(null)
+      closing++
+      return () => void closing--
     },
     end,
     isEnded: (id) => endings.has(id),

@@ -261,7 +261,7 @@ export function createSignIn(
       session.end(mine.id, 'logout', 'this context')
       give(mine)
     }
-    session.close(calledAt)
+    const closed = session.close(calledAt)
     const stored = session.cell.change((standing) => {
       // A login that was called later stays.
       if (standing && standing.id !== mine?.id) {
@@ -285,7 +285,10 @@ export function createSignIn(
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)
-      .then(() => Promise.all(revoking))
+      .then(() => {
+        closed()
+        return Promise.all(revoking)
+      })
       .then(
         () => {},
         () => {},

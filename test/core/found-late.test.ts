@@ -119,3 +119,22 @@ test('5: a login that was revoked before a store that was away could take it sti
   await reloaded.ready
   expect(reloaded.session).toBeNull()
 })
+
+test('5: a logout revokes what has come elsewhere meanwhile, whatever is heard of that while it is being written', async () => {
+  const store = handStore()
+  const { auth, another, tokens } = room({ client: { store } })
+  await auth.login(alice)
+  const { auth: there } = another()
+  await there.refresh()
+  const later = (store.record as LiveRecord).access?.token
+  const looking = store.gate('read')
+  const out = auth.logout()
+  await settle()
+  expect(looking.reached()).toBe(true)
+  store.notify()
+  await settle()
+  looking.open()
+  await out
+  expect(store.record).toMatchObject({ ended: 'logout' })
+  expect(tokens('logout')).toContain(later)
+})
