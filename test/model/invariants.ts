@@ -382,10 +382,10 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
         world.jar && world.covered.has('data lost') && context.told.some(({ reason }) => reason === 'initial')
       // Nor to one that heard of none while it could not write its own login, which had been called before: once that is
       // written, nothing tells it from a later one, to whom signed out, either.
-      const kept = [context !== lastByContext && context, madeBy?.context]
+      const kept = [context === lastByContext ? undefined : context, madeBy?.context]
       const unheard =
         world.covered.has('data lost') &&
-        kept.some((one) => one && one.told.some(({ type }) => type === 'storeUnavailable'))
+        kept.some((one) => one?.told.some(({ type }) => type === 'storeUnavailable'))
       // A login that a logout there ended stood in the store for a moment, and a store that tells nothing doesn't say so.
       const passing =
         run.program.world.store === 'polled' &&
