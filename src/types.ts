@@ -237,7 +237,7 @@ export interface HistoryEntry {
 }
 
 /**
- * A request that a backend wants sent. It goes out with `redirect: 'error'` and `cache: 'no-store'`: no token follows a
+ * A request that a backend wants sent. It goes out with `redirect: 'manual'` and `cache: 'no-store'`: no token follows a
  * redirect (RFC 9110 section 15.4), and none is left in a cache (RFC 6749 section 5.1).
  *
  * @example

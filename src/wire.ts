@@ -109,10 +109,17 @@ export function createWire(options: AuthOptions<never, never>): Wire {
           : { headers: { authorization: `Bearer ${token}` } },
     fetch: (input, init) =>
       backend.transport ? backend.transport(beneath, input, init, base()) : beneath(input, init),
-    call({ path, method = 'POST', ...more }, init) {
+    async call({ path, method = 'POST', ...more }, init) {
       const url = wire.resolve(path)
       if (!secure(url)) throw new AuthError('invalid_input', `No token goes to ${url.origin} over http:`, {})
-      return wire.fetch(url.href, { method, ...more, redirect: 'error', cache: 'no-store', ...init })
+      // Not `error`: that doesn't say what was wrong, and Cloudflare's fetch knows no such thing.
+      const options = { method, ...more, redirect: 'manual', cache: 'no-store', ...init } as const
+      const response = await wire.fetch(url.href, options)
+      if (response.type === 'opaqueredirect' || /^30[12378]$/.test(`${response.status}`)) {
+        void response.body?.cancel?.().catch(() => {})
+        throw new Error('It was answered with a redirect')
+      }
+      return response
     },
   }
   return wire

@@ -57,7 +57,7 @@ export function createCookieOwner(
     const response = await look(send, new URL(path, base).href, {
       ...asked,
       cache: 'no-store',
-      redirect: 'error',
+      redirect: 'manual',
       signal: late,
     })
     // Looked into already, perhaps, until it was too late: what is aborted before nobody hears of.

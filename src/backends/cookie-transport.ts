@@ -112,7 +112,7 @@ export function createCookieTransport(
     if (ending !== mine || Date.now() - mine.at > PATIENCE || !values.at(base).access) return
     const { path, ...spec } = signOut()
     ending = undefined
-    const last = { redirect: 'error', cache: 'no-store', keepalive: true } as const
+    const last = { redirect: 'manual', cache: 'no-store', keepalive: true } as const
     await transport(send, new URL(path, base).href, { ...spec, ...last }, base).catch(() => {})
   }
 

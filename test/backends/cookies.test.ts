@@ -75,7 +75,7 @@ describe('what goes along', () => {
       headers.get('x-csrf-token'),
     ])
     expect(told).toEqual([
-      [`${base}whoami`, 'include', 'error', null],
+      [`${base}whoami`, 'include', 'manual', null],
       [`${base}items`, 'include', undefined, null],
       [`${base}items`, 'include', 'error', 'value'],
       [`${base}items`, 'omit', undefined, null],

@@ -103,6 +103,7 @@ describe.each(presets)('8: %s', (_, preset) => {
     const auth = client(preset(`${status}/refresh`))
     const error = await auth.fetch('items').catch((caught) => caught)
     expect(isAuthError(error, 'refresh_unavailable')).toBe(true)
+    expect(error.cause).toMatchObject({ message: 'It was answered with a redirect' })
     expect(auth.session).toMatchObject({ version: 1, status: 'active' })
     expect(atHome.map(({ path }) => path)).toEqual(['/items', `/${status}/refresh`])
     expect(atAway).toEqual([])
@@ -115,6 +116,7 @@ describe.each(presets)('8: %s', (_, preset) => {
       const credentials = { grant_type: 'password', username: 'alice', password: 'the-password' }
       const error = await auth.login(credentials).catch((caught) => caught)
       expect(isAuthError(error, 'login_unavailable')).toBe(true)
+      expect(error.cause).toMatchObject({ message: 'It was answered with a redirect' })
       expect(auth.session).toMatchObject({ version: 1 })
       expect(atAway).toEqual([])
     },

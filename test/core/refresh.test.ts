@@ -839,7 +839,7 @@ describe('4: inside an exchange', () => {
     expect(told).toMatchObject([
       fault.status === 200
         ? { type: 'refreshFailed', reason: 'bad_answer', status: 200, origin: 'this context' }
-        : { type: 'refreshFailed', reason: 'status', status: fault.status },
+        : { type: 'refreshFailed', reason: 'network' },
     ])
     expect(inHand()).toEqual(before)
     expect((await auth.fetch('protected')).status).toBe(200)
