@@ -6,7 +6,7 @@ import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
 import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.ts'
 import { describe, isTime } from '../token.ts'
-import type { Cell, Notice, Store, StoreRecord, Tombstone } from '../types.ts'
+import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
 import { lifeOf } from './life.ts'
 import { checkKey, FORMAT, isExpected, newer, noticeOf } from './record.ts'
 import { type RedisClient, wireOf } from './redis-client.ts'
@@ -112,8 +112,6 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   // What this process heard last, and, while Redis is out of reach and it goes on alone, what it has made of it.
   let heard: { record: StoreRecord | null; now(): number } | undefined
   let adrift: { record: StoreRecord | null; made?: StoreRecord } | undefined
-  // The logout that stood there last, or is to: a failover can lose it.
-  let over: Tombstone | undefined
   let told: string | undefined
   let reported: string | undefined
   // What stood there when it was last looked at and is no record.
@@ -173,13 +171,11 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   /** What stands there: what was ended or begun here while it was away, if nobody was called later. */
   async function ask(script: string, ...args: string[]): Promise<Found> {
     const found = await send(script, ...args)
-    const { record } = found
     const mine = adrift
-    const lost = record?.id === over?.id ? over : undefined
-    const late = [mine?.made, lost].find((one) => one && isNews(one, record))
-    const stands = late ? await send(COMMIT, ...written(late, record?.revision)) : found
+    const made = mine?.made
+    const late = made && isNews(made, found.record)
+    const stands = late ? await send(COMMIT, ...written(made, found.record?.revision)) : found
     if (adrift === mine) adrift = undefined
-    if (stands.record && 'ended' in stands.record && stands.record.ended === 'logout') over = stands.record
     return stands
   }
 
