@@ -252,7 +252,9 @@ export function createRefresher(
     const result = checkSubject(came, claimed)
 
     let returned = false
+    // Whether what was given to the store last is what it may have taken, and whether something before that is.
     let made = false
+    let tried = false
     /** What came too late for the record must not live on at the server, unless the record holds it. */
     const giveBack = (stands: StoreRecord | null): void => {
       if (result.kind !== 'tokens' || returned) return
@@ -263,7 +265,7 @@ export function createRefresher(
       // written, though the store has not said so, may be what others have gone on from: theirs would die with it.
       const stays = backend.cookies
         ? live && session.owns(user, { record: live })
-        : live?.access?.token === accessToken || (made && live?.id === id && live.version > version + 1)
+        : live?.access?.token === accessToken || (tried && live?.id === id && live.version > version + 1)
       if (stays) return
       returned = true
       const kept = refreshToken === live?.refreshToken
@@ -271,10 +273,10 @@ export function createRefresher(
     }
     await session.cell.change((stood, refused) => {
       const next = successor(stood, claimed, reason, result)
-      if (refused) made = false
+      if (!refused) tried ||= made
+      made = next !== undefined
       // Not wanted; or no longer, where it was kept here while the store was away.
-      if (next) made = true
-      else giveBack(stood)
+      if (!made) giveBack(stood)
       return next
     }, true)
 

@@ -196,9 +196,12 @@ export function createSignIn(
       const subject = subjectOf(backend, access)
       const { signal } = attempt.controller
       let mismatch = false
+      // What was given to the store last, and the first of what it may have taken.
       let made = Number.POSITIVE_INFINITY
+      let tried = made
       const stands = await session.cell.change((stood, refused) => {
-        if (refused) made = Number.POSITIVE_INFINITY
+        if (!refused) tried = Math.min(tried, made)
+        made = Number.POSITIVE_INFINITY
         // An empty cell has lost its data, unless that means that the user cleared it.
         const standing = stood ?? (session.lossy ? session.held?.record : undefined)
         if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id)
@@ -207,7 +210,7 @@ export function createSignIn(
         mismatch = subject !== undefined && (standing.subject ?? subject) !== subject
         // Written, though the store has not said so; what has come since may have been made of it.
         const done =
-          standing.version > made || (standing.version === made && standing.access?.token === access?.token)
+          standing.version > tried || (standing.version === tried && standing.access?.token === access?.token)
         if (mismatch) return unwanted(attempt)
         if (done) return undefined
         made = standing.version + 1

@@ -592,6 +592,28 @@ describe('a commit that was refused, others having gone on by two versions', () 
   })
 })
 
+test('a password whose commit lands late, while it is tried again, is written once', async () => {
+  const store = handStore()
+  const { auth, backend } = room({ client: { store } })
+  await auth.login(alice)
+  const landing = store.gate('commit')
+  const password = auth.reauthenticate(alice)
+  await settle()
+  expect(landing.reached()).toBe(true)
+  const again = store.gate('commit')
+  // Its answer is given up, and it is tried again.
+  while (!again.reached()) await pass(second)
+  await password
+  landing.open()
+  await settle()
+  const written = store.record
+  expect(written).toMatchObject({ version: 2, reason: 'reauthenticated' })
+  again.open()
+  await settle()
+  expect(store.record).toBe(written)
+  expect(backend.count('logout')).toBe(0)
+})
+
 test('5: a login that was called before a logout here takes no place of the one that is held since, and costs one reading', async () => {
   const store = handStore()
   const { auth } = room({ client: { store } })
