@@ -252,7 +252,7 @@ export function createRefresher(
     const result = checkSubject(came, claimed)
 
     let returned = false
-    // Whether what was given to the store last is what it may have taken, and whether something before that is.
+    // Whether the store was given something at the last try, and whether it may have taken what it was given before.
     let made = false
     let tried = false
     /** What came too late for the record must not live on at the server, unless the record holds it. */

@@ -288,10 +288,8 @@ export function createSignIn(
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)
-      .then(() => {
-        closed()
-        return Promise.all(revoking)
-      })
+      .finally(closed)
+      .then(() => Promise.all(revoking))
       .then(
         () => {},
         () => {},
