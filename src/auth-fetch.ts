@@ -104,7 +104,7 @@ export function createFlow(
       spent.asked = true
       await free(
         call,
-        asker.ask(held.expired ? 'session_expired' : 'fresh_token_required', held.record, call.began, true),
+        asker.ask(held.expired ? 'session_expired' : 'fresh_token_required', held.record, call),
       )
       if (ranOut(user) && token) return token
       held = owned(user)
@@ -124,7 +124,7 @@ export function createFlow(
     // Refused: sent once all the same, so that the answer is the server's own.
     if (token) return token
     spent.asked = true
-    await free(call, asker.ask('session_expired', held.record, call.began, true))
+    await free(call, asker.ask('session_expired', held.record, call))
     const now = still(user)
     return (now && session.token(now)) || refusal(outcome)
   }
@@ -149,26 +149,20 @@ export function createFlow(
     let found: Finding | undefined
     // After a redirect to another origin the answer is a stranger's.
     const away = response.redirected && new URL(response.url).origin !== call.origin
-    try {
-      if (!away && (backend.inspect ? consult(backend, 'inspect', response) : response.status >= 400)) {
-        const reading = within(on, readAnswer(response), bodyTimeout, () => undefined)
-        // A body that never comes tells as little as none.
-        const { status, headers } = response
-        const nothing: Answer = { status, headers, body: undefined, empty: true }
-        // What came is handed back after a disposal, too.
-        const answer = await free(
-          { signal: call.signal },
-          reading.catch(() => nothing),
-        )
-        const given = consult(backend, 'classify', answer)
-        found = typeof given === 'string' ? { signal: given } : given
-        // An answer that isn't about the token, to a token that has run out by now, is about the token.
-        if (found?.signal === 'other' && status === 401 && !session.usable(token))
-          found = { signal: 'expired' }
-      }
-    } catch (error) {
-      // What a backend got wrong has been reported.
-      if (call.signal?.aborted) throw error
+    if (!away && (backend.inspect ? consult(backend, 'inspect', response) : response.status >= 400)) {
+      const reading = within(on, readAnswer(response), bodyTimeout, () => undefined)
+      // A body that never comes tells as little as none.
+      const { status, headers } = response
+      const nothing: Answer = { status, headers, body: undefined, empty: true }
+      // What came is handed back after a disposal, too.
+      const answer = await free(
+        { signal: call.signal },
+        reading.catch(() => nothing),
+      )
+      const given = consult(backend, 'classify', answer)
+      found = typeof given === 'string' ? { signal: given } : given
+      // An answer that isn't about the token, to a token that has run out by now, is about the token.
+      if (found?.signal === 'other' && status === 401 && !session.usable(token)) found = { signal: 'expired' }
     }
     if (vain.size && found?.signal !== 'unknown') vain.delete(call.route)
     return found
@@ -225,13 +219,12 @@ export function createFlow(
         return replay ? helped : undefined
       }
       spent.asked = true
-      const insistent = call.unsafe || call.auth === 'fresh'
-      const asking = asker.ask(reason, held.record, call.began, insistent, found)
+      const asking = asker.ask(reason, held.record, call, found)
       if (!replay) return undefined
       await free(call, asking)
       const next = better(user, token, login)
       // Cured by a refresh that was under way: that was the one replay without a login.
-      if (next && !proved(user)) spent.renewed = true
+      if (next && !proved(session.held as Held, user)) spent.renewed = true
       return next
     }
 
@@ -239,7 +232,7 @@ export function createFlow(
     const signIn = async (): Promise<HeldToken | undefined> => {
       if (spent.asked) return undefined
       spent.asked = true
-      await free(call, asker.ask('session_expired', held.record, call.began, true))
+      await free(call, asker.ask('session_expired', held.record, call))
       return better(user, token, over)
     }
     if (over) {
@@ -258,10 +251,10 @@ export function createFlow(
       if (read || signal === 'csrf') return replay ? read : undefined
     }
     if (signal === 'unknown') spent.suspect = token
-    else if (!late) token.rejected = true
+    else token.rejected = true
     // A fresh token leaves the refreshed one beside it; but a server that ended the one early may have ended both.
     const beside = another(held, token)
-    const overHere = token.lasts !== undefined && token.age() >= token.lasts
+    const overHere = token.age() >= (token.lasts ?? Infinity)
     const renewed = held.record.id !== user.id || held.record.version > spent.version
     if (session.usable(beside) && (renewed || overHere || !held.record.refreshToken)) {
       return replay ? beside : undefined
@@ -300,18 +293,17 @@ export function createFlow(
    * The token in hand after an ask, if it is another one. Where only a login will do, what a refresh has brought
    * meanwhile is none.
    */
-  function better(user: Stamp, than: HeldToken | undefined, login: boolean): HeldToken | undefined {
+  function better(user: Stamp, than: HeldToken, login: boolean): HeldToken | undefined {
     const held = still(user)
     if (!held) return undefined
     const token = session.token(held)
-    if (token?.token === than?.token || !session.usable(token)) return undefined
-    return login && !proved(user) && session.isFresh(token) !== true ? undefined : token
+    if (token?.token === than.token || !session.usable(token)) return undefined
+    return login && !proved(held, user) && session.isFresh(token) !== true ? undefined : token
   }
 
   /** Whether what is held came of a login since the call was made. */
-  function proved(user: Stamp): boolean {
-    const record = session.held?.record
-    return record !== undefined && (record.id !== user.id || record.reason === 'reauthenticated')
+  function proved({ record }: Held, user: Stamp): boolean {
+    return record.id !== user.id || record.reason === 'reauthenticated'
   }
 
   // --- for those who send the token themselves ----------------------------------------------------------------
@@ -350,7 +342,7 @@ export function createFlow(
     if (outcome.kind === 'unavailable' && (must || !session.usable(token))) throw unavailable(outcome)
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
     if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
-      await free(call, asker.ask('session_expired', held.record, call.began, true))
+      await free(call, asker.ask('session_expired', held.record, call))
     }
   }
 

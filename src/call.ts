@@ -25,6 +25,8 @@ export interface Caller {
   readonly auth?: AuthRequestInit['auth']
   /** Its place in the order of calls and asks. */
   readonly began: number
+  /** With a method that is not one of the safe ones (RFC 9110 section 9.2.1). */
+  readonly unsafe?: boolean
   readonly signal?: AbortSignal | null | undefined
   readonly disposal: AbortSignal
 }
@@ -35,7 +37,6 @@ export interface Call extends Caller {
   /** Method and path, without the query. */
   readonly route: string
   readonly origin: string
-  /** Not one of the safe methods (RFC 9110 section 9.2.1). */
   readonly unsafe: boolean
   readonly replay: boolean
   /** Who made it, if that was not now. */
@@ -141,7 +142,7 @@ export function takeCall(
     bare,
     route: `${method} ${url.pathname}`,
     origin: url.origin,
-    unsafe: !/^(GET|HEAD|OPTIONS|TRACE)$/.test(method),
+    unsafe: !['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(method),
     replay: replay && !stream,
     user: above?.user,
     stream,

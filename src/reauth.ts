@@ -2,6 +2,7 @@
  * The ask: only a password helps, so the application is told once, however many requests wait. What it answers
  * is not looked at; when the dialog is closed, the session is.
  */
+import type { Caller } from './call.ts'
 import type { Emitter } from './events.ts'
 import { report } from './events.ts'
 import type { Platform } from './platform.ts'
@@ -14,16 +15,9 @@ export interface Asker {
   /**
    * Asks, or joins the ask that is open; resolves when there is nothing more to wait for. The caller then looks
    * at the session. `about`: what was found wanting; if another session is held by now, or a newer version of it that
-   * nobody has found wanting, there is nothing to ask. `insistent`: worth asking again after a dismissal. `found`: what
-   * the server asks for.
+   * nobody has found wanting, there is nothing to ask. `found`: what the server asks for.
    */
-  ask(
-    reason: ReauthReason,
-    about: LiveRecord,
-    began: number,
-    insistent: boolean,
-    found?: Finding,
-  ): Promise<void>
+  ask(reason: ReauthReason, about: LiveRecord, caller: Caller, found?: Finding): Promise<void>
   dispose(): void
 }
 
@@ -50,13 +44,7 @@ export function createAsker(
 
   session.onMoot(() => open?.close())
 
-  function ask(
-    reason: ReauthReason,
-    about: LiveRecord,
-    began: number,
-    insistent: boolean,
-    found?: Finding,
-  ): Promise<void> {
+  function ask(reason: ReauthReason, about: LiveRecord, caller: Caller, found?: Finding): Promise<void> {
     const { held } = session
     if (!held) return open?.over ?? Promise.resolve()
     const { id, version, access } = held.record
@@ -66,9 +54,10 @@ export function createAsker(
     if (open && open.id !== id) open.close()
     else if (open) return open.over
     const last = announced.get(reason)
-    if (last?.id === id && last.version === version && (began <= last.at || (last.dismissed && !insistent))) {
-      return Promise.resolve()
-    }
+    // Worth asking again after a dismissal.
+    const insistent = reason === 'session_expired' || caller.unsafe || caller.auth === 'fresh'
+    const known = last?.id === id && last.version === version
+    if (known && (caller.began <= last.at || (last.dismissed && !insistent))) return Promise.resolve()
     const told: Told = { id, version, token: access?.token, at: ++sequence, dismissed: false }
     announced.set(reason, told)
     return announce(reason, held, told, found)

@@ -51,11 +51,17 @@ function refused(given: object, option: string, ...secrets: string[]): AuthError
 
 describe('options', () => {
   test('are required', () => {
-    for (const nothing of [undefined, null, 'https://api.test/', 5]) {
-      checked(
+    for (const [nothing, option] of [
+      [undefined, 'options'],
+      [null, 'options'],
+      ['https://api.test/', '0'],
+      [5, 'baseUrl'],
+    ]) {
+      const error = checked(
         thrown(() => createAuth(nothing as never)),
         'invalid_option',
       )
+      expect(error.option).toBe(option)
     }
   })
 
@@ -69,6 +75,15 @@ describe('options', () => {
 
   test('without a backend are refused', () => {
     for (const backend of [undefined, null, 'flask', {}, flaskJwt]) refused({ backend }, 'backend')
+    for (const member of ['login', 'refresh', 'tokens', 'classify']) {
+      refused({ backend: { ...flaskJwt(), [member]: undefined } }, 'backend')
+    }
+  })
+
+  test('with a baseUrl that is a URL are taken', () => {
+    expect(createAuth(optionsWith({ baseUrl: new URL('https://api.test/v1') })).baseUrl).toBe(
+      'https://api.test/v1/',
+    )
   })
 
   test.each([
@@ -329,9 +344,8 @@ describe('options', () => {
   test('of getAccessToken are refused if minValidity is no time', async () => {
     const { auth, backend } = await bench()
     for (const minValidity of noTimes) {
-      expect(await rejection(auth.getAccessToken({ minValidity: minValidity as number }))).toBeInstanceOf(
-        TypeError,
-      )
+      const error = await rejection(auth.getAccessToken({ minValidity: minValidity as number }))
+      expect(checked(error, 'invalid_option').option).toBe('minValidity')
     }
     expect(backend.count()).toBe(0)
   })

@@ -272,6 +272,25 @@ describe('a request', () => {
     expect(sent.map((one) => one.headers.get('authorization'))).toEqual([null])
   })
 
+  test('that was aborted before it began is not sent, with auth: false either', async () => {
+    const { api, backend } = await kyBench()
+    for (const auth of [false, 'optional'] as const) {
+      const error = await failure(api.get('protected', { auth, signal: AbortSignal.abort() }))
+      expect(error).toMatchObject({ name: 'AbortError' })
+    }
+    const controller = new AbortController()
+    const stop = [() => controller.abort()]
+    const error = failure(
+      api.get('protected', {
+        auth: false,
+        signal: controller.signal,
+        hooks: { beforeRequest: stop as never },
+      }),
+    )
+    expect(await error).toMatchObject({ name: 'AbortError' })
+    expect(backend.count()).toBe(0)
+  })
+
   test("goes without a token with auth: 'optional' where it can't be made good", async () => {
     const { api, backend } = await kyBench()
     later()

@@ -192,6 +192,13 @@ describe('who it is', () => {
   })
 })
 
+test('an answer that is about neither the cookie nor its CSRF value is handed back, and nothing is looked for', async () => {
+  const { auth, backend, came } = await cookieBench()
+  backend.fault('protected', { status: 403, body: { msg: 'Admin privilege required.' } })
+  expect((await auth.fetch('protected', post)).status).toBe(403)
+  expect(came()).toEqual(['POST protected 403'])
+})
+
 describe.each(dialects)('a CSRF mismatch, %s dialect', (dialect) => {
   const implicit = { dialect, implicitRefresh: 450_000, refresh: 'reusable' } as const
 

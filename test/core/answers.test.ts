@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Answer, flaskJwt } from '../../src/index.ts'
 import {
+  alice,
   baseUrl,
   bob,
   failure,
@@ -177,6 +178,19 @@ describe('auth: false', () => {
     await signIn()
     expect((await auth.fetch('protected', { auth: false })).status).toBe(401)
     expect([tokens('protected'), tokens('refresh'), told]).toEqual([[undefined], [], []])
+  })
+
+  test('a Request goes out as it is, with nothing added that would make another of it', async () => {
+    const sent: unknown[][] = []
+    const fetch = async (...given: unknown[]): Promise<Response> => {
+      sent.push(given)
+      return new Response()
+    }
+    const { auth } = room({ client: { fetch: fetch as never } })
+    const request = new Request('https://api.test/open', { headers: { 'x-one': '1' } })
+    await auth.fetch(request, { auth: false })
+    expect(sent).toEqual([[request, {}]])
+    expect(sent[0]?.[0]).toBe(request)
   })
 
   test('waits for nothing', async () => {
@@ -431,6 +445,36 @@ describe('an answer', () => {
     expect((await waiting).status).toBe(403)
     expect(backend.count('refresh')).toBe(0)
   })
+})
+
+test('2: a 401 that comes after the same user has signed in anew is replayed with what that brought', async () => {
+  const { auth, backend, signIn, hold, tokens, inHand } = room()
+  await signIn()
+  backend.expireAccessTokens()
+  const held = hold('protected')
+  const waiting = auth.fetch('protected')
+  await settle()
+  await auth.login(alice)
+  held.release()
+  expect((await waiting).status).toBe(200)
+  expect(tokens('protected')[1]).toBe(inHand().access)
+  expect(backend.count('refresh')).toBe(0)
+})
+
+test('11: a fresh token that runs out on its way is followed by the refreshed one beside it, for no refresh', async () => {
+  const { auth, backend, signIn, hold, tokens, inHand } = room()
+  await signIn()
+  await pass(14 * minute)
+  await auth.refresh()
+  await pass(0.9 * minute)
+  const held = hold('protected')
+  backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } })
+  const waiting = auth.fetch('protected')
+  await pass(minute)
+  held.release()
+  expect((await waiting).status).toBe(200)
+  expect(tokens('protected')[1]).toBe(inHand().access)
+  expect(backend.count('refresh')).toBe(1)
 })
 
 test('6: a 401 that comes after somebody else has signed in costs that one nothing', async () => {

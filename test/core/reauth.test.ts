@@ -332,6 +332,36 @@ describe('an ask about a session that has changed, which nobody has told us', ()
   })
 })
 
+test('a password that is asked for of a token which has run out on its way is asked for at once', async () => {
+  const { auth, backend, signInStale, hold, routes } = room({ client: { refreshAhead: false } })
+  await signInStale()
+  const held = hold('fresh')
+  const waiting = auth.fetch('fresh')
+  await pass(16 * minute)
+  auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+  held.release()
+  expect((await waiting).status).toBe(200)
+  expect(routes()).toEqual(['fresh', 'login', 'fresh'])
+  expect(backend.count('refresh')).toBe(0)
+})
+
+test('a password that was given elsewhere helps, though its session has been refreshed since', async () => {
+  const { auth, told, signInStale, another, hold } = room()
+  await signInStale()
+  const held = hold('fresh')
+  const waiting = auth.fetch('fresh')
+  await settle()
+  const other = another().auth
+  await other.reauthenticate(alice)
+  await other.refresh()
+  held.release()
+  expect((await waiting).status).toBe(200)
+  expect(summary(told)).toEqual([
+    'tokenRefreshed: reauthenticated (elsewhere)',
+    'tokenRefreshed: requested (elsewhere)',
+  ])
+})
+
 describe('a dialog that is given up', () => {
   test('with an AbortError is silent', async () => {
     const errors = reported()
@@ -975,6 +1005,21 @@ test('a call that finds the session over, when the refresh that it shared is ref
   expect(routes().sort()).toEqual(['optional', 'protected', 'protected', 'refresh'])
 })
 
+test('auth: "optional", whose session has run out elsewhere by the time that it is refreshed, goes without', async () => {
+  const { auth, signIn, hold, store, tokens } = room()
+  await signIn()
+  await pass(16 * minute)
+  const held = hold('refresh')
+  const waiting = auth.fetch('optional', { auth: 'optional' })
+  await settle()
+  const { record } = store.read() as { record: LiveRecord }
+  const { id, version, calledAt, revision } = record
+  await store.commit?.({ id, version, calledAt, revision: 'elsewhere', ended: 'session_expired' }, revision)
+  held.release()
+  expect((await waiting).status).toBe(200)
+  expect(tokens('optional')).toEqual([undefined])
+})
+
 describe('auth: "fresh"', () => {
   test('asks before it sends what a refresh has brought, which is not fresh', async () => {
     const { auth, backend, routes } = room()
@@ -1028,6 +1073,18 @@ describe('auth: "fresh"', () => {
     expect(summary(told)).toEqual(['loggedIn: set_tokens'])
   })
 
+  test('with one that has run out and can not be refreshed is not sent, and says so', async () => {
+    const { auth, backend } = room()
+    const { refreshToken } = await backend.signIn('alice')
+    await auth.setTokens({ accessToken: 'opaque', refreshToken, expiresIn: 60 })
+    await pass(2 * minute)
+    backend.fault('refresh', { status: 500 })
+    expect(await failure(auth.fetch('protected', { auth: 'fresh' }))).toMatchObject({
+      code: 'refresh_unavailable',
+    })
+    expect(backend.count('refresh')).toBe(1)
+  })
+
   test('is read from a Request too, where a client put it there', async () => {
     const { auth, signInStale, backend } = room()
     await signInStale()
@@ -1043,6 +1100,49 @@ describe('auth: "fresh"', () => {
       code: 'invalid_input',
     })
   })
+})
+
+/** Each ask is answered with the password; counted. */
+function willing(auth: Client): () => number {
+  let asks = 0
+  auth.on('reauthRequired', (event) => {
+    asks++
+    event.waitUntil(auth.reauthenticate(alice))
+  })
+  return () => asks
+}
+
+const always = { times: Number.POSITIVE_INFINITY }
+const revoked = { status: 401, body: { msg: 'Token has been revoked' } }
+
+test('7: a password that was asked for ahead is not asked for again, whatever the server answers', async () => {
+  const { auth, backend, signInStale } = room()
+  await signInStale()
+  backend.fault('fresh', { status: 401, body: { msg: 'Fresh token required' } }, always)
+  const asks = willing(auth)
+  expect((await auth.fetch('fresh', { auth: 'fresh' })).status).toBe(401)
+  expect([asks(), backend.count('fresh')]).toEqual([1, 1])
+})
+
+test('7: a password that was asked for ahead is not asked for again when the refresh is refused after it', async () => {
+  const { auth, backend, signInStale } = room()
+  await signInStale()
+  backend.fault('fresh', { status: 401, body: { msg: 'Token has expired' } }, always)
+  backend.fault('refresh', revoked, always)
+  const asks = willing(auth)
+  expect((await auth.fetch('fresh', { auth: 'fresh' })).status).toBe(401)
+  expect([asks(), backend.count('fresh'), backend.count('refresh')]).toEqual([1, 1, 1])
+})
+
+test('7: a password that was asked for in place of a refresh is not asked for again by the same call', async () => {
+  const { auth, backend, signIn } = room()
+  await signIn()
+  backend.expireAccessTokens()
+  backend.fault('refresh', revoked)
+  const asks = willing(auth)
+  auth.on('tokenRefreshed', () => backend.fault('protected', revoked, always))
+  expect((await auth.fetch('protected')).status).toBe(401)
+  expect([asks(), backend.count('protected')]).toEqual([1, 2])
 })
 
 test('7: after a password, a replay and its refusal there is no third dialog', async () => {

@@ -255,6 +255,15 @@ describe('getAccessToken', () => {
     expect(backend.count()).toBe(0)
   })
 
+  test('makes one of a refresh token alone', async () => {
+    const { auth, backend } = room()
+    const { refreshToken } = await backend.signIn('alice')
+    await auth.setTokens({ refreshToken })
+    const token = await auth.getAccessToken({ rejected: 'another' })
+    expect(backend.isHonoured(token ?? '')).toBe(true)
+    expect(backend.count('refresh')).toBe(1)
+  })
+
   test('makes it good first where it has expired; many ask, one refreshes', async () => {
     const { auth, backend, signIn, inHand } = room()
     await signIn()
