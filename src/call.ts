@@ -209,7 +209,7 @@ function isStream(body: unknown): boolean {
 
 /** A body as it is now, whatever the caller does to it later. */
 function keepBody(body: RequestInit['body']): RequestInit['body'] {
-  if (body == null || typeof body === 'string') return body
+  if (body == null) return body
   if (ArrayBuffer.isView(body)) {
     return new Uint8Array(body.buffer as ArrayBuffer, body.byteOffset, body.byteLength).slice()
   }

@@ -128,7 +128,6 @@ export function createAsker(
     { id, version, token }: Told,
     reason: 'session_expired' | 'token_revoked',
   ): Promise<void> {
-    const { calledAt = 0 } = session.held?.record ?? {}
     // What is not saved yet is not all there is: another may have been helped.
     if (session.cell.unsaved) await session.cell.peek()
     await session.cell.change((standing) => {
@@ -138,7 +137,7 @@ export function createAsker(
       // The same version by another way, while ours could not be written: it is another's, and has not been found wanting.
       // Nor has a cookie that took the place of the one which was.
       if (ends && ends.access?.token !== token) return undefined
-      return { id, version, calledAt, ended: reason }
+      return { id, version, calledAt: ends?.calledAt ?? 0, ended: reason }
     }, true)
   }
 

@@ -17,7 +17,7 @@ export interface Wire {
   base(): string
   /** An absolute http(s) URL without userinfo, or an `invalid_input`. */
   resolve(input: string | URL): URL
-  /** Whether the access token may go there. */
+  /** Whether the access token may go there, once the base is known. */
   allowed(url: URL): boolean
   /** What goes along with a call. */
   attach(token: string | undefined, call: Outgoing): Attachment | undefined
@@ -57,7 +57,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
   const origins = new Set<string>()
   for (const entry of options.origins ?? []) {
     const url = parse('origins', String(entry))
-    if (url.href !== `${url.origin}/` || String(entry).replace(/\/$/, '') !== url.origin) {
+    if (![url.origin, `${url.origin}/`].includes(String(entry))) {
       throw new AuthError('invalid_option', `origins takes origins such as ${url.origin}, nothing more`, {
         option: 'origins',
       })
@@ -82,11 +82,11 @@ export function createWire(options: AuthOptions<never, never>): Wire {
   const wire: Wire = {
     base,
     resolve(input) {
+      const from = base()
       let url: URL
       try {
-        url = new URL(input, base())
-      } catch (error) {
-        if (error instanceof AuthError) throw error
+        url = new URL(input, from)
+      } catch {
         throw new AuthError('invalid_input', 'The input is not a URL', {})
       }
       if (!/^https?:$/.test(url.protocol)) {
@@ -97,10 +97,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       }
       return url
     },
-    allowed(url) {
-      base()
-      return origins.has(url.origin)
-    },
+    allowed: (url) => origins.has(url.origin),
     attach: (token, call) =>
       backend.attach
         ? consult(backend, 'attach', token, call)
@@ -115,7 +112,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       // Not `error`: that doesn't say what was wrong, and Cloudflare's fetch knows no such thing.
       const options = { method, ...more, redirect: 'manual', cache: 'no-store', ...init } as const
       const response = await wire.fetch(url.href, options)
-      if (response.type === 'opaqueredirect' || /^30[12378]$/.test(`${response.status}`)) {
+      if (response.type === 'opaqueredirect' || [301, 302, 303, 307, 308].includes(response.status)) {
         void response.body?.cancel?.().catch(() => {})
         throw new Error('It was answered with a redirect')
       }
@@ -133,7 +130,7 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
   const { status, headers } = response
   const answer: Answer = { status, headers, body: undefined, empty: true }
   if (response.body === null || headers.get('content-length') === '0') return answer
-  const json = own || /[/+]json\s*(;|$)/i.test(headers.get('content-type') ?? '')
+  const json = own || /[/+]json\s*(;|$)/i.test(`${headers.get('content-type')}`)
   // A body may be long in coming: nobody waits for its first bytes to learn that they are not JSON. Only a 401 means
   // something else without one.
   if (!json && status !== 401) return { ...answer, empty: false }

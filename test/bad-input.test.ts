@@ -247,7 +247,7 @@ describe('options', () => {
   })
 
   test('with origins give them the token, and no other', async () => {
-    const { auth, sent, tokens } = await bench({ origins: ['https://files.test', 'http://localhost:5000'] })
+    const { auth, sent, tokens } = await bench({ origins: ['https://files.test', 'http://localhost:5000/'] })
     const to = [
       'https://files.test/x',
       'http://localhost:5000/x',

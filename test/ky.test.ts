@@ -792,6 +792,22 @@ describe('timeout', () => {
     },
   )
 
+  test('9: an abort reaches the fetch beneath, with its reason, though the send has a limit of its own', async () => {
+    const signals: unknown[] = []
+    const beneath = () => (request: unknown) => {
+      signals.push((request as Request).signal)
+      return new Promise<never>(() => {})
+    }
+    const { api } = await virtual({ beneath })
+    const controller = new AbortController()
+    const error = failure(api.get('protected', { timeout: 5_000, signal: controller.signal }))
+    await vi.advanceTimersByTimeAsync(0)
+    const reason = new Error('Not any more')
+    controller.abort(reason)
+    expect(await error).toBe(reason)
+    expect(signals).toMatchObject([{ aborted: true, reason }])
+  })
+
   test('does not keep a caller who aborts', async () => {
     const { api, backend } = await virtual()
     backend.fault('protected', 'hang')

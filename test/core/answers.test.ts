@@ -420,6 +420,43 @@ describe('an answer', () => {
     expect(routes().slice(-3)).toEqual(['protected', 'refresh', 'protected'])
   })
 
+  test('without a body is an empty one for who classifies it, whatever its status', async () => {
+    const seen: unknown[] = []
+    const backend = {
+      ...flaskJwt(),
+      classify: ({ status, body, empty }: Answer) => {
+        seen.push([status, body, empty])
+        return 'other' as const
+      },
+    }
+    const answers = [new Response(null, { status: 403 })]
+    const fetch = async (): Promise<Response> => answers.shift() as Response
+    const { auth } = room({ client: { backend, fetch } })
+    await auth.setTokens({ accessToken: 'opaque' })
+    await auth.fetch('protected')
+    expect(seen).toEqual([[403, undefined, true]])
+  })
+
+  test('once there lets go of what was kept for a replay: who makes the body hears of it', async () => {
+    const fetch = async (input: string | URL | Request): Promise<Response> => {
+      // Settled once the copy is cancelled, too.
+      void (input as Request).body?.cancel()
+      return new Response()
+    }
+    const { auth } = room({ client: { fetch } })
+    await auth.setTokens({ accessToken: 'opaque' })
+    let cancelled = false
+    const body = new ReadableStream({
+      cancel() {
+        cancelled = true
+      },
+    })
+    const init = { method: 'POST', body, duplex: 'half' } as RequestInit
+    await auth.fetch(new Request('https://api.test/items', init))
+    await settle()
+    expect(cancelled).toBe(true)
+  })
+
   test('12: that says nothing of a token which has run out on the way is about the token', async () => {
     const { auth, backend, signIn, hold, routes } = room()
     await signIn()

@@ -50,6 +50,14 @@ describe('8: the cause of an error', () => {
       ['no more', 'no more'],
       [undefined, 'undefined'],
       [404, '404'],
+      [
+        {
+          get message() {
+            throw new Error('mine')
+          },
+        },
+        'unreadable',
+      ],
     ])
       expect(safeCause(thrown)).toMatchObject({ name: 'Error', message })
   })

@@ -319,6 +319,19 @@ describe('a fetch beneath', () => {
     await auth.logout()
     expect(server.tokens('/logout')).toEqual(['refresh', live])
   })
+
+  test('whose Response has no body to be seen is not looked into beyond what an error of an API takes', async () => {
+    const long = Response.json({ msg: 'Token has expired', more: 'x'.repeat(70_000) }, { status: 401 })
+    const server = serve(({ path }) =>
+      path === '/login'
+        ? ok({ access_token: mint('alice'), refresh_token: 'refresh' })
+        : foreign(long, { body: undefined }),
+    )
+    const { auth } = room({ client: { fetch: server.fetch } })
+    await auth.login(alice)
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(server.sent.map(({ path }) => path)).toEqual(['/login', '/protected'])
+  })
 })
 
 /** A Response of another fetch's own class; `body`: what it shows in its body's place. */

@@ -210,7 +210,10 @@ describe('a login', () => {
       async () => {
         const path = 'http://elsewhere.test/login'
         const error = await failure(room({ preset: { login: { path } } }).auth.login(alice))
-        expect(error.cause).toMatchObject({ message: 'No token goes to http://elsewhere.test over http:' })
+        expect(error.cause).toMatchObject({
+          code: 'invalid_input',
+          message: 'No token goes to http://elsewhere.test over http:',
+        })
         throw error
       },
     ],

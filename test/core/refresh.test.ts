@@ -845,6 +845,21 @@ describe('4: inside an exchange', () => {
     expect((await auth.fetch('protected')).status).toBe(200)
   })
 
+  test.each([301, 302, 303, 307, 308, 'opaqueredirect'])(
+    'an answer of %s is a redirect, which no token follows',
+    async (kind) => {
+      const given = room()
+      await given.signIn()
+      const status = typeof kind === 'number' ? kind : 200
+      const answer = new Response(null, { status })
+      // What a browser gives for redirect: 'manual', and nobody can make.
+      if (status === 200) Object.defineProperty(answer, 'type', { value: kind })
+      const { auth } = given.another({ fetch: async () => answer })
+      const { code, cause } = await failure(auth.refresh())
+      expect([code, cause]).toEqual(['refresh_unavailable', new Error('It was answered with a redirect')])
+    },
+  )
+
   test('9: goes on though everybody who waited has gone, and what it brings is kept', async () => {
     const { auth, backend, signIn, hold, inHand } = room({ server: { refresh: 'rotating-reuse-detection' } })
     await signIn()

@@ -208,7 +208,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'the token attached to another origin',
     edits: [
-      edit('src/wire.ts', 'return origins.has(url.origin)', 'return origins.size > 0 && url !== undefined'),
+      edit('src/wire.ts', 'allowed: (url) => origins.has(url.origin)', 'allowed: (url) => url !== undefined'),
     ],
   },
   {

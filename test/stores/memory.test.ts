@@ -1,4 +1,5 @@
 /** The memory store: what shares the object shares the session. */
+import { expect, test } from 'vitest'
 import { memoryStore, type Store } from '../../src/index.ts'
 import type { Notice } from '../../src/types.ts'
 import { type Context, contract } from './contract.ts'
@@ -44,4 +45,8 @@ contract('memoryStore', async () => {
       return context(store)
     },
   }
+})
+
+test('it goes by its name in messages', () => {
+  expect(memoryStore().name).toBe('memoryStore')
 })
