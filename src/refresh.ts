@@ -321,6 +321,7 @@ export function createRefresher(
           on,
           once(refreshToken, access, still, signal),
           refreshTimeout - elapsed(),
+          // In the same turn: what comes from then on is nobody's.
           () => controller.abort(),
         ).catch(
           (error): Failure =>

@@ -20,6 +20,7 @@ test('the history tells why somebody was signed out, with status and version', a
     ['reauthRequired', 'session_expired', undefined, 2],
     ['loggedOut', 'session_expired', undefined, undefined],
   ])
+  expect(new Set(auth.history.map(({ origin }) => origin))).toEqual(new Set(['this context']))
   const times = auth.history.map(({ at }) => at)
   expect(times).toEqual([...times].sort())
 })

@@ -5,6 +5,7 @@ import { handStore, mint, ok, serve } from './by-hand.ts'
 import {
   alice,
   bob,
+  type Client,
   deferred,
   failure,
   isPending,
@@ -626,6 +627,14 @@ describe('4: inside an exchange', () => {
     expect(tokens('refresh')).toHaveLength(1)
   })
 
+  test('a Retry-After that leaves no time for another try is not waited for', async () => {
+    const { auth, backend, told } = room()
+    await auth.setTokens(await backend.signIn('alice'))
+    backend.fault('refresh', { status: 503, headers: { 'retry-after': '8' } })
+    expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+    expect(told.at(-1)).toMatchObject({ reason: 'status', status: 503, retryAt: Date.now() + 8 * second })
+  })
+
   test('3: a page that slept before the next try sends nothing more: its claim may have run out', async () => {
     const { auth, backend, told, signIn, tokens } = room()
     await signIn()
@@ -713,7 +722,8 @@ describe('4: inside an exchange', () => {
     const outcome = failure(auth.refresh())
     await pass(7.9 * second)
     expect(given[0]?.signal?.aborted).toBe(false)
-    await pass(0.2 * second)
+    // In the same turn: an answer that comes just after it would be lost.
+    vi.advanceTimersByTime(0.2 * second)
     expect(given[0]?.signal?.aborted).toBe(true)
     await outcome
     const answered = await watched('/refresh', false)
@@ -807,6 +817,37 @@ describe('4: inside an exchange', () => {
     await pass(0.2 * second)
     expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
     expect(summary(told)).toEqual(['refreshFailed: timeout'])
+  })
+
+  test('10: a refreshTimeout of 0 leaves no time: nothing is sent, and nothing waited for', async () => {
+    const { auth, backend, store, told } = room({ client: { refreshTimeout: 0 } })
+    await auth.setTokens(await backend.signIn('alice'))
+    expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+    const { record } = store.read() as { record: LiveRecord }
+    const claim = { by: 'another', until: Date.now() + minute, span: minute }
+    await store.commit?.({ ...record, claim, revision: 'theirs' }, record.revision)
+    const outcome = failure(auth.refresh())
+    expect(await isPending(outcome)).toBe(false)
+    expect(await outcome).toMatchObject({ code: 'refresh_unavailable' })
+    expect(summary(told).slice(1)).toEqual(['refreshFailed: timeout', 'refreshFailed: busy'])
+    expect(backend.count('refresh')).toBe(0)
+  })
+
+  test('over a fetch whose bodies can not be given up, a failure is told as what it is', async () => {
+    const { auth, backend, told } = room({
+      client: {
+        async fetch(input, init) {
+          const response = await backend.fetch(input, init)
+          // As node-fetch has it: a stream of Node's kind.
+          if (!response.ok) Object.defineProperty(response, 'body', { value: { destroy() {} } })
+          return response
+        },
+      },
+    })
+    await auth.setTokens(await backend.signIn('alice'))
+    backend.fault('refresh', { status: 500 })
+    await failure(auth.refresh())
+    expect(told.at(-1)).toMatchObject({ type: 'refreshFailed', reason: 'status', status: 500 })
   })
 
   test('a body that never ends ends with refreshTimeout', async () => {
@@ -1124,8 +1165,16 @@ test('why the store could not be asked is told in the cause', async () => {
 
 describe('what a refresh brings too late', () => {
   /** A refresh whose answer a password has overtaken, and what the logins and it bring. */
-  async function late(given: { first?: string; login?: string; refresh: string; access?: string }) {
-    const { first = mint('alice'), login, refresh, access: brought = mint('alice') } = given
+  async function late(given: {
+    first?: string
+    login?: string
+    refresh: string
+    access?: string
+    cookies?: 'both'
+    meanwhile?: (auth: Client) => Promise<unknown>
+  }) {
+    const { first = mint('alice'), login, refresh, access: brought = mint('alice'), cookies } = given
+    const { meanwhile = (auth: Client) => auth.reauthenticate(alice) } = given
     const answer = deferred()
     let logins = 0
     const server = serve(async ({ path }) => {
@@ -1138,11 +1187,11 @@ describe('what a refresh brings too late', () => {
       await answer.promise
       return ok({ access_token: brought, refresh_token: refresh })
     })
-    const { auth, inHand } = room({ client: { fetch: server.fetch } })
+    const { auth, inHand } = room({ client: { fetch: server.fetch, backend: { ...flaskJwt(), cookies } } })
     await auth.login(alice)
     const refreshed = auth.refresh()
     await settle()
-    await auth.reauthenticate(alice)
+    await meanwhile(auth)
     const { access } = inHand()
     answer.resolve()
     await refreshed
@@ -1175,6 +1224,92 @@ describe('what a refresh brings too late', () => {
     expect(auth.session).toMatchObject({ version: 3, fresh: false })
     expect(inHand()).toMatchObject({ access: brought, refresh: 'refresh-2' })
     expect(revoked).toEqual([])
+  })
+
+  test('5: is taken back where the session has been replaced by one that has no access token yet', async () => {
+    const { auth, inHand, brought, revoked } = await late({
+      refresh: 'refresh-2',
+      meanwhile: (auth) => auth.setTokens({ refreshToken: 'given' }),
+    })
+    expect(auth.session).toMatchObject({ version: 1 })
+    expect(inHand()).toMatchObject({ access: '', refresh: 'given' })
+    expect(new Set(revoked)).toEqual(new Set(['refresh-2', brought]))
+  })
+
+  describe('in cookies', () => {
+    const meanwhile = (accessToken: string) => (auth: Client) => auth.setTokens({ accessToken })
+
+    test.each([
+      ['the session knows', mint('alice'), 'opaque'],
+      ['it tells itself', 'opaque', mint('alice')],
+    ])(
+      'is not taken back under a later login of the user that %s: those are his',
+      async (_, first, access) => {
+        const { revoked } = await late({
+          first,
+          access,
+          refresh: '~',
+          cookies: 'both',
+          meanwhile: meanwhile(mint('alice')),
+        })
+        expect(revoked).toEqual([])
+      },
+    )
+
+    test('6: is taken back under another user’s', async () => {
+      const { auth, brought, revoked } = await late({
+        refresh: '~',
+        cookies: 'both',
+        meanwhile: meanwhile(mint('bob')),
+      })
+      expect(auth.session).toMatchObject({ subject: 'bob' })
+      expect(revoked).toEqual([brought])
+    })
+  })
+
+  describe('for the store to say whether it was written,', () => {
+    /** What is taken back where the store is found with `theirs` in it. */
+    async function unsaid(theirs: (claimed: LiveRecord) => Partial<StoreRecord>): Promise<unknown[]> {
+      const answer = deferred()
+      const server = serve(async ({ path }) => {
+        if (path !== '/refresh') return ok()
+        await answer.promise
+        return ok({ access_token: brought, refresh_token: 'refresh-2' })
+      })
+      const brought = mint('alice')
+      const store = handStore()
+      const { auth } = room({ client: { store, fetch: server.fetch } })
+      await auth.setTokens({ accessToken: mint('alice'), refreshToken: 'refresh-1' })
+      const refreshed = auth.refresh()
+      await settle()
+      const writing = store.gate('commit')
+      answer.resolve()
+      await settle()
+      expect(writing.reached()).toBe(true)
+      const claimed = store.record as LiveRecord
+      const access = { token: mint('alice'), at: Date.now() }
+      const last = { ...claimed, access, refreshToken: 'theirs', claim: undefined, revision: 'theirs' }
+      store.record = { ...last, ...theirs(claimed) } as StoreRecord
+      // Until it isn't waited for any longer, and is asked again.
+      await pass(10 * second)
+      await refreshed
+      return server.tokens('/logout').map((token) => (token === brought ? 'access' : token))
+    }
+
+    test('and has been followed by what was made of it, is not taken back', async () => {
+      expect(await unsaid(({ version }) => ({ version: version + 2 }))).toEqual([])
+    })
+
+    test.each<[string, (claimed: LiveRecord) => Partial<StoreRecord>]>([
+      ['a password was faster', ({ version }) => ({ version: version + 1 })],
+      ['another has signed in', () => ({ id: 'another', version: 9, subject: 'bob' })],
+      [
+        'the user has signed out since it was made more of',
+        ({ version }) => ({ version: version + 2, ended: 'logout' }),
+      ],
+    ])('5: is taken back where %s', async (_, theirs) => {
+      expect(new Set(await unsaid(theirs))).toEqual(new Set(['refresh-2', 'access']))
+    })
   })
 
   test('5: is taken back once, though it was decided while the store was away', async () => {
