@@ -1,6 +1,6 @@
 /** Interleavings on a store that answers when the test says so. */
 import { describe, expect, test } from 'vitest'
-import type { Cell, LiveRecord, Notice, Store, StoreRecord } from '../../src/index.ts'
+import type { Cell, LiveRecord, Notice, Store, StoreRecord, Tokens } from '../../src/index.ts'
 import {
   alice,
   bob,
@@ -263,6 +263,35 @@ test('5: nor does a login called after it, that could not be written either, sav
   expect(there.peek()).toMatchObject({ id, subject: 'bob' })
   expect([backend.sessionAlive('alice'), backend.sessionAlive('bob')]).toEqual([false, true])
 })
+
+test.each<[string, Tokens, Tokens]>([
+  [
+    'what was given after it has no access token',
+    { accessToken: 'access-1', refreshToken: 'first' },
+    { refreshToken: 'second' },
+  ],
+  ['what it ends has none', { refreshToken: 'first' }, { accessToken: 'access-2', refreshToken: 'second' }],
+])(
+  '5: a logout that could not be written is, once the store is back, though %s',
+  async (_, before, after) => {
+    const store = gatedStore()
+    const { auth } = room({ client: { store } })
+    await auth.setTokens(before)
+    store.failing = true
+    await auth.logout()
+    const { id } = await auth.setTokens(after)
+    const written: unknown[] = []
+    const { commit } = store
+    store.commit = (next, expected) => {
+      written.push('ended' in next ? next.ended : next.id)
+      return commit?.(next, expected) ?? store.read()
+    }
+    store.failing = false
+    await pass(minute)
+    expect(written).toEqual(['logout', id])
+    expect(store.peek()).toMatchObject({ id, refreshToken: 'second' })
+  },
+)
 
 test('5: of a login elsewhere and one called later here, written just after that one, the later one stands', async () => {
   const cell = { record: null, ahead: 0 }
@@ -726,6 +755,59 @@ test('4: a login whose writing is not confirmed yet at dispose() keeps its token
   expect((await other.fetch('protected')).status).toBe(200)
 })
 
+test('5: a login that a later one has replaced is over, though that one is given up at dispose()', async () => {
+  const store = gatedStore()
+  const { auth, backend } = room({ client: { store } })
+  await auth.ready
+  const written = store.gate('commit', 'after')
+  const first = failure(auth.login(alice))
+  await settle()
+  expect(written.reached()).toBe(true)
+  const asked = store.gate('read', 'before')
+  const second = failure(auth.login(bob))
+  await settle()
+  expect(asked.reached()).toBe(true)
+  auth.dispose()
+  asked.open()
+  expect(await second).toMatchObject({ code: 'disposed' })
+  written.open()
+  expect(await first).toMatchObject({ code: 'session_changed' })
+  await settle()
+  expect(store.peek()).toMatchObject({ version: 1, ended: 'replaced' })
+  expect([backend.sessionAlive('alice'), backend.sessionAlive('bob')]).toEqual([false, false])
+})
+
+test('a login that dispose() ends before it is written is taken back', async () => {
+  const store = gatedStore()
+  const { auth, backend } = room({ client: { store } })
+  await auth.ready
+  const asked = store.gate('read', 'before')
+  const login = failure(auth.login(alice))
+  await settle()
+  expect(asked.reached()).toBe(true)
+  auth.dispose()
+  asked.open()
+  expect(await login).toMatchObject({ code: 'disposed' })
+  await settle()
+  expect([store.peek(), backend.sessionAlive('alice')]).toEqual([null, false])
+})
+
+test('4: and is not where the store can no longer be asked whether it was', async () => {
+  const store = gatedStore()
+  const { auth, backend } = room({ client: { store } })
+  await auth.ready
+  store.gate('commit', 'after')
+  const login = failure(auth.login(alice))
+  await settle()
+  auth.dispose()
+  store.failing = true
+  await pass(10 * second)
+  expect(await login).toMatchObject({ code: 'disposed' })
+  await settle()
+  expect(store.peek()).toMatchObject({ subject: 'alice', version: 1 })
+  expect(backend.isHonoured((store.peek() as LiveRecord).refreshToken ?? '')).toBe(true)
+})
+
 describe('a re-authentication whose writing was never confirmed', () => {
   async function unconfirmed(
     meanwhile: (other: Client) => Promise<unknown>,
@@ -756,6 +838,54 @@ describe('a re-authentication whose writing was never confirmed', () => {
     await auth.refresh()
     expect(backend.reuseDetected).toBe(0)
   })
+})
+
+describe('a re-authentication whose writing was never confirmed, another having made the same version,', () => {
+  const login = (auth: Client): Promise<unknown> => auth.reauthenticate(alice)
+
+  test.each<[string, Partial<LiveRecord>, (auth: Client) => Promise<unknown>]>([
+    ['is written after that', { access: { token: 'theirs' } }, login],
+    ['is written after one that has no access token', { access: undefined, refreshToken: 'theirs' }, login],
+    [
+      'is written after that, though it brought no access token',
+      { access: { token: 'theirs' } },
+      (auth) => auth.reauthenticate(async () => ({ refreshToken: 'mine' })),
+    ],
+  ])('%s', async (_, theirs, prove) => {
+    const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+    const store = gatedStore(cell)
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    const gate = store.gate('commit', 'before')
+    const proof = prove(auth)
+    await settle()
+    expect(gate.reached()).toBe(true)
+    const stood = cell.record as LiveRecord
+    cell.record = { ...stood, ...theirs, version: 2, reason: 'expired', fresh: undefined, revision: 'theirs' }
+    await pass(10 * second)
+    await proof
+    expect(store.peek()).toMatchObject({ version: 3, reason: 'reauthenticated' })
+    expect(auth.session).toMatchObject({ version: 3 })
+  })
+})
+
+test('5: a logout while a password is brought to a store that has lost its data: it is taken back, and nothing made', async () => {
+  const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+  const store = gatedStore(cell)
+  const { auth, backend } = room({ client: { store } })
+  await auth.login(alice)
+  const asked = store.gate('read', 'before')
+  const proof = failure(auth.reauthenticate(alice))
+  await settle()
+  expect(asked.reached()).toBe(true)
+  cell.record = null
+  await auth.logout()
+  cell.record = null
+  asked.open()
+  expect(await proof).toMatchObject({ code: 'session_changed' })
+  await settle()
+  expect(auth.session).toBeNull()
+  expect(backend.issued.map(({ token }) => backend.isHonoured(token))).toEqual([false, false, false, false])
 })
 
 test('a re-authentication that finds another context’s refresh written meanwhile is written after it', async () => {
