@@ -99,6 +99,22 @@ describe('5: what the user ended', () => {
     expect(came().filter((one) => one.includes('login'))).toEqual([])
   })
 
+  test('5: nor once he has signed out in another page', async () => {
+    const held = door('/refresh')
+    const { auth, page, store, came } = await cookieBench()
+    const tab = page({ store, beneath: held.beneath })
+    await tab.ready
+    const refresh = tab.refresh()
+    await held.reached
+    const proof = rejection(tab.reauthenticate(alice))
+    await turn()
+    await auth.logout()
+    held.open()
+    expect(await proof).toMatchObject({ cause: { message: 'Who is signed in is another by now' } })
+    await refresh
+    expect(came().filter((one) => one.includes('login'))).toEqual([])
+  })
+
   test('6: nor once somebody else has signed in, in another page', async () => {
     const held = door('/refresh')
     const { page, came } = await cookieBench()
@@ -140,6 +156,25 @@ describe('5: what the user ended', () => {
     expect(store.read()).toMatchObject({ record: { ended: 'logout' } })
     expect((await fresh.fetch('protected')).status).toBe(401)
     expect([fresh.session, backend.count('whoami')]).toEqual([null, 0])
+  })
+
+  test('5: nor is anybody who another page finds by them before that logout can be written', async () => {
+    const { page, backend } = await cookieBench()
+    backend.fault('logout', 'drop')
+    const store = memoryStore()
+    const mine = unsteady(store)
+    const tab = page({ store: mine.store })
+    const told: unknown[] = []
+    tab.on('loggedIn', (event) => told.push(event))
+    mine.away(true)
+    await tab.logout()
+    const other = page({ store })
+    await other.ready
+    expect(other.session).toMatchObject({ subject: 'alice' })
+    mine.away(false)
+    mine.tell()
+    await expect.poll(() => store.read()).toMatchObject({ record: { ended: 'logout' } })
+    expect([told, tab.session, other.session]).toEqual([[], null, null])
   })
 
   test('5: a logout under a value that the server has replaced, and no page can read', async () => {

@@ -429,8 +429,11 @@ describe('signing out', () => {
     expect((await auth.fetch('protected')).status).toBe(401)
   })
 
-  test('5: a refresh that was under way likewise', async () => {
-    const held = door('/refresh')
+  test.each([
+    ['', door],
+    [' though it was answered before', lateAnswer],
+  ])('5: a refresh that was under way likewise,%s', async (_, holding) => {
+    const held = holding('/refresh')
     const { auth, cookies, backend } = await cookieBench({ beneath: held.beneath })
     later()
     const call = rejection(auth.fetch('protected'))
@@ -586,6 +589,14 @@ describe('a cold start', () => {
       expect(came()).toEqual(['GET whoami 401', 'POST refresh 200', 'GET whoami 200', 'POST protected 200'])
     },
   )
+
+  test('a store that takes nothing down: whoami is asked once all the same', async () => {
+    const { page, backend } = await cookieBench()
+    const store = { name: 'bare', read: () => ({ record: null, now: Date.now() }) }
+    const other = page({ store })
+    for (let calls = 0; calls < 2; calls++) expect((await other.fetch('protected')).status).toBe(401)
+    expect([other.session, backend.count('whoami')]).toEqual([null, 1])
+  })
 
   test('nobody can say: the call is not sent as nobody, and the next one asks again', async () => {
     const { page, backend } = await cookieBench()

@@ -171,6 +171,22 @@ test('5: a logout before the store was first read: nothing goes out as who was s
   expect(told.filter(({ type }) => type === 'loggedIn')).toEqual([])
 })
 
+test('5: a login called after a logout does not wait for a store that nobody has read yet', async () => {
+  const store = gatedStore()
+  const asked = store.gate('read', 'before')
+  const { auth, backend } = room({ client: { store } })
+  const logout = auth.logout()
+  const login = auth.login(alice)
+  await settle()
+  expect(asked.reached()).toBe(true)
+  expect(backend.count('login')).toBe(1)
+  asked.open()
+  await logout
+  const { id } = await login
+  expect(store.peek()).toMatchObject({ id, subject: 'alice' })
+  expect(auth.session).toMatchObject({ id })
+})
+
 test('5: a logout before initial tokens were written: they make no session', async () => {
   const store = gatedStore()
   const given = room()
