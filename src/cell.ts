@@ -169,11 +169,10 @@ export function createCell(
       const inHand = room.held() ?? null
       const wanted = fn(inHand)
       const next = wanted && stamp(wanted)
-      const id = next && !('ended' in next) ? next.id : undefined
       unsaved.push((stands, refused) => {
         const late = fn(stands, refused)
-        // What was made here counts only while it is what this context holds, or as its end.
-        return id === undefined || room.held()?.id === id || (late && 'ended' in late) ? late : undefined
+        // Written late is what this context still holds, or an end; nothing that was given up meanwhile.
+        return late && ('ended' in late || late.id === room.held()?.id) ? late : undefined
       })
       void saveLater()
       if (!next) return inHand

@@ -355,7 +355,6 @@ export function createSession(
       answer = initial ? cell.change(initial) : cell.read()
     } catch {
       believe()
-      return Promise.resolve()
     }
     if (!isPromise(answer)) return Promise.resolve()
     const mine = answer

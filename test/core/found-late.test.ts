@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { LiveRecord, StoreRecord } from '../../src/index.ts'
 import { noticeOf } from '../../src/stores/record.ts'
 import { handStore } from './by-hand.ts'
-import { alice, bob, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
+import { alice, bob, failure, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
 
 virtualTime()
 
@@ -137,4 +137,26 @@ test('5: a logout revokes what has come elsewhere meanwhile, whatever is heard o
   await out
   expect(store.record).toMatchObject({ ended: 'logout' })
   expect(tokens('logout')).toContain(later)
+})
+
+test('5: a login that was given up for a later one elsewhere, while the store was away, is not written once it is back, its data lost', async () => {
+  const store = handStore()
+  const { auth, another, hold } = room({ client: { store } })
+  const there = another().auth
+  await Promise.all([auth.ready, there.ready])
+  const held = hold('login')
+  const login = failure(auth.login(alice))
+  await pass(second)
+  const { id } = await there.login(bob)
+  store.notify()
+  await settle()
+  const { read } = store
+  store.read = () => Promise.reject(new Error('out of order'))
+  held.release()
+  expect(await login).toMatchObject({ code: 'session_changed' })
+  store.record = null
+  store.read = read
+  await pass(minute)
+  expect(auth.session).toMatchObject({ id, subject: 'bob' })
+  expect(store.record).toMatchObject({ id })
 })
