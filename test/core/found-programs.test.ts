@@ -417,13 +417,18 @@ test('5: another’s login is looked for until the store answers, though nobody 
   store.read = () => Promise.reject(new Error('out of order'))
   const { id, version, revision } = store.record as LiveRecord
   store.notify({ id, version, revision })
+  const begun = vi.spyOn(globalThis, 'setTimeout')
   await pass(minute)
   expect(auth.session).toMatchObject({ subject: 'alice' })
+  // 15: nobody awaits it, so that it keeps no process from its end.
+  const first = begun.mock.calls.findIndex(([, ms]) => ms === 100)
+  expect(begun.mock.results[first]?.value.hasRef()).toBe(false)
   const reading = vi.fn(read)
   store.read = reading
   await pass(30 * second)
   expect(auth.session).toMatchObject({ id, subject: 'bob' })
   expect(backend.count('protected')).toBe(0)
+  expect(vi.getTimerCount()).toBe(0)
   await pass(hour)
   expect(reading).toHaveBeenCalledTimes(1)
 })
@@ -437,7 +442,8 @@ test('5: nobody looks any more after dispose()', async () => {
   store.notify({ id: 'another', version: 1, revision: 'theirs' })
   await settle()
   auth.dispose()
-  await pass(hour)
+  await pass(second)
+  expect(vi.getTimerCount()).toBe(0)
   expect(reading).toHaveBeenCalledTimes(1)
 })
 

@@ -826,7 +826,7 @@ test('4: and is not where the store can no longer be asked whether it was', asyn
 
 describe('a re-authentication whose writing was never confirmed', () => {
   async function unconfirmed(
-    meanwhile: (other: Client) => Promise<unknown>,
+    meanwhile: (other: Client, here: Gated) => Promise<unknown>,
   ): Promise<Room & { there: Gated }> {
     const cell = { record: null, ahead: 0 }
     const [here, there] = [gatedStore(cell), gatedStore(cell)]
@@ -835,7 +835,7 @@ describe('a re-authentication whose writing was never confirmed', () => {
     here.gate('commit', 'after')
     const proof = made.auth.reauthenticate(alice)
     await settle()
-    await meanwhile(made.another({ store: there }).auth)
+    await meanwhile(made.another({ store: there }).auth, here)
     await pass(10 * second)
     expect(await proof).toMatchObject({ fresh: true })
     return { ...made, there }
@@ -845,6 +845,20 @@ describe('a re-authentication whose writing was never confirmed', () => {
     const { auth, there } = await unconfirmed((other) => other.ready)
     expect(there.peek()).toMatchObject({ version: 2, reason: 'reauthenticated' })
     expect(auth.session).toMatchObject({ version: 2 })
+  })
+
+  test('4: and of which a notice came all the same keeps its tokens', async () => {
+    const { auth, backend, there, told } = await unconfirmed((_, here) => {
+      here.notify()
+      return settle()
+    })
+    const { access, refreshToken } = there.peek() as LiveRecord
+    expect([access?.token, refreshToken].map((token) => backend.isHonoured(token ?? ''))).toEqual([
+      true,
+      true,
+    ])
+    expect(auth.session).toMatchObject({ version: 2 })
+    expect(summary(told).slice(1)).toEqual(['tokenRefreshed: reauthenticated', 'storeUnavailable: commit'])
   })
 
   test('3: is not written over what another context has made of it', async () => {
@@ -1146,5 +1160,146 @@ describe('6: somebody else’s login elsewhere, of which a notice comes while a 
     expect(sent ? outcome.status : outcome).toBe(sent ? 401 : 'session_changed')
     expect(backend.count('protected')).toBe(sent ? 1 : 0)
     expect(auth.session).toMatchObject({ subject: 'bob' })
+  })
+})
+
+describe('a login that is not yet said to be written', () => {
+  /** Alice's login has been written, which is not said before the gate is opened. */
+  async function unsaid(before: (here: Gated) => Promise<unknown> = settle) {
+    const cell = { record: null, ahead: 0 }
+    const [here, there] = [gatedStore(cell), gatedStore(cell)]
+    const made = room({ client: { store: here } })
+    await made.auth.ready
+    await before(here)
+    const gate = here.gate('commit', 'after')
+    const login = failure(made.auth.login(alice))
+    await settle()
+    expect(gate.reached()).toBe(true)
+    const { auth: other } = made.another({ store: there })
+    await other.ready
+    return { ...made, here, gate, login, other }
+  }
+
+  test('6: and has been replaced elsewhere is not announced any more', async () => {
+    const { auth, here, gate, login, other, told } = await unsaid()
+    await pass(second)
+    const { id } = await other.login(bob)
+    here.notify()
+    await settle()
+    gate.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    expect(auth.session).toMatchObject({ id })
+    expect(summary(told)).toEqual(['loggedIn: login (elsewhere)'])
+  })
+
+  test('5: and has been ended elsewhere is not announced any more, whatever is answered late meanwhile', async () => {
+    let late = (): void => {}
+    const { auth, gate, login, other, told } = await unsaid(async (here) => {
+      const reading = here.gate('read', 'after')
+      here.notify()
+      await settle()
+      expect(reading.reached()).toBe(true)
+      late = reading.open
+    })
+    late()
+    await settle()
+    await other.logout()
+    gate.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    expect(auth.session).toBeNull()
+    expect(told).toEqual([])
+  })
+
+  test('5: and that was heard of, and replaced elsewhere, is revoked, though the store goes away', async () => {
+    const { auth, backend, here, gate, login, other } = await unsaid()
+    here.notify()
+    await settle()
+    expect(auth.session).toMatchObject({ subject: 'alice' })
+    await pass(second)
+    const { id } = await other.login(bob)
+    here.notify()
+    await settle()
+    here.failing = true
+    gate.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    expect(auth.session).toMatchObject({ id })
+    expect([backend.sessionAlive('alice'), backend.sessionAlive('bob')]).toEqual([false, true])
+  })
+})
+
+describe('a logout that waits to be written', () => {
+  test('5: is not followed by a login elsewhere in the same millisecond', async () => {
+    const cell = { record: null, ahead: 0 }
+    const [here, there] = [gatedStore(cell), gatedStore(cell)]
+    const { auth, another, told } = room({ client: { store: here } })
+    await auth.login(alice)
+    const { auth: other } = another({ store: there })
+    await other.ready
+    await pass(second)
+    const gate = here.gate('read', 'before')
+    const out = auth.logout()
+    await other.login(bob)
+    expect(gate.reached()).toBe(true)
+    told.length = 0
+    here.notify()
+    await settle()
+    expect(auth.session).toBeNull()
+    gate.open()
+    await out
+    expect(cell.record).toMatchObject({ ended: 'logout' })
+    expect(told).toEqual([])
+  })
+
+  test('12: holds back no refresh of a login elsewhere after it, though the store’s clock is set ahead', async () => {
+    const cell = { record: null, ahead: 0 }
+    const [here, there] = [gatedStore(cell), gatedStore(cell)]
+    const { auth, another } = room({ client: { store: here } })
+    await auth.login(alice)
+    const { auth: other } = another({ store: there })
+    await other.ready
+    const gate = here.gate('commit', 'before')
+    void auth.logout()
+    await pass(second)
+    expect(gate.reached()).toBe(true)
+    const { id } = await other.login(bob)
+    here.notify()
+    await settle()
+    expect(auth.session).toMatchObject({ id, version: 1 })
+    cell.ahead = 5 * 60 * minute
+    await other.refresh()
+    here.notify()
+    await settle()
+    expect(auth.session).toMatchObject({ id, version: 2 })
+  })
+})
+
+describe('what another context found by its cookies, which says nothing of when that was called,', () => {
+  async function found(store: Gated, cell: { record: StoreRecord | null }, of: LiveRecord): Promise<void> {
+    cell.record = { ...of, id: 'found', reason: 'initial', calledAt: 0, revision: 'theirs' }
+    store.notify()
+    await settle()
+  }
+
+  test('is believed once a logout is no longer waiting to be written', async () => {
+    const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+    const store = gatedStore(cell)
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    const session = cell.record as unknown as LiveRecord
+    await auth.logout()
+    await pass(8 * second)
+    await found(store, cell, session)
+    expect(auth.session).toMatchObject({ id: 'found' })
+  })
+
+  test('is believed after a login here, though a logout was called just before that', async () => {
+    const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+    const store = gatedStore(cell)
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    await auth.logout()
+    await auth.login(bob)
+    await found(store, cell, cell.record as unknown as LiveRecord)
+    expect(auth.session).toMatchObject({ id: 'found' })
   })
 })

@@ -171,10 +171,12 @@ export function record(auth: Client): Told[] {
   return told
 }
 
+const WHERE = { 'this context': '', 'other context': ' (elsewhere)' }
+
 /** `type: reason` of each event, with ` (elsewhere)` for those of another context. */
 export const summary = (told: readonly Told[]): string[] =>
   told.map(
-    ({ type, reason, origin }) => `${type}: ${reason}${origin === 'this context' ? '' : ' (elsewhere)'}`,
+    ({ type, reason, origin }) => `${type}: ${reason}${WHERE[origin]}`,
   )
 
 /** What `promise` fails with. */

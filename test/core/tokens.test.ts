@@ -545,12 +545,14 @@ describe('12: tokens that do not tell their life', () => {
     expect(server.tokens('/refresh')).toEqual(['refresh'])
   })
 
-  test('12: one that tells its end alone is used until a 401 where our clock is ahead of all its life', async () => {
+  test.each([
+    ['ahead of all its life', 3600],
+    ['ahead by just its life', 900],
+  ])('12: one that tells its end alone is used until a 401 where our clock is %s', async (_, ahead) => {
     let count = 0
     let turned = ''
     const server = serve(({ path, token }) => {
-      // An hour behind us.
-      const exp = Math.floor(Date.now() / 1000) - 3600 + 900
+      const exp = Math.floor(Date.now() / 1000) - ahead + 900
       if (path === '/x') return token === turned ? refuse('Token has expired') : ok()
       return ok({ access_token: jwt({ exp, jti: ++count }), refresh_token: 'refresh' })
     })
@@ -563,6 +565,15 @@ describe('12: tokens that do not tell their life', () => {
     turned = server.tokens('/x').at(-1) ?? ''
     for (const one of [auth, other, auth, other]) expect((await one.fetch('x')).status).toBe(200)
     expect(server.tokens('/refresh')).toEqual(['refresh'])
+  })
+
+  test('one that tells its end alone, and is over when it is handed over, is refreshed before it is sent', async () => {
+    const server = serve(() => ok({ access_token: mint('alice'), refresh_token: 'refresh' }))
+    const { auth } = room({ client: { fetch: server.fetch } })
+    const accessToken = jwt({ sub: 'alice', exp: start / 1000 - 1 })
+    await auth.setTokens({ accessToken, refreshToken: 'refresh' })
+    await auth.fetch('x')
+    expect(server.sent.map(({ path }) => path)).toEqual(['/refresh', '/x'])
   })
 
   test('one that tells its end alone is not refreshed ahead before that is near', async () => {
