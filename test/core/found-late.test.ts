@@ -1,6 +1,6 @@
 /** What another review found, held: what is told late, and what has gone on while a store was away. */
 import { expect, test } from 'vitest'
-import type { LiveRecord, StoreRecord } from '../../src/index.ts'
+import { type Cell, type LiveRecord, memoryStore, type StoreRecord } from '../../src/index.ts'
 import { noticeOf } from '../../src/stores/record.ts'
 import { handStore } from './by-hand.ts'
 import { alice, bob, failure, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
@@ -91,13 +91,32 @@ test('3: what a refresh wrote, and a store that was lost could not confirm, is n
 
 test('5: the end of a later session, told of, and lost with the store’s data before it is read, ends what was held before it', async () => {
   const store = handStore()
-  const { auth } = room({ client: { store } })
+  const { auth, told } = room({ client: { store } })
   await auth.login(alice)
   store.record = null
   store.notify({ revision: 'theirs', id: 'later', version: 1, ended: 'logout' })
   await settle()
   expect(auth.session).toBeNull()
   expect(store.record).toBeNull()
+  expect(summary(told)).toEqual(['loggedIn: login', 'loggedOut: logout (elsewhere)'])
+})
+
+test('5: so does one that a store tells of which can’t be read, and says so at once', async () => {
+  const shared = memoryStore()
+  let denied = false
+  const read = (): Cell => {
+    if (denied) throw new Error('storage is denied')
+    return shared.read() as Cell
+  }
+  const { auth, another, told } = room({ client: { store: { ...shared, read } } })
+  await auth.login(alice)
+  const there = another({ store: shared }).auth
+  told.length = 0
+  denied = true
+  await there.login(bob)
+  await there.logout()
+  expect(auth.session).toBeNull()
+  expect(summary(told)).toEqual(['storeUnavailable: read', 'loggedOut: logout (elsewhere)'])
 })
 
 test('5: a login that was revoked before a store that was away could take it still ends who was signed in there before', async () => {
@@ -158,5 +177,62 @@ test('5: a login that was given up for a later one elsewhere, while the store wa
   store.read = read
   await pass(minute)
   expect(auth.session).toMatchObject({ id, subject: 'bob' })
+  expect(store.record).toMatchObject({ id })
+})
+
+test('3: a password’s tokens, of which a store that was away at first didn’t say that it had them, are not written over what others have made of them', async () => {
+  const store = handStore()
+  const { auth, another, backend } = room({
+    client: { store },
+    server: { refresh: 'rotating-reuse-detection' },
+  })
+  await auth.login(alice)
+  const { read, commit } = store
+  store.read = () => Promise.reject(new Error('out of order'))
+  expect(await auth.reauthenticate(alice)).toMatchObject({ version: 2 })
+  store.read = read
+  store.commit = async (next, expected) => {
+    await commit?.(next, expected)
+    throw new Error('connection lost')
+  }
+  await pass(100)
+  expect(store.record).toMatchObject({ version: 2 })
+  store.commit = commit
+  await another().auth.refresh()
+  await pass(second)
+  expect(store.record).toMatchObject({ version: 3 })
+  expect(auth.session).toMatchObject({ version: 3 })
+  await auth.refresh()
+  expect(backend.reuseDetected).toBe(0)
+})
+
+test('what a store has not taken is not given up where two bring it at once, and it fails again', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const { read, commit } = store
+  const fail = (): Promise<never> => Promise.reject(new Error('out of order'))
+  store.read = fail
+  await auth.login(bob)
+  const { id } = await auth.login(alice)
+  store.read = read
+  store.commit = fail
+  const first = store.gate('read')
+  await pass(100)
+  expect(first.reached()).toBe(true)
+  const looking = store.gate('read')
+  const refresh = failure(auth.refresh())
+  await settle()
+  expect(looking.reached()).toBe(true)
+  const other = store.gate('read')
+  looking.open()
+  await settle()
+  expect(other.reached()).toBe(true)
+  first.open()
+  await settle()
+  other.open()
+  expect(await refresh).toMatchObject({ code: 'refresh_unavailable' })
+  store.commit = commit
+  await pass(minute)
   expect(store.record).toMatchObject({ id })
 })

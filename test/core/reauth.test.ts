@@ -8,6 +8,7 @@ import {
   type Tokens,
 } from '../../src/index.ts'
 import { fakeTokens } from '../../src/testing/index.ts'
+import { handStore } from './by-hand.ts'
 import {
   alice,
   bob,
@@ -642,6 +643,26 @@ describe('a session that has expired', () => {
     close()
     expect((await waiting).status).toBe(401)
     expect(asks).toHaveLength(1)
+  })
+
+  test('that is a refresh token alone stays so, whatever another context writes of it', async () => {
+    const store = handStore()
+    const { auth, backend } = room({ client: { store } })
+    const { refreshToken = '' } = await backend.signIn('alice')
+    await auth.setTokens({ refreshToken })
+    const record = store.record as LiveRecord
+    backend.revoke(refreshToken)
+    auth.on('reauthRequired', (event) => event.waitUntil(new Promise(() => {})))
+    const waiting = auth.fetch('protected')
+    await settle()
+    const reads = vi.spyOn(store, 'read')
+    store.record = { ...record, revision: 'theirs' }
+    store.notify()
+    await pass(minute)
+    expect(reads).toHaveBeenCalledTimes(1)
+    expect(auth.session).toMatchObject({ id: record.id, status: 'expired' })
+    auth.dispose()
+    await failure(waiting)
   })
 
   test('is gone once the dialog is dismissed', async () => {

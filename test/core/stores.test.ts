@@ -867,6 +867,24 @@ describe('what could not be written yet', () => {
     expect(store.record).toMatchObject({ id })
   })
 
+  test('is brought to a store that has lost its data ever more seldom, and once, however often that is told', async () => {
+    const store = handStore()
+    const { auth } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    const { mend } = full(store)
+    store.record = null
+    for (const _ of times(10, () => 0)) await look(store)
+    const tries = vi.spyOn(store, 'commit')
+    await pass(minute)
+    expect(tries.mock.calls.length).toBeLessThan(12)
+    mend()
+    const reads = vi.spyOn(store, 'read')
+    await pass(minute)
+    expect(store.record).toMatchObject({ id })
+    // To write it, and to see what stands there then.
+    expect(reads).toHaveBeenCalledTimes(2)
+  })
+
   test('if it is a logout, is older than a login that is called after it elsewhere', async () => {
     const store = handStore()
     const { auth, another } = room({ client: { store } })

@@ -175,9 +175,7 @@ const WHERE = { 'this context': '', 'other context': ' (elsewhere)' }
 
 /** `type: reason` of each event, with ` (elsewhere)` for those of another context. */
 export const summary = (told: readonly Told[]): string[] =>
-  told.map(
-    ({ type, reason, origin }) => `${type}: ${reason}${WHERE[origin]}`,
-  )
+  told.map(({ type, reason, origin }) => `${type}: ${reason}${WHERE[origin]}`)
 
 /** What `promise` fails with. */
 export const failure = (promise: Promise<unknown>): Promise<AuthError> =>
