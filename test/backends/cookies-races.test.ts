@@ -1,6 +1,7 @@
 /** What random programs found of cookies that come late, each in the smallest order that shows it: docs/races.md. */
 import { describe, expect, test, vi } from 'vitest'
 import { type Cell, isAuthError, memoryStore, type Store } from '../../src/index.ts'
+import { type HandStore, handStore } from '../core/by-hand.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
 import { alice, base, bob, type CookieBench, cookieBench, lateAnswer } from './cookies-support.ts'
 
@@ -295,6 +296,42 @@ describe('5: what the user ended', () => {
     lose()
     expect((await tab.fetch('protected')).status).toBe(401)
     expect([tab.session, backend.count('whoami')]).toEqual([null, 0])
+  })
+
+  /** The store loses all it had, and tells of that. */
+  async function lose(store: HandStore): Promise<void> {
+    store.record = null
+    store.notify()
+    await turn()
+  }
+
+  test('5: nor after a logout elsewhere that was heard of', async () => {
+    const store = handStore()
+    const { auth, page, backend, cookies } = await cookieBench({ store })
+    const other = page({ store })
+    await other.ready
+    backend.fault('logout', 'drop')
+    await other.logout()
+    store.notify()
+    await turn()
+    await lose(store)
+    expect(Object.keys(cookies())).toHaveLength(4)
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect([auth.session, backend.count('whoami')]).toEqual([null, 0])
+  })
+
+  test('but who signs in on a page that shares no store is found, once the store has lost a session that ran out', async () => {
+    const store = handStore()
+    const { auth, page, jar } = await cookieBench({ store })
+    await auth.logout()
+    await auth.login(alice)
+    jar.removeAllCookiesSync()
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(store.record).toMatchObject({ ended: 'session_expired' })
+    await lose(store)
+    await page({ store: memoryStore() }).login(bob)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(auth.session).toMatchObject({ subject: 'bob' })
   })
 
   test('5: a logout under a value that was told with a password, of which whoami could not say whose it is', async () => {
