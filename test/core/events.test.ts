@@ -169,11 +169,15 @@ describe('what is told', () => {
     expect(summary(told)).toEqual(['loggedIn: login'])
   })
 
-  test('a token that came with its life tells of the clock all the same', async () => {
+  test.each([
+    ['its life', 7200, 900],
+    ['a life that is five seconds shorter', 7200, 895],
+    ['its life, half a minute from ours,', 29.5, 900],
+  ])('a token that came with %s tells of the clock all the same', async (_, ahead, expiresIn) => {
     const { auth, backend, told } = room({ client: { backend: telling } })
-    const at = start / second + 7200
+    const at = start / second + ahead
     const { accessToken } = fakeTokens({ claims: { iat: at, exp: at + 900 } })
-    backend.fault('login', { status: 200, body: { access_token: accessToken, expires_in: 900 } })
+    backend.fault('login', { status: 200, body: { access_token: accessToken, expires_in: expiresIn } })
     await auth.login(alice)
     expect(summary(told)).toContain('clockSkew: token')
   })
