@@ -353,8 +353,8 @@ export function createSession(
     let answer: MaybePromise<unknown>
     try {
       answer = initial ? cell.change(initial) : cell.read()
-    } catch {
-      believe()
+    } catch (error) {
+      answer = Promise.reject(error)
     }
     if (!isPromise(answer)) return Promise.resolve()
     const mine = answer
