@@ -142,7 +142,8 @@ export function takeCall(
     bare,
     route: `${method} ${url.pathname}`,
     origin: url.origin,
-    unsafe: !['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(method),
+    // No fetch sends a TRACE, which would be another.
+    unsafe: !['GET', 'HEAD', 'OPTIONS'].includes(method),
     replay: replay && !stream,
     user: above?.user,
     stream,

@@ -593,6 +593,31 @@ describe('the signal of an ask', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  test('an ask whose session is being ended late takes no other’s place: there is one dialog for that', async () => {
+    const store = handStore()
+    const given = await spent(room({ client: { store } }))
+    const { auth, backend } = given
+    const { asks, close } = dialogs(auth)
+    const first = auth.fetch('protected')
+    await settle()
+    const ending = store.gate('commit')
+    close()
+    await settle()
+    expect(ending.reached()).toBe(true)
+    await auth.login(bob)
+    backend.fault('protected', { status: 401, body: { msg: 'Fresh token required' } }, { times: 2 })
+    const second = auth.fetch('protected')
+    await settle()
+    ending.open()
+    expect((await first).status).toBe(401)
+    const third = auth.fetch('protected')
+    await settle()
+    expect(asks.map(({ reason }) => reason)).toEqual(['session_expired', 'fresh_token_required'])
+    close()
+    expect(await statuses([second, third])).toEqual([401, 401])
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+  })
+
   test('an ask that is moot does not hold up the next one', async () => {
     const { auth, signInStale } = room()
     await signInStale()
@@ -667,6 +692,7 @@ describe('a session that has expired', () => {
 
   test('is gone once the dialog is dismissed', async () => {
     const { auth, told, store } = await spent()
+    const { calledAt } = (store.read() as { record: LiveRecord }).record
     const { close } = dialogs(auth)
     const waiting = times(3, () => auth.fetch('protected'))
     await settle()
@@ -675,7 +701,26 @@ describe('a session that has expired', () => {
     expect(await statuses(waiting)).toEqual([401, 401, 401])
     expect(auth.session).toBeNull()
     expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
-    expect(store.read()).toMatchObject({ record: { ended: 'session_expired' } })
+    expect(store.read()).toMatchObject({ record: { ended: 'session_expired', calledAt } })
+  })
+
+  test('is not taken up again as it was, by whoever wrote it back, but as a newer version', async () => {
+    const store = handStore()
+    const { auth } = await spent(room({ client: { store } }))
+    const live = store.record as LiveRecord
+    await auth.fetch('protected')
+    expect([auth.session, store.record]).toMatchObject([null, { ended: 'session_expired', version: 1 }])
+    for (const [version, expected] of [
+      [1, null],
+      [2, { id: live.id, version: 2 }],
+    ] as const) {
+      const { id } = live
+      store.record = { ...live, version, revision: `theirs-${version}` }
+      store.notify({ id, version, revision: `theirs-${version}` })
+      await settle()
+      if (expected) expect(auth.session).toMatchObject(expected)
+      else expect(auth.session).toBeNull()
+    }
   })
 
   test('makes no new dialog and sends nothing while it is asked for', async () => {
@@ -997,6 +1042,14 @@ describe('a session of a refresh token alone, which is refused', () => {
     expect(routes()).toEqual(['refresh', 'login', 'protected'])
     expect(summary(told)).toEqual(['reauthRequired: session_expired', 'tokenRefreshed: reauthenticated'])
     expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('7: is not asked for again by the call that it was asked for', async () => {
+    const { auth, backend } = await alone()
+    const asks = willing(auth)
+    backend.fault('protected', revoked, always)
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect([asks(), backend.count('protected')]).toEqual([1, 1])
   })
 
   test('6: sends nothing with what a login as somebody else brings', async () => {
