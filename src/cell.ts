@@ -194,8 +194,8 @@ export function createCell(
       await write(fn)
       if (unsaved[0] === fn) unsaved.shift()
     }
-    // What stood there instead of ours was not looked at until now.
-    await read()
+    // What stood there instead of ours was not looked at until now. Not read again: that may fail, and be tried no more.
+    if (standing !== undefined) heardOf(standing)
   }
 
   async function saveLater(): Promise<void> {

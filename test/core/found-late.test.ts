@@ -180,6 +180,23 @@ test('5: a login that was given up for a later one elsewhere, while the store wa
   expect(store.record).toMatchObject({ id })
 })
 
+test('5: a logout elsewhere that a store which was away turns out to hold is believed, though it can not be asked again', async () => {
+  const store = handStore()
+  const { auth, told } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  const { read } = store
+  store.read = () => Promise.reject(new Error('out of order'))
+  expect(await auth.reauthenticate(alice)).toMatchObject({ id, version: 2 })
+  store.record = { id: 'another', version: 1, calledAt: Date.now(), ended: 'logout', revision: 'theirs' }
+  store.read = () => {
+    store.read = () => Promise.reject(new Error('out of order again'))
+    return read()
+  }
+  await pass(minute)
+  expect(auth.session).toBeNull()
+  expect(summary(told).at(-1)).toBe('loggedOut: logout (elsewhere)')
+})
+
 test('3: a password’s tokens, of which a store that was away at first didn’t say that it had them, are not written over what others have made of them', async () => {
   const store = handStore()
   const { auth, another, backend } = room({
