@@ -195,7 +195,7 @@ export function createCell(
       if (unsaved[0] === fn) unsaved.shift()
     }
     // What stood there instead of ours was not looked at until now. Not read again: that may fail, and be tried no more.
-    if (standing !== undefined) heardOf(standing)
+    heardOf(standing ?? null)
   }
 
   async function saveLater(): Promise<void> {
