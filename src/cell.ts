@@ -73,7 +73,7 @@ export function createCell(
   }
 
   const latest = (): number => (heard ? heard.now + heard.asked() : on.now())
-  const earliest = (): number => (heard ? heard.now + heard.answered() : on.now())
+  const earliest = (): number => (heard ? heard.now + heard.answered.least() : on.now())
 
   /** Asks the store, within bounds. `overtaken`: others were answered meanwhile, so that this may be older news. */
   function ask(what: 'read' | 'commit', call: () => MaybePromise<Cell>): MaybePromise<Heard> {

@@ -152,9 +152,10 @@ export function createSession(
       if (lasts <= 0 && stored.at !== undefined) lasts = undefined
     }
     const since = stopwatch(on)
-    // The second that a life was cut by is given back here.
-    const end = stored.at === undefined ? Infinity : (lasts ?? Infinity) + 1_000
-    const over = (): boolean => initial + since.least() >= end
+    // Beyond doubt: no clock that was set ahead while the store was asked counts, and the second that a life was cut by is
+    // given back.
+    const least = cell.earliest() - (stored.at ?? Infinity)
+    const over = (): boolean => least + since.least() >= (lasts ?? Infinity) + 1_000
     const made: HeldToken = { ...read, lasts, age: () => initial + since(), over, rejected: false }
     if (known.unshift(made) > 6) known.pop()
     return made

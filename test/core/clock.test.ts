@@ -193,6 +193,35 @@ describe('12: a clock that is set', () => {
     expect([auth.session, other.session]).toEqual([null, null])
   })
 
+  test('ahead by hours while a token is being written does not end it: a server is asked before a person is', async () => {
+    const begun = performance.now()
+    const store = handStore(() => start + performance.now() - begun)
+    const { auth, backend, hold, told } = room({ client: { store }, server: { refresh: 'single-use' } })
+    await auth.login(alice)
+    backend.expireAccessTokens()
+    const answer = hold('protected')
+    const late = auth.fetch('protected')
+    await settle()
+    const exchange = hold('refresh')
+    const prompt = auth.fetch('protected')
+    await settle()
+    const commit = store.gate('commit')
+    exchange.release()
+    await settle()
+    expect(commit.reached()).toBe(true)
+    vi.setSystemTime(Date.now() + hour)
+    backend.advance(-hour)
+    commit.open()
+    expect((await prompt).status).toBe(200)
+    answer.release()
+    expect((await late).status).toBe(200)
+    expect([backend.count('refresh'), summary(told)]).toEqual([
+      2,
+      expect.not.arrayContaining(['reauthRequired: session_expired']),
+    ])
+    expect(auth.session).toMatchObject({ status: 'active', version: 2 })
+  })
+
   test('ahead by hours costs a refresh at the most, and no loop', async () => {
     const { auth, backend, told, signIn } = room()
     await signIn()
