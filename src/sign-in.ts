@@ -398,11 +398,14 @@ export function createSignIn(
     const { signal } = attempt.controller
     signal.throwIfAborted()
     return new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason))
-      bring(attempt).then((value) => {
-        if (signal.aborted) void refresher.revoke(value.tokens)
-        resolve(value)
-      }, reject)
+      const dropped = (): void => reject(signal.reason)
+      signal.addEventListener('abort', dropped)
+      bring(attempt)
+        .then((value) => {
+          if (signal.aborted) void refresher.revoke(value.tokens)
+          resolve(value)
+        }, reject)
+        .finally(() => signal.removeEventListener('abort', dropped))
     })
   }
 
