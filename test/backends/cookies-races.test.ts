@@ -83,15 +83,24 @@ describe('5: what the user ended', () => {
     expect(auth.session?.subject).toBe('alice')
   })
 
+  /** A password that waits for a refresh, which is on its way. */
+  async function passwordBehind(
+    tab: CookieBench['auth'],
+    reached: Promise<unknown>,
+  ): Promise<{ refresh: Promise<unknown>; proof: Promise<unknown> }> {
+    await tab.ready
+    const refresh = tab.refresh()
+    await reached
+    const proof = rejection(tab.reauthenticate(alice))
+    await turn()
+    return { refresh, proof }
+  }
+
   test('5: a password that waits for a refresh is not sent once the user has signed out', async () => {
     const held = door('/refresh')
     const { page, cookies, came } = await cookieBench()
     const tab = page({ beneath: held.beneath })
-    await tab.ready
-    const refresh = tab.refresh()
-    await held.reached
-    const proof = rejection(tab.reauthenticate(alice))
-    await turn()
+    const { refresh, proof } = await passwordBehind(tab, held.reached)
     await tab.logout()
     held.open()
     expect(await proof).toMatchObject({ code: 'session_changed' })
@@ -104,11 +113,7 @@ describe('5: what the user ended', () => {
     const held = door('/refresh')
     const { auth, page, store, came } = await cookieBench()
     const tab = page({ store, beneath: held.beneath })
-    await tab.ready
-    const refresh = tab.refresh()
-    await held.reached
-    const proof = rejection(tab.reauthenticate(alice))
-    await turn()
+    const { refresh, proof } = await passwordBehind(tab, held.reached)
     await auth.logout()
     held.open()
     expect(await proof).toMatchObject({ cause: { message: 'Who is signed in is another by now' } })
@@ -121,11 +126,7 @@ describe('5: what the user ended', () => {
     const { page, came } = await cookieBench()
     const store = memoryStore()
     const tab = page({ store, beneath: held.beneath })
-    await tab.ready
-    const refresh = tab.refresh()
-    await held.reached
-    const proof = rejection(tab.reauthenticate(alice))
-    await turn()
+    const { refresh, proof } = await passwordBehind(tab, held.reached)
     await page({ store }).login(bob)
     held.open()
     await Promise.all([proof, refresh])
