@@ -224,7 +224,9 @@ export function createCell(
     earliest,
     moment() {
       const since = stopwatch(on)
-      return () => (latest() + earliest()) / 2 - since()
+      const known = (earliest() + latest()) / 2
+      // Only together do what was known then and what is known by now tell a sleep from a clock that was set.
+      return () => Math.min(Math.max(known, earliest() - since()), latest() - since.least())
     },
     read,
     peek: () =>

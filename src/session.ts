@@ -66,8 +66,11 @@ export interface SessionRoom {
   readonly writable: boolean
   /** Whether the store tells nobody of changes. */
   readonly blind: boolean
-  /** Whether an empty cell means that data was lost. */
-  readonly lossy: boolean
+  /**
+   * What stands; or `mine`, if data was lost: an empty cell has lost it, unless that means that the user cleared it, and so
+   * has one that holds the end of an older version, by who had not heard of ours.
+   */
+  recall<T extends LiveRecord | undefined>(stood: StoreRecord | null, mine: T): StoreRecord | null | T
   /** The access token to send: the fresh one to its own end, then the refreshed one. */
   token(held: Held): HeldToken | undefined
   usable(token: HeldToken | undefined): boolean
@@ -284,14 +287,15 @@ export function createSession(
   }
 
   /** Takes note of a tombstone. It is all that stands there, so that it ends what was there before it, too. */
-  function hearOfEnd(
-    { id, version, ended }: Pick<Tombstone, 'id' | 'version' | 'ended'>,
-    origin: Origin,
-  ): void {
-    remember(id, ended, version)
+  function hearOfEnd(record: Tombstone, origin: Origin): void {
+    const { id, version, ended } = record
     const before = held?.record
-    // What is not saved yet is newer than a stranger's tombstone.
-    if (before && (id === before.id || !cell.unsaved)) end(before.id, ended, origin)
+    if (before && recall(record, before) === before) restore()
+    else {
+      remember(id, ended, version)
+      // What is not saved yet is newer than a stranger's tombstone.
+      if (before && (id === before.id || !cell.unsaved)) end(before.id, ended, origin)
+    }
   }
 
   /** Whether a logout that is still to be written was called after this session's login. */
@@ -334,8 +338,8 @@ export function createSession(
     if (cell.unsaved) return
     void cell.change((standing) => {
       const mine = held?.record
-      if (!standing) return store.empty === 'ended' ? undefined : mine
-      if ('ended' in standing) return undefined
+      if (recall(standing, mine) === mine) return mine
+      if (!standing || 'ended' in standing) return undefined
       const { id, version, calledAt } = standing
       if (id !== mine?.id) {
         if (!isSignedOut(id)) return undefined
@@ -345,6 +349,15 @@ export function createSession(
       // Who is exchanging the refresh token that stays is still doing so.
       return standing.refreshToken === mine.refreshToken ? { ...mine, claim: standing.claim } : mine
     }, true)
+  }
+
+  function recall<T extends LiveRecord | undefined>(
+    stood: StoreRecord | null,
+    mine: T,
+  ): StoreRecord | null | T {
+    const ranOut = stood && 'ended' in stood && RAN_OUT.test(stood.ended) && !cell.unsaved
+    const lost = !stood || (ranOut && stood.id === mine?.id && stood.version < mine.version)
+    return lost && store.empty !== 'ended' ? mine : stood
   }
 
   // --- being told ----------------------------------------------------------------------------------------
@@ -397,9 +410,9 @@ export function createSession(
       // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
       if (what?.ended) {
         told = what as Tombstone
-        remember(told.id, told.ended, told.version)
         // The end of another may be told late, when somebody has signed in since: the store knows, if it can be read.
-        if (what.id === known?.id) believe()
+        if (told.id === known?.id) believe()
+        else remember(told.id, told.ended, told.version)
       }
       void reread()
     }
@@ -431,7 +444,7 @@ export function createSession(
     },
     writable: store.commit !== undefined,
     blind: store.watch === undefined,
-    lossy: store.empty !== 'ended',
+    recall,
     token,
     usable,
     isFresh,

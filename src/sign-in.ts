@@ -202,8 +202,7 @@ export function createSignIn(
       const stands = await session.cell.change((stood, refused) => {
         if (!refused) tried = Math.min(tried, made)
         made = Number.POSITIVE_INFINITY
-        // An empty cell has lost its data, unless that means that the user cleared it.
-        const standing = stood ?? (session.lossy ? session.held?.record : undefined)
+        const standing = session.recall(stood, session.held?.record)
         if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id)
           return unwanted(attempt)
         // Judged by what stands there now: who it is may have come out since.

@@ -2,6 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { handStore } from './by-hand.ts'
 import {
   alice,
+  bob,
   minute,
   pass,
   room,
@@ -191,6 +192,39 @@ describe('12: a clock that is set', () => {
     await pass(minute)
     expect(store.record).toMatchObject({ ended: 'logout' })
     expect([auth.session, other.session]).toEqual([null, null])
+  })
+
+  test('ahead by an hour during a logout makes it no older: 5: a login of just before it, elsewhere, is over', async () => {
+    const begun = performance.now()
+    const store = handStore(() => start + performance.now() - begun)
+    const { auth, another } = room({ client: { store } })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.login(bob)
+    await pass(second)
+    const read = store.gate('read')
+    const out = auth.logout()
+    vi.setSystemTime(Date.now() + hour)
+    read.open()
+    await out
+    expect(store.record).toMatchObject({ ended: 'logout' })
+  })
+
+  test('by an hour’s sleep during a logout makes it no later: 5: a login meanwhile, elsewhere, stands', async () => {
+    const store = handStore()
+    const { auth, another } = room({ client: { store } })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    const read = store.gate('read')
+    const out = auth.logout()
+    vi.setSystemTime(Date.now() + hour / 3)
+    const { id } = await other.login(bob)
+    vi.setSystemTime(Date.now() + (hour * 2) / 3)
+    read.open()
+    await out
+    expect(store.record).toMatchObject({ id, subject: 'bob' })
+    expect(other.session).toMatchObject({ id, status: 'active' })
   })
 
   test('ahead by hours while a token is being written does not end it: a server is asked before a person is', async () => {

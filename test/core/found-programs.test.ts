@@ -44,6 +44,98 @@ describe('while a password is asked for', () => {
   })
 })
 
+test('4: a session whose data the user cleared while a password was asked for is told as cleared, not as run out', async () => {
+  const store = Object.assign(handStore(), { empty: 'ended' as const })
+  const { auth, backend, told, signIn } = room({ client: { store } })
+  await signIn()
+  backend.revoke({ sub: 'alice' })
+  const dialog = deferred()
+  auth.on('reauthRequired', ({ waitUntil }) => waitUntil(dialog.promise))
+  const call = auth.fetch('protected')
+  await settle()
+  expect(auth.session).toMatchObject({ status: 'expired' })
+  store.record = null
+  dialog.resolve()
+  expect((await call).status).toBe(401)
+  expect(summary(told).slice(-1)).toEqual(['loggedOut: storage_cleared (elsewhere)'])
+  expect([auth.session, store.record]).toEqual([null, null])
+})
+
+describe('4: the end of an older version, by who had not heard of the newer one that the store has lost,', () => {
+  /** `auth` holds version 2, by a password; `other` has ended version 1, which is all that it knew. */
+  async function helpedHere() {
+    const store = handStore()
+    const site = room({ client: { store } })
+    const { auth, backend, another, told } = site
+    await auth.login(alice)
+    const { auth: other, told: toldOther } = another()
+    await other.ready
+    backend.revoke({ sub: 'alice' })
+    const dialog = deferred()
+    other.on('reauthRequired', ({ waitUntil }) => waitUntil(dialog.promise))
+    const call = other.fetch('protected')
+    await settle()
+    await auth.reauthenticate(alice)
+    store.record = null
+    told.length = 0
+    dialog.resolve()
+    await call
+    expect(store.record).toMatchObject({ ended: 'token_revoked', version: 1 })
+    return { ...site, store, other, toldOther }
+  }
+
+  test('does not end the newer one, which is written back, and whoever had ended is back in it', async () => {
+    const { auth, other, store, told, toldOther } = await helpedHere()
+    store.notify()
+    await settle()
+    expect([auth.session, store.record]).toMatchObject([{ version: 2, status: 'active' }, { version: 2 }])
+    expect(told).toEqual([])
+    store.notify()
+    await settle()
+    expect(other.session).toMatchObject({ version: 2, status: 'active' })
+    expect(summary(toldOther).slice(-2)).toEqual([
+      'loggedOut: token_revoked',
+      'loggedIn: reauthenticated (elsewhere)',
+    ])
+  })
+
+  test('does not end it by its notice, either', async () => {
+    const { auth, store, told } = await helpedHere()
+    const { revision = '', id = '', version = 0 } = store.record ?? {}
+    const read = store.gate('read')
+    store.notify({ revision, id, version, ended: 'token_revoked' })
+    expect(auth.session).toMatchObject({ version: 2 })
+    read.open()
+    await settle()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect([auth.session, store.record]).toMatchObject([{ version: 2 }, { version: 2 }])
+    expect(told).toEqual([])
+  })
+
+  test.each(['refresh', 'reauthenticate'] as const)('is not in the way of %s', async (what) => {
+    const { auth, store, told } = await helpedHere()
+    await auth[what](alice as never)
+    expect([auth.session, store.record]).toMatchObject([{ version: 3, status: 'active' }, { version: 3 }])
+    expect(summary(told)).toEqual([expect.stringMatching(/^tokenRefreshed/)])
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('takes nothing of what an exchange brings that it falls into', async () => {
+    const { auth, hold, store } = await helpedHere()
+    const end = store.record
+    store.notify()
+    await settle()
+    const exchange = hold('refresh')
+    const refreshed = auth.refresh()
+    await settle()
+    store.record = end
+    exchange.release()
+    await refreshed
+    expect([auth.session, store.record]).toMatchObject([{ version: 3, status: 'active' }, { version: 3 }])
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+})
+
 test('what happened here is told as from here, though a write that began later is heard of first', async () => {
   const store = handStore()
   const { auth, told } = room({ client: { store } })

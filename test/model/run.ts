@@ -17,7 +17,7 @@ import {
   REFRESH_TIMEOUT,
   type Run,
 } from './record.ts'
-import { type Context, createWorld, ELSEWHERE, ORIGIN, type Send, type World } from './world.ts'
+import { type Context, createWorld, ELSEWHERE, ORIGIN, type Send, type Told, type World } from './world.ts'
 
 /** Runs `program`; throws a readable error if an invariant is broken. */
 export async function execute(scheduler: fc.Scheduler, program: Program): Promise<Map<string, number>> {
@@ -151,8 +151,11 @@ function addContext(run: Run, offset: number, manner: Manner): void {
         session?: { id: string; version: number }
       }
       world.cover(`event ${type} ${reason}`)
-      const honoured = type === 'loggedOut' ? stillHonoured(run, context) : []
-      context.told.push({ seq: world.seq(), at: world.now(), type, reason, origin, session, honoured })
+      const known = context.told.findLast((told) => told.session)?.session
+      const honoured = type === 'loggedOut' ? stillHonoured(run, known) : []
+      const stands = world.standing()
+      const ended = stands && 'ended' in stands && stands.id === known?.id ? stands.version : undefined
+      context.told.push({ seq: world.seq(), at: world.now(), type, reason, origin, session, honoured, ended })
     })
   }
   auth.on('reauthRequired', (event) => {
@@ -200,10 +203,11 @@ const credentials = (user: User, right = true): { username: string; password: st
 })
 
 /** The tokens of the session that ended, as last known to all, that the server would still honour. */
-function stillHonoured({ world }: Run, context: Context): string[] {
-  const id = [...context.told].reverse().find((told) => told.session)?.session?.id
-  const latest = world.records.filter((record) => record.id === id).at(-1)
-  if (!latest || 'ended' in latest) return []
+function stillHonoured({ world }: Run, known: Told['session']): string[] {
+  const latest = world.records.findLast(({ id }) => id === known?.id)
+  if (!known || !latest || 'ended' in latest) return []
+  // A newer version that was lost before it could be read is of use to who made it alone.
+  if (latest.version > known.version && (world.writtenAt.get(latest.revision) ?? 0) < world.lostAt) return []
   const { jar } = world
   // A cookie that has gone is of use to nobody.
   const there = (token: string): boolean => !jar || [jar.get(ACCESS), jar.get(REFRESH)].includes(token)

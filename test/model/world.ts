@@ -51,6 +51,8 @@ export interface Told {
   readonly session: { id: string; version: number } | undefined
   /** What the context could still have used at that moment, by the server: for endings. */
   readonly honoured: string[]
+  /** The version that had ended by what stood in the store. */
+  readonly ended: number | undefined
 }
 
 /** Where a context is frozen, or dies: its answer from there does not reach it. */
@@ -105,6 +107,8 @@ export interface World {
   store(context: Context): Store
   /** Whether more than a moment has passed while something was in the air: a network or a store that was slow. */
   readonly slow: boolean
+  /** When its data was lost last. */
+  readonly lostAt: number
   /** What stands in the store now. */
   standing(): StoreRecord | null
   loseData(): void
@@ -243,6 +247,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
 
   const memory = memoryStore()
   let cell: StoreRecord | null = null
+  let lostAt = 0
   const watchers = new Map<Context, Set<(notice?: Notice) => void>>()
 
   const keep = (record: StoreRecord | null): void => {
@@ -479,6 +484,9 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     sends,
     records,
     writtenAt,
+    get lostAt() {
+      return lostAt
+    },
     covered,
     jar,
     tokenOf,
@@ -547,6 +555,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     loseData() {
       if (options.store === 'memory') return
       cell = null
+      lostAt = seq()
       cover('data lost')
       // A claim is lost with it: nobody can know of it.
       for (const context of contexts) context.hinderedAt = Math.max(context.hinderedAt, time)
