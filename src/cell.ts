@@ -52,6 +52,8 @@ export function createCell(
   room: {
     /** What this context holds. */
     held(): LiveRecord | undefined
+    /** Whether it is the end of an older version than that, by who had not heard of ours: no more than data that was lost. */
+    isOutdated(record: StoreRecord): boolean
     /** Told of what stands there; `decided`: or shall stand there, as soon as it can be written. */
     see(record: StoreRecord | null, origin: Origin, decided?: boolean): void
   },
@@ -127,12 +129,17 @@ export function createCell(
     )
   }
 
-  const read = (): MaybePromise<void> => chain(look(), (record) => heardOf(sound(record)))
+  const known = (record: StoreRecord | null): StoreRecord | null => {
+    const found = sound(record)
+    return found && room.isOutdated(found) ? null : found
+  }
+
+  const read = (): MaybePromise<void> => chain(look(), (record) => heardOf(known(record)))
 
   function write(fn: Change): MaybePromise<StoreRecord | null> {
     let tries = 0
     const attempt = (stands: StoreRecord | null): MaybePromise<StoreRecord | null> => {
-      const found = sound(stands)
+      const found = known(stands)
       const wanted = fn(found, tries > 0)
       if (!wanted || !store.commit) {
         heardOf(found)
@@ -145,7 +152,7 @@ export function createCell(
         ({ record, overtaken }): MaybePromise<StoreRecord | null> => {
           if (record?.revision !== next.revision) return chain(overtaken ? look() : record, attempt)
           return chain(overtaken ? look() : record, (latest) => {
-            const stands = latest?.revision === next.revision ? record : sound(latest)
+            const stands = latest?.revision === next.revision ? record : known(latest)
             // It may have been lost since, written back by who knows less, or gone on: what was done here comes first.
             if (!stands || (stands.id === record.id && !('ended' in stands))) heardOf(record)
             heardOf(stands)
@@ -224,9 +231,12 @@ export function createCell(
     earliest,
     moment() {
       const since = stopwatch(on)
-      const known = (earliest() + latest()) / 2
-      // Only together do what was known then and what is known by now tell a sleep from a clock that was set.
-      return () => Math.min(Math.max(known, earliest() - since()), latest() - since.least())
+      const then = heard && (earliest() + latest()) / 2
+      return () => {
+        const [low, high] = [earliest() - since(), latest() - since.least()]
+        // Only together do what was known then and what is known by now tell a sleep from a clock that was set.
+        return Math.min(Math.max(then ?? (low + high) / 2, low), high)
+      }
     },
     read,
     peek: () =>

@@ -131,10 +131,11 @@ export function createAsker(
     // What is not saved yet is not all there is: another may have been helped.
     if (session.cell.unsaved) await session.cell.peek()
     await session.cell.change((standing) => {
-      // What the store has lost is what we hold, which may be another by now. What the user cleared is told as that.
-      const ends = session.recall(standing, session.held?.record)
-      if (ends !== undefined && (ends?.id !== id || ends.version !== version || 'ended' in ends))
-        return undefined
+      // Cleared by the user meanwhile: that is what it is told as.
+      if (!standing && !session.lossy) return undefined
+      // What the store has lost is what we hold, which may be another by now.
+      const ends = standing ?? session.held?.record
+      if (ends && (ends.id !== id || ends.version !== version || 'ended' in ends)) return undefined
       // The same version by another way, while ours could not be written: it is another's, and has not been found wanting.
       // Nor has a cookie that took the place of the one which was.
       if (ends && ends.access?.token !== token) return undefined

@@ -196,7 +196,8 @@ export function createRefresher(
     const { id, version, claim, refreshToken: spent } = claimed
     // Ended or replaced, though that may be still to be written: what came is revoked.
     if (session.isEnded(id)) return undefined
-    const standing = session.recall(stood, claimed)
+    // An empty cell has lost its data meanwhile, unless that means that the user cleared it.
+    const standing = stood ?? (session.lossy ? claimed : null)
     if (!standing || 'ended' in standing || standing.id !== id) return undefined
     const same = standing.refreshToken === spent
     const released = standing.claim?.by === claim.by ? undefined : standing.claim

@@ -66,11 +66,8 @@ export interface SessionRoom {
   readonly writable: boolean
   /** Whether the store tells nobody of changes. */
   readonly blind: boolean
-  /**
-   * What stands; or `mine`, if data was lost: an empty cell has lost it, unless that means that the user cleared it, and so
-   * has one that holds the end of an older version, by who had not heard of ours.
-   */
-  recall<T extends LiveRecord | undefined>(stood: StoreRecord | null, mine: T): StoreRecord | null | T
+  /** Whether an empty cell means that data was lost. */
+  readonly lossy: boolean
   /** The access token to send: the fresh one to its own end, then the refreshed one. */
   token(held: Held): HeldToken | undefined
   usable(token: HeldToken | undefined): boolean
@@ -128,7 +125,7 @@ export function createSession(
   // Logouts that are being written: they revoke what stands there, too.
   let closing = 0
 
-  const cell = createCell(store, emitter, on, storeTimeout, { held: () => held?.record, see })
+  const cell = createCell(store, emitter, on, storeTimeout, { held: () => held?.record, isOutdated, see })
 
   // --- tokens in hand ------------------------------------------------------------------------------------
 
@@ -287,15 +284,20 @@ export function createSession(
   }
 
   /** Takes note of a tombstone. It is all that stands there, so that it ends what was there before it, too. */
-  function hearOfEnd(record: Tombstone, origin: Origin): void {
-    const { id, version, ended } = record
+  function hearOfEnd(
+    { id, version, ended }: Pick<Tombstone, 'id' | 'version' | 'ended'>,
+    origin: Origin,
+  ): void {
+    remember(id, ended, version)
     const before = held?.record
-    if (before && recall(record, before) === before) restore()
-    else {
-      remember(id, ended, version)
-      // What is not saved yet is newer than a stranger's tombstone.
-      if (before && (id === before.id || !cell.unsaved)) end(before.id, ended, origin)
-    }
+    // What is not saved yet is newer than a stranger's tombstone.
+    if (before && (id === before.id || !cell.unsaved)) end(before.id, ended, origin)
+  }
+
+  function isOutdated(record: StoreRecord): boolean {
+    const mine = held?.record
+    const ranOut = 'ended' in record && RAN_OUT.test(record.ended)
+    return ranOut && store.empty !== 'ended' && record.id === mine?.id && record.version < mine.version
   }
 
   /** Whether a logout that is still to be written was called after this session's login. */
@@ -335,11 +337,11 @@ export function createSession(
 
   /** Writes the session back into a cell that has lost it, or its latest version; or that it has ended. */
   function restore(): void {
-    if (cell.unsaved) return
+    if (cell.unsaved || !store.commit) return
     void cell.change((standing) => {
       const mine = held?.record
-      if (recall(standing, mine) === mine) return mine
-      if (!standing || 'ended' in standing) return undefined
+      if (!standing) return store.empty === 'ended' ? undefined : mine
+      if ('ended' in standing) return undefined
       const { id, version, calledAt } = standing
       if (id !== mine?.id) {
         if (!isSignedOut(id)) return undefined
@@ -349,15 +351,6 @@ export function createSession(
       // Who is exchanging the refresh token that stays is still doing so.
       return standing.refreshToken === mine.refreshToken ? { ...mine, claim: standing.claim } : mine
     }, true)
-  }
-
-  function recall<T extends LiveRecord | undefined>(
-    stood: StoreRecord | null,
-    mine: T,
-  ): StoreRecord | null | T {
-    const ranOut = stood && 'ended' in stood && RAN_OUT.test(stood.ended) && !cell.unsaved
-    const lost = !stood || (ranOut && stood.id === mine?.id && stood.version < mine.version)
-    return lost && store.empty !== 'ended' ? mine : stood
   }
 
   // --- being told ----------------------------------------------------------------------------------------
@@ -408,11 +401,11 @@ export function createSession(
       if (what.revision !== known.revision) void cell.peek()
     } else {
       // From the notice on nothing goes out as somebody who is no longer signed in, or may not be.
-      if (what?.ended) {
+      if (what?.ended && !isOutdated(what as Tombstone)) {
         told = what as Tombstone
+        remember(told.id, told.ended, told.version)
         // The end of another may be told late, when somebody has signed in since: the store knows, if it can be read.
-        if (told.id === known?.id) believe()
-        else remember(told.id, told.ended, told.version)
+        if (what.id === known?.id) believe()
       }
       void reread()
     }
@@ -444,7 +437,7 @@ export function createSession(
     },
     writable: store.commit !== undefined,
     blind: store.watch === undefined,
-    recall,
+    lossy: store.empty !== 'ended',
     token,
     usable,
     isFresh,

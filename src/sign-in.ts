@@ -202,7 +202,8 @@ export function createSignIn(
       const stands = await session.cell.change((stood, refused) => {
         if (!refused) tried = Math.min(tried, made)
         made = Number.POSITIVE_INFINITY
-        const standing = session.recall(stood, session.held?.record)
+        // An empty cell has lost its data, unless that means that the user cleared it.
+        const standing = stood ?? (session.lossy ? session.held?.record : undefined)
         if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id)
           return unwanted(attempt)
         // Judged by what stands there now: who it is may have come out since.
@@ -278,9 +279,11 @@ export function createSignIn(
         else if (session.cell.isThere()) return undefined
         return { id: on.id(), version: 1, calledAt: calledAt(), ended: 'logout' }
       }
-      // Over already, but a login that was called since then is over with this.
-      if (isEnded(ends))
-        return held && ends.calledAt < calledAt() ? { ...ends, calledAt: calledAt() } : undefined
+      // Over already, but a login that was called since then is over with this; and what ran out may be helped elsewhere.
+      if (isEnded(ends)) {
+        const over = ends.ended === 'logout' && (!held || ends.calledAt >= calledAt())
+        return over ? undefined : { ...ends, calledAt: calledAt(), ended: 'logout' }
+      }
       // Newer tokens than we held, and those of a session that we had not heard of; but not what a login has brought since.
       const since = session.held?.record.access?.token
       if (!since || ends.access?.token !== since) give(ends)

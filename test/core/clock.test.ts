@@ -210,6 +210,21 @@ describe('12: a clock that is set', () => {
     expect(store.record).toMatchObject({ ended: 'logout' })
   })
 
+  test('ahead by an hour while the store is asked for the first time makes no logout older, however wrong it was', async () => {
+    const begun = performance.now()
+    const store = handStore(() => start + 5 * hour + performance.now() - begun)
+    const { auth: other, another } = room({ client: { store } })
+    await other.login(bob)
+    await pass(50 * minute)
+    const { auth } = another()
+    const read = store.gate('read')
+    const out = auth.logout()
+    vi.setSystemTime(Date.now() + hour)
+    read.open()
+    await out
+    expect(store.record).toMatchObject({ ended: 'logout' })
+  })
+
   test('by an hour’s sleep during a logout makes it no later: 5: a login meanwhile, elsewhere, stands', async () => {
     const store = handStore()
     const { auth, another } = room({ client: { store } })

@@ -120,6 +120,22 @@ describe('4: the end of an older version, by who had not heard of the newer one 
     expect((await auth.fetch('protected')).status).toBe(200)
   })
 
+  test.each(['auth', 'other'] as const)('5: is no shelter from a logout by %s', async (who) => {
+    const { store, another, auth, other } = await helpedHere()
+    const end = store.record
+    store.notify()
+    await settle()
+    const { auth: third } = another()
+    await third.ready
+    expect(third.session).toMatchObject({ version: 2 })
+    store.record = end
+    await { auth, other }[who].logout({ revoke: false })
+    expect(store.record).toMatchObject({ ended: 'logout' })
+    store.notify()
+    await pass(30 * second)
+    expect([auth.session, other.session, third.session]).toEqual([null, null, null])
+  })
+
   test('takes nothing of what an exchange brings that it falls into', async () => {
     const { auth, hold, store } = await helpedHere()
     const end = store.record
@@ -135,6 +151,57 @@ describe('4: the end of an older version, by who had not heard of the newer one 
     expect((await auth.fetch('protected')).status).toBe(200)
   })
 })
+
+test.each(['reauthenticate', 'refresh'] as const)(
+  '4: what %s brought while the store could not be written outlives the end of the version before it, elsewhere',
+  async (what) => {
+    const store = handStore()
+    const { auth, backend, hold, another } = room({ client: { store } })
+    await auth.login(alice)
+    const theirs = Object.assign(Object.create(store), { commit: store.commit })
+    const { auth: other } = another({ store: theirs })
+    await other.ready
+    const answer = hold(what === 'refresh' ? 'refresh' : 'login')
+    if (what === 'reauthenticate') backend.revoke({ sub: 'alice' })
+    else backend.fault('protected', { status: 401, body: { msg: 'Token has been revoked' } })
+    const done = auth[what](alice as never)
+    await settle()
+    store.commit = () => Promise.reject(new Error('out of order'))
+    answer.release()
+    await done
+    expect((await other.fetch('protected')).status).toBe(401)
+    expect(store.record).toMatchObject({ ended: 'token_revoked', version: 1 })
+    store.commit = theirs.commit
+    await pass(minute)
+    expect([auth.session, store.record]).toMatchObject([{ version: 2, status: 'active' }, { version: 2 }])
+    expect((await auth.fetch('protected')).status).toBe(200)
+  },
+)
+
+test.each(['nothing', 'the end of an older version'])(
+  '10: a store that can only be read, and holds %s by now, is asked once',
+  async (what) => {
+    const store = handStore()
+    const { auth, another } = room({ client: { store } })
+    const { id } = await auth.login(alice)
+    await auth.refresh()
+    const { name, read, watch } = store
+    const only = { name, read: vi.fn(read), watch }
+    const { auth: reader } = another({ store: only })
+    await reader.ready
+    expect(reader.session).toMatchObject({ version: 2 })
+    store.record =
+      what === 'nothing'
+        ? null
+        : { id, version: 1, calledAt: 0, ended: 'session_expired', revision: 'theirs' }
+    only.read.mockClear()
+    only.read.mockImplementation(() => (only.read.mock.calls.length > 9 ? new Promise(() => {}) : read()))
+    store.notify()
+    await settle()
+    expect(only.read).toHaveBeenCalledTimes(1)
+    expect(reader.session).toMatchObject({ version: 2 })
+  },
+)
 
 test('what happened here is told as from here, though a write that began later is heard of first', async () => {
   const store = handStore()
