@@ -231,11 +231,13 @@ export function createCell(
     earliest,
     moment() {
       const since = stopwatch(on)
-      const then = heard && (earliest() + latest()) / 2
+      const [from, to] = heard ? [earliest(), latest()] : [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
       return () => {
-        const [low, high] = [earliest() - since(), latest() - since.least()]
         // Only together do what was known then and what is known by now tell a sleep from a clock that was set.
-        return Math.min(Math.max(then ?? (low + high) / 2, low), high)
+        const least = Math.max(from, earliest() - since())
+        const most = Math.min(to, latest() - since.least())
+        // They have nothing in common where it was not heard of before, or its own clock was set.
+        return least > most ? (earliest() + latest()) / 2 - since() : (least + most) / 2
       }
     },
     read,

@@ -232,8 +232,9 @@ export function createSession(
     const known = endings.get(id)
     if (reason === 'logout') signedOut = true
     const upTo = RAN_OUT.test(reason) ? version : Number.POSITIVE_INFINITY
-    // The first reason is the true one: a logout is not made an expiry by what comes after it.
-    endings.set(id, { reason: known?.reason ?? reason, version: Math.max(known?.version ?? 0, upTo) })
+    // The first reason is the true one, as a logout is not made an expiry by what comes after it; but it is always one.
+    const first = reason === 'logout' ? reason : (known?.reason ?? reason)
+    endings.set(id, { reason: first, version: Math.max(known?.version ?? 0, upTo) })
     if (endings.size > 100) endings.delete(endings.keys().next().value as string)
   }
 
@@ -279,7 +280,7 @@ export function createSession(
 
   /** The end that was told of last is what stands, as far as can be known. */
   function believe(): void {
-    if (told) hearOfEnd(told, 'other context')
+    if (told && !isOutdated(told)) hearOfEnd(told, 'other context')
     told = undefined
   }
 

@@ -147,7 +147,7 @@ export function createSignIn(
         const earlier = !ended && (begun.get(standing.id) as number) < (begun.get(id) as number)
         // Of ends, the one that stood there then, or that we have written since: another's may have been called later.
         const ours = standing.revision === seen?.revision || session.cell.isOwn(standing.revision)
-        const stood = standing.id === seen?.id && (!ended || ours)
+        const stood = ended ? ours : standing.id === seen?.id
         const later = standing.calledAt + (ended ? 1 : 0) > made.calledAt
         if (standing.id === id) return undefined
         return later && !earlier && !stood ? unwanted(attempt) : made

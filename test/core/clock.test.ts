@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
+import type { Cell } from '../../src/index.ts'
 import { handStore } from './by-hand.ts'
 import {
   alice,
@@ -208,6 +209,43 @@ describe('12: a clock that is set', () => {
     read.open()
     await out
     expect(store.record).toMatchObject({ ended: 'logout' })
+  })
+
+  test('by a sleep before a logout makes it no older, however late the store answers: 5: a login of before it is over', async () => {
+    const store = handStore()
+    let late = 0
+    const read = async (): Promise<Cell> => {
+      const cell = await store.read()
+      if (late) await new Promise<void>((resolve) => void setTimeout(resolve, late))
+      return cell
+    }
+    const { auth, another } = room({ client: { store: { ...store, read, watch: undefined } } })
+    const { auth: other } = another({ store })
+    await auth.ready
+    vi.setSystemTime(Date.now() + hour)
+    await other.login(bob)
+    await pass(5 * second)
+    late = 7 * second
+    const out = auth.logout()
+    await pass(8 * second)
+    await out
+    expect(store.record).toMatchObject({ ended: 'logout' })
+  })
+
+  test('by a sleep while the store is asked for the first time makes no logout later: a login meanwhile, elsewhere, stands', async () => {
+    const store = handStore()
+    const { auth: other, another } = room({ client: { store } })
+    await other.login(alice)
+    const reads = [store.gate('read'), store.gate('read')]
+    const { auth } = another()
+    const out = auth.logout()
+    await settle()
+    vi.setSystemTime(Date.now() + hour / 3)
+    const { id } = await other.login(bob)
+    vi.setSystemTime(Date.now() + (hour * 2) / 3)
+    for (const read of reads) read.open()
+    await out
+    expect(store.record).toMatchObject({ id, subject: 'bob' })
   })
 
   test('ahead by an hour while the store is asked for the first time makes no logout older, however wrong it was', async () => {

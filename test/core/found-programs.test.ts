@@ -136,6 +136,43 @@ describe('4: the end of an older version, by who had not heard of the newer one 
     expect([auth.session, other.session, third.session]).toEqual([null, null, null])
   })
 
+  test('5: is a logout once its user calls one, which is defended when it is lost, too', async () => {
+    const { auth, other, store } = await helpedHere()
+    await other.logout({ revoke: false })
+    store.record = null
+    await pass(30 * second)
+    for (let times = 0; times < 3; times++) {
+      store.notify()
+      await settle()
+    }
+    expect([auth.session, store.record]).toMatchObject([null, { ended: 'logout' }])
+  })
+
+  test('is not believed by who was told of it before he heard of the newer one', async () => {
+    const { auth, another, store } = await helpedHere()
+    const { revision = '', id = '', version = 0 } = store.record ?? {}
+    const end = store.record
+    store.record = null
+    const theirs = Object.assign(Object.create(store) as typeof store, handStore(), { read: store.read })
+    const { auth: late } = another({ store: theirs })
+    await late.ready
+    expect(late.session).toBeNull()
+    store.record = end
+    const read = store.gate('read')
+    theirs.notify({ revision, id, version, ended: 'token_revoked' })
+    await settle()
+    await auth.refresh()
+    const away = deferred()
+    theirs.read = () => away.promise.then(() => Promise.reject(new Error('out of order')))
+    theirs.notify({ revision: store.record?.revision ?? '', id, version: 3 })
+    read.open()
+    await settle()
+    expect(late.session).toMatchObject({ version: 3 })
+    away.resolve()
+    await settle()
+    expect(late.session).toMatchObject({ version: 3, status: 'active' })
+  })
+
   test('takes nothing of what an exchange brings that it falls into', async () => {
     const { auth, hold, store } = await helpedHere()
     const end = store.record
@@ -151,6 +188,25 @@ describe('4: the end of an older version, by who had not heard of the newer one 
     expect((await auth.fetch('protected')).status).toBe(200)
   })
 })
+
+test.each(['that lives', 'that has run out'])(
+  '5: a login right after a logout stands, over a session %s which this context had not heard of',
+  async (what) => {
+    const store = handStore()
+    const { auth, another, backend } = room({ client: { store: { ...store, watch: undefined } } })
+    await auth.ready
+    const { auth: other } = another({ store })
+    await other.login(alice)
+    if (what === 'that has run out') {
+      backend.revoke({ sub: 'alice' })
+      expect((await other.fetch('protected')).status).toBe(401)
+      expect(store.record).toMatchObject({ ended: 'token_revoked' })
+    }
+    await pass(minute)
+    await Promise.all([auth.logout(), auth.login(bob)])
+    expect([auth.session, store.record]).toMatchObject([{ subject: 'bob' }, { subject: 'bob' }])
+  },
+)
 
 test.each(['reauthenticate', 'refresh'] as const)(
   '4: what %s brought while the store could not be written outlives the end of the version before it, elsewhere',
