@@ -189,6 +189,33 @@ describe('4: the end of an older version, by who had not heard of the newer one 
   })
 })
 
+test('4: the end of an older version is one where an empty store means that the user cleared it: nothing is lost there', async () => {
+  const store = Object.assign(handStore(), { empty: 'ended' as const })
+  const { auth, told } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  await auth.refresh()
+  told.length = 0
+  store.record = { id, version: 1, calledAt: 0, ended: 'token_revoked', revision: 'theirs' }
+  store.notify()
+  await settle()
+  expect(auth.session).toBeNull()
+  expect(summary(told)).toEqual(['loggedOut: token_revoked (elsewhere)'])
+})
+
+test('5: a logout is defended as one, though the session is told of as run out afterwards', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  const before = store.record
+  await auth.logout({ revoke: false })
+  store.notify({ revision: 'theirs', id, version: 1, ended: 'session_expired' })
+  await settle()
+  store.record = before
+  store.notify()
+  await settle()
+  expect([auth.session, store.record]).toMatchObject([null, { ended: 'logout' }])
+})
+
 test.each(['that lives', 'that has run out'])(
   '5: a login right after a logout stands, over a session %s which this context had not heard of',
   async (what) => {
