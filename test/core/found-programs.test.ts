@@ -208,10 +208,8 @@ test('5: a logout is defended as one, though the session is told of as run out a
   const { id } = await auth.login(alice)
   const before = store.record
   await auth.logout({ revoke: false })
-  store.notify({ revision: 'theirs', id, version: 1, ended: 'session_expired' })
-  await settle()
   store.record = before
-  store.notify()
+  store.notify({ revision: 'theirs', id, version: 1, ended: 'session_expired' })
   await settle()
   expect([auth.session, store.record]).toMatchObject([null, { ended: 'logout' }])
 })
