@@ -16,8 +16,11 @@ const LONG = [
   'cookies',
   'simple-jwt',
   'flask-real',
+  'flask-cookies',
   'page',
   'package',
+  'example-react',
+  'code',
   'redis',
   'over-http',
 ]
