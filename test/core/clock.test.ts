@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { Cell } from '../../src/index.ts'
-import { handStore } from './by-hand.ts'
+import type { Auth, Cell } from '../../src/index.ts'
+import { type HandStore, handStore } from './by-hand.ts'
 import {
   alice,
   bob,
@@ -114,6 +114,20 @@ describe.each(wrongBy)('12: a client whose clock is %s', (_, difference) => {
   })
 })
 
+/** A store with a clock of its own, which nobody sets. */
+function steadyStore(ahead = 0): HandStore {
+  const begun = performance.now()
+  return handStore(() => start + ahead + performance.now() - begun)
+}
+
+async function logOutWhileSetAhead(auth: Auth, store: HandStore): Promise<void> {
+  const read = store.gate('read')
+  const out = auth.logout()
+  vi.setSystemTime(Date.now() + hour)
+  read.open()
+  await out
+}
+
 describe('12: a clock that is set', () => {
   test('back by hours changes nothing: a life is counted by what stands still for nobody', async () => {
     const { auth, backend, signIn, routes } = room({ client: { refreshAhead: false } })
@@ -196,18 +210,13 @@ describe('12: a clock that is set', () => {
   })
 
   test('ahead by an hour during a logout makes it no older: 5: a login of just before it, elsewhere, is over', async () => {
-    const begun = performance.now()
-    const store = handStore(() => start + performance.now() - begun)
+    const store = steadyStore()
     const { auth, another } = room({ client: { store } })
     await auth.login(alice)
     const { auth: other } = another()
     await other.login(bob)
     await pass(second)
-    const read = store.gate('read')
-    const out = auth.logout()
-    vi.setSystemTime(Date.now() + hour)
-    read.open()
-    await out
+    await logOutWhileSetAhead(auth, store)
     expect(store.record).toMatchObject({ ended: 'logout' })
   })
 
@@ -248,18 +257,13 @@ describe('12: a clock that is set', () => {
     expect(store.record).toMatchObject({ id, subject: 'bob' })
   })
 
-  test('ahead by an hour while the store is asked for the first time makes no logout older, however wrong it was', async () => {
-    const begun = performance.now()
-    const store = handStore(() => start + 5 * hour + performance.now() - begun)
+  test('ahead by an hour while the store is asked for the first time makes no logout older by as much: 5: a login of 50 minutes before is over', async () => {
+    const store = steadyStore(5 * hour)
     const { auth: other, another } = room({ client: { store } })
     await other.login(bob)
     await pass(50 * minute)
     const { auth } = another()
-    const read = store.gate('read')
-    const out = auth.logout()
-    vi.setSystemTime(Date.now() + hour)
-    read.open()
-    await out
+    await logOutWhileSetAhead(auth, store)
     expect(store.record).toMatchObject({ ended: 'logout' })
   })
 
@@ -281,8 +285,7 @@ describe('12: a clock that is set', () => {
   })
 
   test('ahead by hours while a token is being written does not end it: a server is asked before a person is', async () => {
-    const begun = performance.now()
-    const store = handStore(() => start + performance.now() - begun)
+    const store = steadyStore()
     const { auth, backend, hold, told } = room({ client: { store }, server: { refresh: 'single-use' } })
     await auth.login(alice)
     backend.expireAccessTokens()

@@ -303,13 +303,13 @@ function* endings({ world, program }: Run): Iterable<string> {
   for (const context of world.contexts) {
     for (const [i, told] of context.told.entries()) {
       if (told.type !== 'loggedOut') continue
-      const mine = context.told.slice(0, i).findLast(({ session }) => session)?.session
       // Who could not ask the store goes by what he knows, and is back when he hears that another was helped.
       const [before, after] = [context.told.slice(0, i), context.told.slice(i + 1)]
       const alone = before.some(({ type }) => type === 'storeUnavailable')
       // But for a logout meanwhile; nor does a cookie that somebody has replaced make a newer version to hear of.
       const over = program.ops.some(({ op }) => op === 'logout' || op === 'outside')
       const back = after.some(({ type }) => type === 'loggedIn') || (alone && over)
+      const mine = before.findLast(({ session }) => session)?.session
       const ranOut = ['session_expired', 'token_revoked'].includes(told.reason)
       if (ranOut && !alone && mine && told.ended && told.ended < mine.version) {
         yield `${context.name} lost version ${mine.version} to the end of ${told.ended}, which it has helped`

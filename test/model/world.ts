@@ -107,7 +107,7 @@ export interface World {
   store(context: Context): Store
   /** Whether more than a moment has passed while something was in the air: a network or a store that was slow. */
   readonly slow: boolean
-  /** When its data was lost last. */
+  /** When its data was lost last, by `seq()`; 0 if it never was. */
   readonly lostAt: number
   /** What stands in the store now. */
   standing(): StoreRecord | null

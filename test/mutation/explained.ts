@@ -78,7 +78,7 @@ for (const [file, { source, mutants }] of Object.entries(files)) {
     .map((mutant) => keyOf(source, mutant))
   tried += mutants.filter(({ status }) => status !== 'Ignored').length
   alive += keys.length
-  for (const key of keys) if ((known?.get(key) ?? '?') === '?') open.push(`${file}: ${key}`)
+  for (const key of keys) if (/^\?|^\s*$/.test(known?.get(key) ?? '')) open.push(`${file}: ${key}`)
   if (keys.length) {
     const lines = [...new Set(keys)].map((key) => `| ${key} | ${known?.get(key) ?? '?'} |`)
     sections.push(`## \`${file}\`\n\n${HEAD}\n${lines.join('\n')}\n`)
