@@ -13,7 +13,7 @@ export const GOAL = 5_000
 const LIMITS: Record<string, { contents: string; limit: number }> = {
   stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 17_800 },
   'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 24_900 },
-  'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 850 },
+  'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 900 },
   'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 3_750 },
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_450 },
   'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_200 },

@@ -16,8 +16,8 @@ interface Handed {
   stayfresh?: {
     timeout: number | false
     stream: boolean
-    /** Who made the request, whose retries come later. */
-    user: Session<unknown> | null | undefined
+    /** Who made the request, whose retries come later. Not as data: ky shows its options to hooks and in its errors. */
+    user(): Session<unknown> | null | undefined
     /** The text of the body, where it is known that the Request was made of it. */
     text(): string | undefined
   }
@@ -29,8 +29,10 @@ const DEFAULT_TIMEOUT = 10_000
 /**
  * Makes a ky that attaches the token, refreshes it and replays, beneath ky: its `retry`, hooks and errors stay
  * what they are; a retry goes out as who made the request, or not at all (`session_changed`). `baseUrl` is that of
- * `auth`; `timeout` limits each send alone, so that a request which waits for a refresh or for a password outlives it;
- * `auth` and `replay` are options of each request. Requests reject as ky's do, and with what `auth.fetch` throws.
+ * `auth`; `timeout` limits each send alone, so that a request which waits for a refresh or for a password outlives it
+ * (a `totalTimeout` spans these waits); `auth` and `replay` are options of each request. The fetch beneath is that of
+ * `auth` (`createAuth({ fetch })`); one that is given to a request, or to `extend`, takes the place of all this: no token,
+ * and ky's own limits. Requests reject as ky's do, and with what `auth.fetch` throws.
  *
  * @param auth what `createAuth` gave
  * @param base a ky with options of your own. Default: ky as it is, whose `timeout` is 10,000 ms
@@ -45,30 +47,34 @@ export function createKy(
   auth: Pick<Auth<unknown>, 'fetch' | 'baseUrl' | 'session'>,
   base: KyInstance = ky,
 ): KyInstance {
+  const fetch = (input: string | URL | Request, init?: RequestInit & Handed): Promise<Response> => {
+    const { stayfresh, ...rest } = init ?? {}
+    const { timeout = false, stream = false, user, text } = stayfresh ?? {}
+    // Sent again from its text, a body is neither copied nor read through the copy (docs/bench.md).
+    const body = text?.()
+    if (body !== undefined) rest.body = body
+    const above: AboveInit[typeof ABOVE] = {
+      eachSend: (send) => limited(send, timeout, input as Request),
+      // A Request no longer tells a stream that can be read once from a body that can be copied.
+      stream,
+      user: user?.(),
+    }
+    return auth.fetch(input, { ...rest, [ABOVE]: above } as AboveInit)
+  }
   return base.extend({
-    fetch: (input: string | URL | Request, init?: RequestInit & Handed) => {
-      const { stayfresh, ...rest } = init ?? {}
-      const { timeout = false, stream = false, user, text } = stayfresh ?? {}
-      // Sent again from its text, a body is neither copied nor read through the copy (docs/bench.md).
-      const body = text?.()
-      if (body !== undefined) rest.body = body
-      const above: AboveInit[typeof ABOVE] = {
-        eachSend: (send) => limited(send, timeout, input as Request),
-        // A Request no longer tells a stream that can be read once from a body that can be copied.
-        stream,
-        user,
-      }
-      return auth.fetch(input, { ...rest, [ABOVE]: above } as AboveInit)
-    },
+    fetch,
     hooks: {
       init: [
         (options: Options & Handed) => {
-          const { timeout = DEFAULT_TIMEOUT, body } = options
-          const stream = body instanceof ReadableStream
-          options.stayfresh = { timeout, stream, user: auth.session, text: textOf(options) }
-          options.timeout = false
           // Here, because a relative base is known at the first use, not at the import.
           options.baseUrl ??= auth.baseUrl
+          // A call that is given another fetch is ky's alone, with its limits.
+          if (options.fetch !== fetch) return
+          const { timeout = DEFAULT_TIMEOUT, body } = options
+          const stream = body instanceof ReadableStream
+          const { session } = auth
+          options.stayfresh = { timeout, stream, user: () => session, text: textOf(options) }
+          options.timeout = false
         },
       ],
     },

@@ -545,6 +545,19 @@ describe('ky itself', () => {
     expect(isAuthError(await error, 'session_changed')).toBe(true)
     expect(backend.count('protected')).toBe(0)
   })
+
+  test('shows no hook and no error whose session it was', async () => {
+    const { api, backend } = await kyBench()
+    backend.fault('protected', { status: 400 })
+    const shown: unknown[] = []
+    const error = await failure(
+      api.get('protected', { hooks: { beforeRequest: [({ options }) => void shown.push(options)] } }),
+    )
+    if (!isHTTPError(error)) throw error
+    shown.push(error.options)
+    expect(shown).toHaveLength(2)
+    expect(JSON.stringify(shown)).not.toContain('alice')
+  })
 })
 
 describe('a stream in body', () => {
@@ -806,6 +819,18 @@ describe('timeout', () => {
     controller.abort(reason)
     expect(await error).toBe(reason)
     expect(signals).toMatchObject([{ aborted: true, reason }])
+  })
+
+  test("is ky's own for a request that is given another fetch, which goes without a token", async () => {
+    const { api } = await virtual()
+    const fetch = vi.fn<typeof globalThis.fetch>(() => new Promise(() => {}))
+    const error = failure(api.get('protected', { fetch, timeout: 1_000, retry: 0 }))
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(isTimeoutError(await error)).toBe(true)
+    const [request, init] = fetch.mock.calls[0] as [Request, RequestInit]
+    expect(request.url).toBe(`${base}protected`)
+    expect(request.headers.get('authorization')).toBeNull()
+    expect(init).not.toHaveProperty('stayfresh')
   })
 
   test('does not keep a caller who aborts', async () => {
