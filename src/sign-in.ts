@@ -132,8 +132,12 @@ export function createSignIn(
         if (earlier === attempt) break
         supersede(earlier, 'replaced')
       }
-      await session.cell.change((standing) => {
+      let given = false
+      await session.cell.change((standing, refused) => {
         if (controller.signal.aborted) return undefined
+        // It may have been written, though the store has not said so; then what stands there now has replaced it.
+        const written = given && !refused
+        given = true
         // In the store's time as it is known now: when it was called the store may have been away. What has run out since
         // is over, and so is what stood there before it.
         const calledAt = attempt.calledAt()
@@ -148,7 +152,7 @@ export function createSignIn(
         // Of ends, the one that stood there then, or that we have written since: another's may have been called later.
         const ours = standing.revision === seen?.revision || session.cell.isOwn(standing.revision)
         const stood = ended ? ours : standing.id === seen?.id
-        const later = standing.calledAt + (ended ? 1 : 0) > made.calledAt
+        const later = standing.calledAt + (ended || written ? 1 : 0) > made.calledAt
         if (standing.id === id) return undefined
         return later && !earlier && !stood ? unwanted(attempt) : made
       }, true)
@@ -202,8 +206,10 @@ export function createSignIn(
       const stands = await session.cell.change((stood, refused) => {
         if (!refused) tried = Math.min(tried, made)
         made = Number.POSITIVE_INFINITY
-        // An empty cell has lost its data, unless that means that the user cleared it.
-        const standing = stood ?? (session.lossy ? session.held?.record : undefined)
+        // An empty cell has lost its data, unless that means that the user cleared it; so has one with an older version.
+        const mine = session.lossy ? session.held?.record : undefined
+        const older = stood && !isEnded(stood) && stood.id === mine?.id && stood.version < mine.version
+        const standing = older ? { ...mine, claim: stood.claim } : (stood ?? mine)
         if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id)
           return unwanted(attempt)
         // Judged by what stands there now: who it is may have come out since.

@@ -253,3 +253,44 @@ test('what a store has not taken is not given up where two bring it at once, and
   await pass(minute)
   expect(store.record).toMatchObject({ id })
 })
+
+test('3: of two logins in one millisecond, one that a store took without saying so is not written over the other that replaced it', async () => {
+  const store = handStore()
+  const { auth, another, backend, told } = room({
+    client: { store },
+    server: { refresh: 'rotating-reuse-detection' },
+  })
+  const { commit } = store
+  store.commit = async (next, expected) => {
+    await commit?.(next, expected)
+    throw new Error('connection lost')
+  }
+  await auth.login(alice)
+  store.commit = commit
+  const there = another().auth
+  await there.ready
+  await there.refresh()
+  const { id } = await there.login(bob)
+  told.length = 0
+  await pass(second)
+  expect(store.record).toMatchObject({ id })
+  expect(auth.session).toMatchObject({ id, subject: 'bob' })
+  expect(backend.reuseDetected).toBe(0)
+})
+
+test('11: a password’s token is in use at once, though the store has lost what it was asked for and holds an older version', async () => {
+  const store = Object.assign(handStore(), { empty: 'lost' as const })
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const before = store.record as LiveRecord
+  await auth.refresh()
+  await auth.refresh()
+  const looked = store.gate('read')
+  const answer = auth.reauthenticate(alice)
+  await settle()
+  expect(looked.reached()).toBe(true)
+  store.record = { ...before, revision: 'theirs' }
+  looked.open()
+  expect(await answer).toMatchObject({ version: 4, fresh: true })
+  expect(store.record).toMatchObject({ version: 4 })
+})
