@@ -10,7 +10,7 @@ import type { Cell, Draft, LiveRecord, MaybePromise, Origin, Store, StoreRecord 
 
 /**
  * What stands in the cell, to what shall stand there; `undefined` leaves it. `refused`: what it gave before was not
- * written, beyond doubt.
+ * written, beyond doubt; `undefined`: the store is not there, and this is what is held.
  */
 export type Change = (standing: StoreRecord | null, refused?: boolean) => Draft | undefined
 

@@ -52,7 +52,8 @@ export interface Stamp {
 
 export interface SessionRoom {
   /** Reads the store for the first time, with the change that makes a session where there is none. */
-  start(initial: Change | undefined): void
+  /** `decided`: called once the store has been asked, and what it is given is a session, or is none. */
+  start(initial: Change | undefined, decided?: () => void): void
   /** `undefined` until the store was read. */
   readonly held: Held | null | undefined
   /** Set while what is held may be out of date: settles once the store was asked, within bounds. */
@@ -356,23 +357,36 @@ export function createSession(
 
   // --- being told ----------------------------------------------------------------------------------------
 
+  // What an empty store is given at the start: until it has been asked, and here if it is empty and does not take it.
+  let first: { change: Change; asked: boolean; decided(): void } | undefined
+
+  function decided(): void {
+    first?.decided()
+    first = undefined
+  }
+
   /** Asks the store again; until it has answered, what is held counts as unread. */
-  function reread(initial?: Change): Promise<void> {
+  function reread(): Promise<void> {
     let answer: MaybePromise<unknown>
     try {
-      answer = initial ? cell.change(initial) : cell.read()
+      answer = first ? cell.change(first.change, first.asked) : cell.read()
     } catch (error) {
       answer = Promise.reject(error)
     }
-    if (!isPromise(answer)) return Promise.resolve()
+    if (!isPromise(answer)) {
+      decided()
+      return Promise.resolve()
+    }
     const mine = answer
       .then(
         () => {
           missed = false
+          decided()
         },
         () => {
+          if (first?.asked) return reread()
           believe()
-          void find()
+          return void find()
         },
       )
       .then(() => {
@@ -417,8 +431,15 @@ export function createSession(
 
   return {
     cell,
-    start(initial) {
-      ready = reread(initial)
+    start(initial, decided = () => {}) {
+      if (initial) {
+        const change: Change = (standing) => {
+          if (first) first.asked = true
+          return initial(standing)
+        }
+        first = { change, asked: false, decided }
+      }
+      ready = reread()
       unwatch = store.watch?.(notice)
     },
     get held() {

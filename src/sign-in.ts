@@ -132,17 +132,19 @@ export function createSignIn(
         if (earlier === attempt) break
         supersede(earlier, 'replaced')
       }
-      let given = false
+      // What stood there when this was given to the store last.
+      let over: string | null | undefined
       await session.cell.change((standing, refused) => {
         if (controller.signal.aborted) return undefined
-        // It may have been written, though the store has not said so; then what stands there now has replaced it.
-        const written = given && !refused
-        given = true
+        const stands = standing && standing.revision
+        // Something else by now: ours may have been written, though the store has not said so, and replaced since.
+        const replaced = refused === false && over !== undefined && stands !== over
+        if (refused !== undefined) over = stands
         // In the store's time as it is known now: when it was called the store may have been away. What has run out since
         // is over, and so is what stood there before it.
         const calledAt = attempt.calledAt()
-        const over = session.ranOut(id)
-        const made = over ? { id, version: 1, calledAt, ended: over } : { ...next, calledAt }
+        const ran = session.ranOut(id)
+        const made = ran ? { id, version: 1, calledAt, ended: ran } : { ...next, calledAt }
         if (!standing) return made
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
         // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
@@ -152,7 +154,7 @@ export function createSignIn(
         // Of ends, the one that stood there then, or that we have written since: another's may have been called later.
         const ours = standing.revision === seen?.revision || session.cell.isOwn(standing.revision)
         const stood = ended ? ours : standing.id === seen?.id
-        const later = standing.calledAt + (ended || written ? 1 : 0) > made.calledAt
+        const later = standing.calledAt + (ended || replaced ? 1 : 0) > made.calledAt
         if (standing.id === id) return undefined
         return later && !earlier && !stood ? unwanted(attempt) : made
       }, true)
@@ -426,18 +428,19 @@ export function createSignIn(
     restore,
     initial(tokens) {
       const attempt = enter(session.cell.moment())
-      const { signal } = attempt.controller
+      const { id, controller } = attempt
+      const { signal } = controller
       const first = record('initial', { tokens, at: undefined }, attempt)
-      session.start((standing) =>
-        standing || signal.aborted ? undefined : { ...first, calledAt: attempt.calledAt() },
-      )
-      const done = (): void => {
-        attempts.delete(attempt)
-        if (signal.aborted) void undo(attempt.id, tokens)
+      // From then on it is a session as any other, or none.
+      const decided = (): void => {
+        if (attempts.delete(attempt) && session.endReason(id)) void undo(id, tokens)
       }
-      // A store that answers at once has made them a session, which a logout ends as any other.
-      if (session.held === undefined) void session.ready.then(done)
-      else done()
+      // A store that can't be asked keeps no token alive.
+      signal.addEventListener('abort', () => void session.ready.then(decided))
+      session.start(
+        (standing) => (standing || signal.aborted ? undefined : { ...first, calledAt: attempt.calledAt() }),
+        decided,
+      )
     },
     dispose() {
       for (const { controller } of attempts) controller.abort(disposed())

@@ -294,3 +294,64 @@ test('11: a password’s token is in use at once, though the store has lost what
   expect(await answer).toMatchObject({ version: 4, fresh: true })
   expect(store.record).toMatchObject({ version: 4 })
 })
+
+test('what a client is started with is its session, though a store that is empty can not be written, and is written when it can', async () => {
+  const store = handStore()
+  const { commit } = store
+  store.commit = () => Promise.reject(new Error('read-only replica'))
+  const { auth, backend } = room({ client: { store, initial: { refreshToken: 'spare' } } })
+  await auth.ready
+  expect(auth.session).toMatchObject({ version: 1 })
+  expect(store.record).toBeNull()
+  store.commit = commit
+  await pass(minute)
+  expect(store.record).toMatchObject({ version: 1, refreshToken: 'spare' })
+  expect(backend.count()).toBe(0)
+})
+
+test('what a client is started with is asked for until the store can be read, and given up for what stands there then', async () => {
+  for (const stands of [false, true]) {
+    const store = handStore()
+    if (stands) {
+      const { auth } = room({ client: { store } })
+      await auth.login(bob)
+      auth.dispose()
+    }
+    const before = store.record
+    const { read } = store
+    store.read = () => Promise.reject(new Error('out of order'))
+    const { auth } = room({ client: { store, initial: { refreshToken: 'spare' } } })
+    await auth.ready
+    expect(auth.session).toBeUndefined()
+    store.read = read
+    await pass(minute)
+    expect(store.record).toMatchObject(before ?? { version: 1, refreshToken: 'spare' })
+    expect(auth.session).toMatchObject({ id: store.record?.id })
+  }
+})
+
+test('5: a logout before the store can be read ends what a client is started with, and revokes it at once', async () => {
+  const store = handStore()
+  const { read } = store
+  store.read = () => Promise.reject(new Error('out of order'))
+  const { auth, backend } = room({ client: { store, initial: { refreshToken: 'spare' } } })
+  await auth.ready
+  await pass(second)
+  await auth.logout()
+  await settle()
+  expect(backend.count('logout')).toBe(1)
+  store.read = read
+  await pass(minute)
+  expect(auth.session).toBeNull()
+  expect(store.record).toBeNull()
+})
+
+test('a client that is disposed of before the store has answered revokes nothing of what it was started with', async () => {
+  const store = handStore()
+  const gate = store.gate('read')
+  const { auth, backend } = room({ client: { store, initial: { refreshToken: 'spare' } } })
+  auth.dispose()
+  gate.open()
+  await pass(minute)
+  expect(backend.count()).toBe(0)
+})
