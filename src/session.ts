@@ -309,6 +309,8 @@ export function createSession(
 
   function adopt(record: LiveRecord, origin: Origin, event?: 'loggedIn' | 'tokenRefreshed'): void {
     const before = held?.record
+    // Whoever was to be asked for the password here has given it elsewhere, or is not needed any more.
+    const helped = event === 'tokenRefreshed' && (held?.expired || record.reason === 'reauthenticated')
     const now = cell.earliest()
     const since = stopwatch(on)
     const next: Held = {
@@ -325,6 +327,7 @@ export function createSession(
     // The new session is in place before anybody is told that the old one is gone: no call falls in between. A
     // listener may end it at once, and is then told nothing more of it.
     become(next)
+    if (helped && origin === 'other context') moot()
     if (before && before.id !== record.id) {
       remember(before.id, 'replaced', before.version)
       if (origin === 'other context') moot()

@@ -136,7 +136,7 @@ export function createSignIn(
       let over: string | null | undefined
       await session.cell.change((standing, refused) => {
         if (controller.signal.aborted) return undefined
-        const stands = standing && standing.revision
+        const stands = standing?.revision ?? null
         // Something else by now: ours may have been written, though the store has not said so, and replaced since.
         const replaced = refused === false && over !== undefined && stands !== over
         if (refused !== undefined) over = stands

@@ -179,8 +179,8 @@ export interface AuthEvents<Claims = StandardClaims> {
    * `waitUntil(promise)` holds them until `promise` settles, which means: the dialog is closed; then the session is looked
    * at, not the value. It may be called only while the event is being dispatched; later it throws an
    * `InvalidStateError`. With nobody waiting, each caller gets the server's own 401. `signal` aborts when the ask is
-   * moot: a logout, a login elsewhere, `reauthTimeout`. `acrValues` (space-separated, in order of preference) and
-   * `maxAge` (seconds) are what the server asks for (RFC 9470 section 3), where it says so.
+   * moot: a logout, a login or the password elsewhere, `reauthTimeout`. `acrValues` (space-separated, in order of
+   * preference) and `maxAge` (seconds) are what the server asks for (RFC 9470 section 3), where it says so.
    */
   reauthRequired: EventBase<'reauthRequired'> & {
     readonly reason: ReauthReason
@@ -191,7 +191,7 @@ export interface AuthEvents<Claims = StandardClaims> {
      */
     readonly acrValues?: string | undefined
     readonly maxAge?: number | undefined
-    /** Aborts when the ask is moot: a logout, a login elsewhere, `reauthTimeout`. */
+    /** Aborts when the ask is moot: a logout, a login or the password elsewhere, `reauthTimeout`. */
     readonly signal: AbortSignal
     /**
      * Holds the requests that need the login until `promise` settles, which means: the dialog is closed. Only

@@ -1236,3 +1236,41 @@ test('7: after a password, a replay and its refusal there is no third dialog', a
   expect(response.status).toBe(401)
   expect([asks, backend.count('fresh')]).toEqual([1, 2])
 })
+
+test('a dialog is moot once the password was given in another context, and what waited for it goes out', async () => {
+  const given = await spent()
+  const { auth, another } = given
+  const there = another().auth
+  const { asks } = dialogs(auth)
+  const { asks: theirs, close } = dialogs(there)
+  const waiting = auth.fetch('protected')
+  const waitingThere = there.fetch('protected')
+  await settle()
+  expect([asks, theirs]).toMatchObject([[{ reason: 'session_expired' }], [{ reason: 'session_expired' }]])
+  await there.reauthenticate(alice)
+  await settle()
+  expect(asks[0]?.signal.aborted).toBe(true)
+  expect((await waiting).status).toBe(200)
+  expect(theirs[0]?.signal.aborted).toBe(false)
+  close()
+  expect((await waitingThere).status).toBe(200)
+})
+
+test('a dialog for a fresh token is not moot by a refresh in another context', async () => {
+  const given = room()
+  const { auth, another, signInStale } = given
+  await signInStale()
+  const there = another().auth
+  const { asks, close } = dialogs(auth)
+  const waiting = auth.fetch('fresh')
+  await settle()
+  await there.refresh()
+  await settle()
+  expect(auth.session).toMatchObject({ version: 3 })
+  expect(asks[0]?.signal.aborted).toBe(false)
+  await there.reauthenticate(alice)
+  await settle()
+  expect(asks[0]?.signal.aborted).toBe(true)
+  expect((await waiting).status).toBe(200)
+  close()
+})
