@@ -150,7 +150,9 @@ export function createFlow(
     // After a redirect to another origin the answer is a stranger's.
     const away = response.redirected && new URL(response.url).origin !== call.origin
     if (!away && (backend.inspect ? consult(backend, 'inspect', response) : response.status >= 400)) {
-      const reading = within(on, readAnswer(response), bodyTimeout, () => undefined)
+      // Given up, or whoever has the other copy could not cancel it.
+      const late = new AbortController()
+      const reading = within(on, readAnswer(response, late.signal), bodyTimeout, () => late.abort())
       // A body that never comes tells as little as none.
       const { status, headers } = response
       const nothing: Answer = { status, headers, body: undefined, empty: true }

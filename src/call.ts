@@ -3,6 +3,7 @@
  * ever changed. It knows how it is sent, and whether it can be sent again byte for byte.
  */
 import { AuthError } from './errors.ts'
+import { describe } from './token.ts'
 import type { AuthRequestInit, Session } from './types.ts'
 import type { Wire } from './wire.ts'
 
@@ -64,7 +65,7 @@ export function takeCall(
   if (![undefined, true, false, 'optional', 'fresh'].includes(auth as never)) {
     throw new AuthError(
       'invalid_input',
-      `init.auth takes false, 'optional' or 'fresh', got ${String(auth)}`,
+      `init.auth takes false, 'optional' or 'fresh', got ${describe(auth)}`,
       {},
     )
   }

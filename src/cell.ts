@@ -78,14 +78,18 @@ export function createCell(
   const earliest = (): number => (heard ? heard.now + heard.answered.least() : on.now())
 
   /** Asks the store, within bounds. `overtaken`: others were answered meanwhile, so that this may be older news. */
-  function ask(what: 'read' | 'commit', call: () => MaybePromise<Cell>): MaybePromise<Heard> {
+  function ask(
+    what: 'read' | 'commit',
+    call: () => MaybePromise<Cell>,
+    next?: StoreRecord,
+  ): MaybePromise<Heard> {
     const asked = stopwatch(on)
     const before = heard
     const answered = ({ record, now, problem }: Cell): Heard => {
       // By who has the key. To who lacks it that is no lost data, to be written over.
       if ('sealed' in Object(record) && store.empty !== 'ended')
         failed(new Error(`${store.name}: the session is encrypted()`))
-      if (problem !== undefined) tell(problem)
+      if (problem !== undefined) tell(safe(problem))
       else {
         available = true
         back()
@@ -94,21 +98,24 @@ export function createCell(
       heard = { now, asked, answered: stopwatch(on) }
       return { record, overtaken }
     }
-    const tell = (error: unknown): void => {
+    const tell = (error: Error): void => {
       // Said once for each time that it goes away.
       if (available) {
         available = false
         emitter.emit('storeUnavailable', {
           type: 'storeUnavailable',
           reason: what,
-          error: safeCause(error),
+          error,
           origin: 'this context',
         })
       }
     }
+    // Database drivers quote what they could not write.
+    const safe = (error: unknown): Error => safeCause(error, [next, room.held()].flatMap(tokensOf))
     const failed = (error: unknown): never => {
-      tell(error)
-      throw error
+      const cause = safe(error)
+      tell(cause)
+      throw cause
     }
     try {
       const answer = call()
@@ -148,7 +155,7 @@ export function createCell(
       if (tries++ > 100) throw new Error(`${store.name}: commits are neither done nor refused`)
       const next = stamp(wanted)
       return chain(
-        ask('commit', () => store.commit?.(next, stands?.revision ?? null) as MaybePromise<Cell>),
+        ask('commit', () => store.commit?.(next, stands?.revision ?? null) as MaybePromise<Cell>, next),
         ({ record, overtaken }): MaybePromise<StoreRecord | null> => {
           if (record?.revision !== next.revision) return chain(overtaken ? look() : record, attempt)
           return chain(overtaken ? look() : record, (latest) => {
@@ -252,14 +259,23 @@ export function createCell(
   }
 }
 
+function tokensOf(record: StoreRecord | undefined): (string | undefined)[] {
+  const { access, fresh, refreshToken } = (record ?? {}) as Partial<LiveRecord>
+  return [access?.token, fresh?.token, refreshToken]
+}
+
 /** What a store gave, if it is a record of ours: a store can be written to by others. */
 function sound(record: StoreRecord | null): StoreRecord | null {
   if (typeof record?.id !== 'string' || !Number.isInteger(record.version)) return null
-  if ('ended' in record) return record
-  const { access, fresh, refreshToken, subject } = record
-  const tokens = [access, fresh].filter((stored) => stored !== undefined).map((stored) => stored?.token)
-  if (refreshToken !== undefined) tokens.push(refreshToken)
+  const { access, fresh, refreshToken, subject, due, retryAt, failures, claim } = record as LiveRecord
+  const times = [record.calledAt, due, retryAt, failures, claim?.until]
+  for (const stored of [access, fresh]) times.push(stored?.at, stored?.life)
+  if (times.some((time) => time != null && typeof time !== 'number')) return null
+  if ('ended' in record) return typeof record.ended === 'string' ? record : null
   const known = subject === undefined || typeof subject === 'string'
+  const tokens = tokensOf(record).filter(
+    (token, index) => token !== undefined || [access, fresh][index] !== undefined,
+  )
   return known && (access || refreshToken) && tokens.every(isToken) ? record : null
 }
 

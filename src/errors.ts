@@ -112,20 +112,31 @@ export function isAuthError<Code extends AuthErrorCode = AuthErrorCode>(
   return name === 'AuthError' && (code === undefined || actual === code)
 }
 
-/** A copy of `cause` that holds no object that could hold a token, and neither `secret` nor any JWT. */
-export function safeCause(cause: unknown, secret?: string | RegExp, depth = 0): Error {
+/** A copy of `cause` that holds no object that could hold a token, and neither `secrets`, as a URL has them too, nor any JWT. */
+export function safeCause(
+  cause: unknown,
+  secrets: string | RegExp | readonly (string | undefined)[] = [],
+  depth = 0,
+): Error {
   try {
     const { name, message, code, cause: inner } = Object(cause) as Record<string, unknown>
-    let text = String(message ?? cause)
-    if (secret) text = text.replaceAll(secret, '[token]')
+    const hide = (value: unknown): string => {
+      let text = String(value)
+      for (const secret of [secrets].flat()) {
+        if (!secret) continue
+        text = text.replaceAll(secret, '[token]')
+        if (typeof secret === 'string') text = text.replaceAll(encodeURIComponent(secret), '[token]')
+      }
+      return text.replace(/\beyJ[\w-]+\.[\w.-]+/g, '[token]')
+    }
     const copy = new Error(
-      text.replace(/\beyJ[\w-]+\.[\w.-]+/g, '[token]'),
+      hide(message ?? cause),
       // A chain may lead back to itself.
-      inner && depth < 5 ? { cause: safeCause(inner, secret, depth + 1) } : undefined,
+      inner && depth < 5 ? { cause: safeCause(inner, secrets, depth + 1) } : undefined,
     )
     // Defined: where Error.prototype is frozen no name can be assigned.
-    Object.defineProperty(copy, 'name', { value: String(name ?? 'Error') })
-    return Object.assign(copy, code !== undefined && { code })
+    Object.defineProperty(copy, 'name', { value: hide(name ?? 'Error') })
+    return Object.assign(copy, code !== undefined && { code: typeof code === 'number' ? code : hide(code) })
   } catch {
     return new Error('unreadable')
   }

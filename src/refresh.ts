@@ -6,7 +6,7 @@
  * holder that slept finds out before it sends. No listener and no caller's code runs inside a claim.
  */
 import { consult } from './consult.ts'
-import { safeCause } from './errors.ts'
+import { isAuthError, safeCause } from './errors.ts'
 import type { Emitter } from './events.ts'
 import { type Platform, sleep, stopwatch, within } from './platform.ts'
 import type { Held, SessionRoom } from './session.ts'
@@ -323,16 +323,12 @@ export function createRefresher(
           refreshTimeout - elapsed(),
           // In the same turn: what comes from then on is nobody's.
           () => controller.abort(),
-        ).catch(
-          (error): Failure =>
-            error
-              ? {
-                  // A backend that fails is no network that does.
-                  reason: error.code === 'invalid_option' ? 'bad_answer' : 'network',
-                  cause: safeCause(error, refreshToken),
-                }
-              : late,
-        )
+        ).catch((error): Failure => {
+          if (!error) return late
+          const cause = safeCause(error, refreshToken)
+          // A backend that fails is no network that does.
+          return { reason: isAuthError(cause, 'invalid_option') ? 'bad_answer' : 'network', cause }
+        })
         if (result.kind || (result.status !== 429 && result.status !== 503)) return result
         const wait = Math.max(result.retryAfter ?? 0, 250 * 2 ** tries * (0.5 + on.random() / 2))
         if (elapsed() + wait >= refreshTimeout) return result
@@ -371,7 +367,9 @@ export function createRefresher(
     if ((!ok || answer.body) && consult(backend, 'refused', answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
       const body = await response.clone().arrayBuffer()
-      const copy = (): Response => new Response(body, { status, statusText, headers })
+      // What came in another charset would be no reason phrase (RFC 9112 section 4).
+      const init = { status, statusText: statusText.replace(/[^\t -~\x80-\xff]/g, ''), headers }
+      const copy = (): Response => new Response(body, init)
       // A 200 would be taken for the answer to the call.
       return { kind: 'refused', status, response: ok ? undefined : copy }
     }

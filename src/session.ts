@@ -178,7 +178,9 @@ export function createSession(
     // Not the moment of its issue, if the token lasts shorter than from there.
     if (!isNumber(iat) || ((exp ?? 0) - iat) * 1000 > (life ?? Infinity) + 5000) return
     // The stamp was cut to whole seconds, and was made between the sending and now.
-    skew = Math.round(iat * 1000 + 500 - (sentAt + on.now()) / 2)
+    const found = Math.round(iat * 1000 + 500 - (sentAt + on.now()) / 2)
+    if (!isNumber(found)) return
+    skew = found
     if (Math.abs(skew - announcedSkew) < 30_000) return
     announcedSkew = skew
     emitter.emit('clockSkew', { type: 'clockSkew', reason: 'token', skew, origin: 'this context' })

@@ -5,7 +5,7 @@
 import { disposed, tagOf } from './call.ts'
 import { consult } from './consult.ts'
 import { AuthError, safeCause } from './errors.ts'
-import { type Platform, within } from './platform.ts'
+import { type Platform, stopwatch, within } from './platform.ts'
 import { type Refresher, storedToken, subjectOf } from './refresh.ts'
 import type { SessionRoom } from './session.ts'
 import { checkTokens, readToken } from './token.ts'
@@ -110,14 +110,17 @@ export function createSignIn(
     { id, calledAt }: Attempt,
   ): Omit<LiveRecord, 'revision'> {
     const access = storedToken(tokens, at)
+    const { refreshToken } = tokens
+    // Of who comes with a refresh token alone it tells who it is.
+    const named = access ?? (backend.refreshClaims && refreshToken ? { token: refreshToken } : undefined)
     return {
       id,
       version: 1,
       calledAt: calledAt(),
       reason,
-      subject: subjectOf(backend, access),
+      subject: subjectOf(backend, named),
       access,
-      refreshToken: tokens.refreshToken ?? undefined,
+      refreshToken: refreshToken ?? undefined,
       due: refresher.draw(access),
     }
   }
@@ -315,42 +318,49 @@ export function createSignIn(
       session.cell.peek().then(() => !signal.aborted && (!id || session.held?.record.id === id))
     let at = session.cell.latest()
     const sentAt = typeof given === 'function' ? undefined : on.now()
+    let elapsed = stopwatch(on)
+    const late = (): Error => new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
+    const unavailable = (error: unknown): AuthError =>
+      new AuthError(
+        'login_unavailable',
+        'The login could not be completed',
+        { status: undefined, response: undefined },
+        safeCause(error),
+      )
+    // What comes after all is nobody's.
+    const drop = (answer: Answer): void => void refresher.revoke(consult(backend, 'tokens', answer) ?? {})
     let response: Response
     if (typeof given === 'function') {
       const result = await (given as Flow)({ fetch: tokenless, signal })
       at = session.cell.latest()
+      elapsed = stopwatch(on)
       if (tagOf(result) !== 'Response') return { tokens: checkTokens(result, 'the flow’s tokens'), at }
       response = result as Response
     } else {
       const spec = consult(backend, id && backend.reauth ? 'reauth' : 'login', given as never, still)
-      const late = (): Error => new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
       try {
         // Not aborted by a logout: its tokens could not be revoked then.
         const sent = wire.call(spec)
         response = await within(on, sent, LOGIN_TIMEOUT, () => {
-          // What it brings after all is nobody's.
           void sent
             .then((answered) => readAnswer(answered, undefined, true))
-            .then((answer) => refresher.revoke(consult(backend, 'tokens', answer) ?? {}))
+            .then(drop)
             .catch(() => {})
           return late()
         })
       } catch (error) {
-        throw new AuthError(
-          'login_unavailable',
-          'The login could not be completed',
-          { status: undefined, response: undefined },
-          safeCause(error),
-        )
+        throw unavailable(error)
       }
     }
     const { status } = response
-    const answer = await within(
-      on,
-      readAnswer(response, undefined, true),
-      LOGIN_TIMEOUT,
-      () => undefined,
-    ).catch((): Answer => ({ status, headers: response.headers, body: undefined, empty: false }))
+    const reading = readAnswer(response, undefined, true)
+    const answer = await within(on, reading, LOGIN_TIMEOUT - elapsed(), () => {
+      void reading.then(drop).catch(() => {})
+      return late()
+    }).catch((error): Answer => {
+      if (response.ok && !response.bodyUsed) throw unavailable(error)
+      return { status, headers: response.headers, body: undefined, empty: false }
+    })
     if (!response.ok) {
       if (status === 408 || status === 429 || status >= 500) {
         throw new AuthError('login_unavailable', `The login could not be completed (${status})`, {

@@ -255,7 +255,7 @@ export interface RequestSpec {
   /** Default: none. */
   body?: string
   /** Whether cookies go along and are taken (Fetch, 2.2.5). Default `same-origin`. */
-  credentials?: RequestCredentials
+  credentials?: RequestInit['credentials']
 }
 
 /** A call that is about to be sent, as `attach` of a backend sees it. */
@@ -267,9 +267,9 @@ export interface Outgoing {
   /** The caller's own. */
   readonly headers?: Headers
   /** The caller's own, where he chose one. */
-  readonly credentials?: RequestCredentials | undefined
+  readonly credentials?: RequestInit['credentials']
   /** The caller's own, where he chose one. */
-  readonly redirect?: RequestRedirect | undefined
+  readonly redirect?: RequestInit['redirect']
   /** A step of a login flow: it brings cookies, and may need some. */
   readonly flow?: boolean
 }
@@ -363,6 +363,8 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   message?(answer: Answer): string | undefined
   /** Whose token it is. Default: `sub`. */
   subject?(claims: Partial<Claims>): unknown
+  /** Whether a refresh token is a JWT that names its user as the access token does: to be known before there is one. Default `false`. */
+  readonly refreshClaims?: boolean
   /** Whether a refresh token dies at its first use and none comes in its place. Default `false`. */
   readonly singleUse?: boolean
   /** What a revoked access token means: the session's end (default), or a refresh. */

@@ -12,6 +12,10 @@ const READ_AT_MOST = 65_536
 // Of the backend's own endpoints everything within reason: what they bring would be lost.
 const READ_OWN_AT_MOST = 16_777_216
 
+// Where one of two copies was cancelled, and the request is aborted then, Node 22 rejects a promise that is out of reach,
+// and the process ends by it.
+const MAY_CANCEL = !/^22\./.test(`${globalThis.process?.versions?.node}`)
+
 export interface Wire {
   /** The base that relative inputs resolve against. Throws where there is none. */
   base(): string
@@ -136,7 +140,7 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
   if (!json && status !== 401) return { ...answer, empty: false }
   const copy = response.clone()
   const reader = copy.body?.getReader?.()
-  const cancel = (): void => void reader?.cancel().catch(() => {})
+  const cancel = (): void => void (MAY_CANCEL ? reader?.cancel().catch(() => {}) : reader?.releaseLock())
   const decoder = new TextDecoder()
   let text = ''
   let size = 0

@@ -180,6 +180,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
       ) as string | undefined
     },
     subject: options.subject,
+    refreshClaims: true,
     singleUse: options.refreshToken === 'single-use',
     revoked: options.revoked,
   }

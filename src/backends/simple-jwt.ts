@@ -125,6 +125,7 @@ export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePasswor
 
   return {
     ...beneath,
+    refreshClaims: true,
     tokens,
     classify,
     refused: (answer) => answer.status === 401 && !isGarbled(answer) && DEAD.includes(classify(answer)),

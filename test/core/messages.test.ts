@@ -83,7 +83,7 @@ describe('a call', () => {
       ({ auth }) => auth.fetch('https://alice:secret@api.test/'),
     ],
     [
-      "init.auth takes false, 'optional' or 'fresh', got never",
+      "init.auth takes false, 'optional' or 'fresh', got string",
       'invalid_input',
       ({ auth }) => auth.fetch('protected', { auth: 'never' } as never),
     ],

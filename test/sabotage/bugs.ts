@@ -89,15 +89,8 @@ export const BUGS: readonly Bug[] = [
     edits: [
       edit(
         'src/refresh.ts',
-        `): Failure =>
-            error
-              ? {
-                  // A backend that fails is no network that does.
-                  reason: error.code === 'invalid_option' ? 'bad_answer' : 'network',
-                  cause: safeCause(error, refreshToken),
-                }
-              : late,`,
-        "): Result => ({ kind: 'refused', status: 401, response: () => new Response(null, { status: 401 }) }),",
+        'if (!error) return late',
+        "if (error) return { kind: 'refused', status: 401, response: () => new Response(null, { status: 401 }) } as never",
       ),
     ],
   },
