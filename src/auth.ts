@@ -183,8 +183,10 @@ export function createAuthOn<Claims, Credentials>(
       asker.dispose()
       session.dispose()
       emitter.clear()
+      return refresher.idle()
     },
-    [Symbol.dispose]: () => auth.dispose(),
+    [Symbol.asyncDispose]: () => auth.dispose(),
+    [Symbol.dispose]: () => void auth.dispose(),
     get history() {
       return [...history]
     },

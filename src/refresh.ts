@@ -44,6 +44,8 @@ export interface Refresher {
   draw(access: StoredToken | undefined, before?: number): number | undefined
   /** Takes tokens that must not live on back to the server. `ended`: the user signed out. Never rejects. */
   revoke(tokens: Tokens, ended?: boolean): Promise<void>
+  /** Resolves when what is under way is over. */
+  idle(): Promise<void>
 }
 
 export interface RefreshOptions {
@@ -455,7 +457,9 @@ export function createRefresher(
     return isEarly(held) ? oldest + refreshLimit.interval - session.cell.earliest() : 0
   }
 
-  return { join, due, draw, revoke }
+  const idle = (): Promise<void> => Promise.all(flights.values()).then(() => {})
+
+  return { join, due, draw, revoke, idle }
 }
 
 /** What came, as a store keeps it. `at`: the store's time when the request that brought it began. */

@@ -732,9 +732,21 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * ```
    */
   readonly history: readonly HistoryEntry[]
-  /** Ends this client, and nobody's session: waiters get `disposed`, a running exchange is finished and stored. */
-  dispose(): void
-  /** `dispose()`, for `using auth = createAuth(…)`. */
+  /**
+   * Ends this client, and nobody's session: waiters get `disposed`, a running exchange is finished and stored. Its promise
+   * covers that, and never rejects: until then the store's connection has to stay open, and the process alive, for a
+   * refresh may run beside a call that has been answered.
+   *
+   * @example
+   * ```ts
+   * await auth.dispose()
+   * await redis.quit()
+   * ```
+   */
+  dispose(): Promise<void>
+  /** `dispose()`, for `await using auth = createAuth(…)`. */
+  [Symbol.asyncDispose](): Promise<void>
+  /** `dispose()`, for `using auth = createAuth(…)`, which does not wait. */
   [Symbol.dispose](): void
   /** The base that relative inputs resolve against, absolute and with a trailing slash. Throws where there is none. */
   readonly baseUrl: string

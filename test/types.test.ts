@@ -396,7 +396,7 @@ describe('auth', () => {
     expectTypeOf(auth.logout).returns.toEqualTypeOf<Promise<void>>()
     expectTypeOf(auth.ready).toEqualTypeOf<Promise<void>>()
     expectTypeOf(auth.baseUrl).toEqualTypeOf<string>()
-    expectTypeOf(auth.dispose).returns.toEqualTypeOf<void>()
+    expectTypeOf(auth.dispose).returns.toEqualTypeOf<Promise<void>>()
     expectTypeOf(auth).toExtend<Disposable>()
     auth.getAccessToken({ minValidity: 5_000, rejected: 'abc' })
     auth.logout({ revoke: false })

@@ -76,7 +76,7 @@ const statuses = [301, 302, 303, 307, 308]
 async function client(options: FlaskJwtCookiesOptions = {}): Promise<Auth> {
   const backend = flaskJwtCookies({ cookies: hookOf(new CookieJar()), ...options })
   const auth = createAuth({ baseUrl: home, backend, refreshTimeout: 2000 }) as Auth
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   await auth.login({ username: 'alice', password: 'the-password' }).catch(() => {})
   atHome.length = 0
   return auth

@@ -81,7 +81,7 @@ export async function cookieBench({
       fetch: beneath(browserly(backend.fetch, jar)),
       ...more,
     }) as Auth
-    onTestFinished(() => auth.dispose())
+    onTestFinished(() => void auth.dispose())
     return auth
   }
   const auth = page({ ...options, store: shared })

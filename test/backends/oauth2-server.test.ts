@@ -35,7 +35,7 @@ function client(client: { clientId: string; clientSecret?: string }, options: ob
       ...options,
     }),
   })
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   const inHand = (): { access: string; refresh: string } => {
     const { record } = store.read() as { record: LiveRecord }
     return { access: record.access?.token ?? '', refresh: record.refreshToken ?? '' }

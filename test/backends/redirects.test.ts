@@ -94,7 +94,7 @@ function client(backend: Backend<never, never>): ReturnType<typeof createAuth> {
     initial: { accessToken: 'access-secret', refreshToken: 'refresh-secret' },
     refreshTimeout: 2000,
   })
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   return auth
 }
 

@@ -56,7 +56,7 @@ export function over(
     },
     ...options,
   }) as Auth
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   return { auth, sent }
 }
 

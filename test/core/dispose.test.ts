@@ -67,6 +67,23 @@ test('a running exchange is finished and stored, nobody is told of it, and nobod
   expect(backend.count('logout')).toBe(0)
 })
 
+test('its promise covers the exchange that runs beside a call which has been answered, and what that brings is stored', async () => {
+  const { auth, signIn, hold, store } = room()
+  await signIn()
+  const held = hold('refresh')
+  void auth.refresh().catch(() => {})
+  await settle()
+  const gone = vi.fn()
+  void auth[Symbol.asyncDispose]().then(gone)
+  await settle()
+  expect(gone).not.toHaveBeenCalled()
+  held.release()
+  await settle()
+  expect(gone).toHaveBeenCalledOnce()
+  expect(store.read()).toMatchObject({ record: { version: 2 } })
+  await auth.dispose()
+})
+
 test('a running exchange that is refused does not end the session for the others without asking them', async () => {
   const { auth, backend, signIn, hold, another } = room()
   await signIn()

@@ -100,7 +100,7 @@ export function room({ server, client, preset }: RoomOptions = {}): Room {
       fetch: backend.fetch as typeof fetch,
       ...options,
     })
-    onTestFinished(() => auth.dispose())
+    onTestFinished(() => void auth.dispose())
     return { auth, told: record(auth) }
   }
   const { auth, told } = make(client)

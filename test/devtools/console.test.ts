@@ -17,7 +17,7 @@ async function world(): Promise<{ auth: Auth<StandardClaims, typeof alice>; back
   })
   onTestFinished(close)
   const auth = createAuth({ baseUrl: `${url}api/`, backend: flaskJwt() })
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   return { auth, backend }
 }
 

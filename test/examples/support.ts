@@ -50,7 +50,7 @@ export const line = ({ method, route, status }: LogEntry): string => `${method} 
 /** A client, with alice signed in. */
 export async function signedIn({ url }: Site, options: Partial<AuthOptions> = {}): Promise<Auth> {
   const auth = createAuth({ baseUrl: url, backend: flaskJwt(), ...options } as AuthOptions) as Auth
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   await auth.login(alice)
   return auth
 }

@@ -14,7 +14,7 @@ vi.setConfig({ testTimeout: 30_000 })
 /** A second context over the same store: another tab, as it were. */
 function another({ scene }: Stage, store: Store): Client {
   const auth = createAuth({ baseUrl: scene.baseUrl, backend: scene.backend as never, store }) as Client
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   return auth
 }
 

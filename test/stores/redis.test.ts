@@ -319,7 +319,7 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     const key = someKey()
     const store = await open(kind, { key })
     const auth = createAuth({ baseUrl: 'https://api.test', backend: flaskJwt(), store })
-    onTestFinished(() => auth.dispose())
+    onTestFinished(() => void auth.dispose())
     await auth.setTokens(fakeTokens())
     await redis.command('COPY', key, `${key}:copy`)
     await auth.logout({ revoke: false })

@@ -22,7 +22,7 @@ describe('Django REST Framework SimpleJWT, beside the stories', () => {
   function client() {
     const store = memoryStore()
     const auth = createAuth({ baseUrl: django.origin, backend: simpleJwt(), store, refreshAhead: false })
-    onTestFinished(() => auth.dispose())
+    onTestFinished(() => void auth.dispose())
     const skews = (): number => auth.history.filter(({ type }) => type === 'clockSkew').length
     /** How long the token in hand lasts by what the client believes. */
     const left = (): number => (auth.session?.expiresAt ?? Number.NaN) - Date.now()

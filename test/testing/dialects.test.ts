@@ -32,7 +32,7 @@ function world(
   const backend = createBackend({ dialect, prefix: '/api/', ...options })
   const { preset, credentials } = kinds[dialect]
   const auth = createAuth({ baseUrl: 'https://api.test/api/', backend: preset, fetch: backend.fetch })
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   return { auth, backend, credentials }
 }
 

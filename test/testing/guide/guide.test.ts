@@ -11,7 +11,7 @@ function signedIn(options: BackendOptions = {}, more: Pick<AuthOptions, 'initial
     initial: fakeTokens(),
     ...more,
   })
-  onTestFinished(() => auth.dispose())
+  onTestFinished(() => void auth.dispose())
   return { auth, backend }
 }
 
