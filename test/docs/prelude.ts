@@ -12,6 +12,10 @@ declare module 'lru-cache' {
   }
 }
 
+declare module 'react-router' {
+  export function Navigate(props: { to: string }): import('react').ReactNode
+}
+
 declare const auth: import('stayfresh').Auth<
   import('stayfresh').StandardClaims,
   import('stayfresh').UsernamePassword | import('stayfresh').TokenRequest
@@ -30,6 +34,9 @@ interface ImportMeta {
 declare const vi: typeof import('vitest').vi
 declare const expect: typeof import('vitest').expect
 declare function load(what: string): Promise<unknown>
+
+declare const root: HTMLElement
+declare function App(): import('react').ReactNode
 
 declare const baseUrl: string
 declare const url: string

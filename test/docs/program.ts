@@ -14,6 +14,8 @@ export const root: string = fileURLToPath(new URL('../..', import.meta.url))
 export interface Example {
   readonly where: string
   readonly code: string
+  /** With elements in it. */
+  readonly tsx?: boolean
 }
 
 const options: ts.CompilerOptions = {
@@ -21,6 +23,7 @@ const options: ts.CompilerOptions = {
   lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
   module: ts.ModuleKind.ESNext,
   moduleResolution: ts.ModuleResolutionKind.Bundler,
+  jsx: ts.JsxEmit.ReactJSX,
   // Node's are as many lines as all else together; what examples need of them is in the prelude.
   types: [],
   strict: true,
@@ -29,7 +32,7 @@ const options: ts.CompilerOptions = {
 }
 
 // Their files stand in the repository's root, where the package finds itself by its own name.
-const fileOf = (index: number): string => join(root, `example-${index}.ts`)
+const fileOf = (index: number, tsx = false): string => join(root, `example-${index}.ts${tsx ? 'x' : ''}`)
 const PRELUDE = join(root, 'example-prelude.d.ts')
 
 /** A program over the package's own types; with examples over these, too. */
@@ -61,10 +64,11 @@ const cache = new Map<string, ts.SourceFile>()
 /** What is wrong with the examples, each with its place. */
 export function problemsIn(examples: readonly Example[], names: ReadonlyMap<string, string>): string[] {
   const files = new Map([[PRELUDE, prelude]])
-  for (const [index, { code }] of examples.entries()) files.set(fileOf(index), withImports(code, names))
+  for (const [index, { code, tsx }] of examples.entries())
+    files.set(fileOf(index, tsx), withImports(code, names))
   const program = compile([], files)
-  return examples.flatMap(({ where, code }, index) => {
-    const source = program.getSourceFile(fileOf(index))
+  return examples.flatMap(({ where, code, tsx }, index) => {
+    const source = program.getSourceFile(fileOf(index, tsx))
     return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)].map(
       ({ messageText, start = 0 }) => {
         const line = withImports(code, names).slice(0, start).split('\n').length
@@ -88,12 +92,13 @@ function withImports(code: string, names: ReadonlyMap<string, string>): string {
   return `export {};${imports.join('')} ${code}`
 }
 
-/** The `ts` blocks of a Markdown file. */
+/** The `ts` and `tsx` blocks of a Markdown file. */
 export function examplesIn(path: string): Example[] {
   const text = readFileSync(join(root, path), 'utf8')
-  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => ({
+  return [...text.matchAll(/^```ts(x?)\n(.*?)^```$/gms)].map((match) => ({
     where: `${path}:${text.slice(0, match.index).split('\n').length}`,
-    code: match[1] ?? '',
+    code: match[2] ?? '',
+    tsx: match[1] === 'x',
   }))
 }
 
