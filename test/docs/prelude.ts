@@ -12,6 +12,12 @@ declare module 'lru-cache' {
   }
 }
 
+declare module '@tanstack/react-query' {
+  type ReactNode = import('react').ReactNode
+  export class QueryClient {}
+  export function QueryClientProvider(props: { client: QueryClient; children: ReactNode }): ReactNode
+}
+
 declare module 'react-router' {
   export function Navigate(props: { to: string }): import('react').ReactNode
 }
