@@ -74,6 +74,7 @@ describe('the clock', () => {
     const { auth, backend } = signedIn({ signer: 'fast', latency: { refresh: 3_000 } })
     backend.expireAccessTokens()
     const answer = auth.fetch('items')
+    await vi.waitFor(() => expect(vi.getTimerCount()).toBeGreaterThan(0))
     await vi.advanceTimersByTimeAsync(3_000)
     expect((await answer).status).toBe(200)
   })
