@@ -22,7 +22,7 @@ const folder = join(root, '.tmp', `migrating-${process.pid}`)
 beforeAll(() => mkdirSync(folder, { recursive: true }))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const [fromAuthRefresh, fromQueue, fromKy, fromWrapper, takeOver] = examplesIn('docs/migrating.md').map(
+const [fromAuthRefresh, fromQueue, page, fromKy, fromWrapper, takeOver] = examplesIn('docs/migrating.md').map(
   ({ code }) => code,
 )
 
@@ -102,6 +102,19 @@ test('the login page is opened when a session has ended by itself, and not by a 
   backend.revoke({ sub: 'alice' })
   await expect(api('protected')).rejects.toMatchObject({ response: { status: 401 } })
   expect(assign.mock.calls).toEqual([['/login']])
+})
+
+test('the login page is opened for a visitor with no session, which the event does not tell, and for no other', async () => {
+  const assign = vi.fn()
+  vi.stubGlobal('location', { assign })
+  await run(`${fromQueue}\nawait auth.login({ username: 'alice', password: 'wonderland' })\n${page}`)
+  expect(assign.mock.calls).toEqual([])
+  const { written } = await run(`${fromQueue}\n${page}`)
+  expect(assign.mock.calls).toEqual([['/login']])
+  await expect(withAxios(written.api as never)('protected')).rejects.toMatchObject({
+    response: { status: 401 },
+  })
+  expect(assign.mock.calls).toHaveLength(1)
 })
 
 test('tokens that another program has stored are taken over, and removed where they were', async () => {
