@@ -117,17 +117,24 @@ test('the login page is opened for a visitor with no session, which the event do
   expect(assign.mock.calls).toHaveLength(1)
 })
 
-test('tokens that another program has stored are taken over, and removed where they were', async () => {
-  const stored = new Map<string, string>([['access_token', 'old']])
-  vi.stubGlobal('localStorage', {
-    getItem: (name: string) => stored.get(name) ?? null,
-    removeItem: (name: string) => stored.delete(name),
-  })
-  const other = await startDemoServer({ port: 0 })
-  onTestFinished(other.close)
-  stored.set('refresh_token', (await other.backend.signIn('alice')).refreshToken)
-  const { written } = await run(takeOver?.replaceAll("'/api/'", `'${other.api}'`))
-  expect([...stored]).toEqual([])
-  const response = await written.auth.fetch('protected')
-  expect([response.status, written.auth.session?.subject]).toEqual([200, 'alice'])
-})
+test.each([
+  ['as they are', (token: string) => token],
+  ['as JSON', (token: string) => JSON.stringify(token)],
+  ['as a header', (token: string) => `Bearer ${token}`],
+])(
+  'tokens that another program has stored, %s, are taken over, and removed where they were',
+  async (_, store) => {
+    const stored = new Map<string, string>([['access_token', 'old']])
+    vi.stubGlobal('localStorage', {
+      getItem: (name: string) => stored.get(name) ?? null,
+      removeItem: (name: string) => stored.delete(name),
+    })
+    const other = await startDemoServer({ port: 0 })
+    onTestFinished(other.close)
+    stored.set('refresh_token', store((await other.backend.signIn('alice')).refreshToken))
+    const { written } = await run(takeOver?.replaceAll("'/api/'", `'${other.api}'`))
+    expect([...stored]).toEqual([])
+    const response = await written.auth.fetch('protected')
+    expect([response.status, written.auth.session?.subject]).toEqual([200, 'alice'])
+  },
+)
