@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs'
 import { runInNewContext } from 'node:vm'
 import { transformSync } from 'esbuild'
 import { describe, expect, test } from 'vitest'
-import { type Backend, bearer } from '../../src/index.ts'
+import { type Backend, bearer, createAuth, flaskJwt } from '../../src/index.ts'
+import { createBackend, fakeTokens } from '../../src/testing/index.ts'
 import { contract } from './contract.ts'
 import { tables } from './recorded.ts'
 
@@ -30,6 +31,34 @@ describe('docs/backends.md', () => {
       backend: { ...(scope.found as Backend<never, never>), name: `${heading}, as documented` },
     })
   }
+
+  test.each([
+    ['flaskJwt()', /```ts\n(const flask = .*?)```/s, 'overGraphql', { message: 'Token has expired' }],
+    ['bearer()', /`(\{ \.\.\.bearer\([^`]*)`/, '', { extensions: { code: 'UNAUTHENTICATED' } }],
+  ])('GraphQL’s errors that come with a 200 are refreshed over %s', async (_, block, name, error) => {
+    const [, code = ''] = block.exec(page) ?? []
+    const { code: plain } = transformSync(name ? `${code}\nfound = ${name}` : `found = ${code}`, {
+      loader: 'ts',
+    })
+    const scope = { bearer, flaskJwt, found: undefined as never }
+    runInNewContext(plain, scope)
+    const { accessToken, refreshToken } = fakeTokens()
+    const server = createBackend({ api: { 'POST graphql': ({ sub }) => ({ data: { me: sub } }) } })
+    const old = `Bearer ${accessToken}`
+    const auth = createAuth({
+      baseUrl: 'https://api.test/',
+      backend: scope.found as ReturnType<typeof flaskJwt>,
+      initial: { accessToken, refreshToken },
+      fetch: async (input, init) => {
+        const request = new Request(input, init)
+        if (request.url.endsWith('/refresh')) return Response.json({ access_token: fakeTokens().accessToken })
+        if (request.headers.get('authorization') !== old) return server.fetch(request)
+        return Response.json({ errors: [error], data: { me: null } })
+      },
+    })
+    const response = await auth.fetch('graphql', { method: 'POST', body: '{"query":"{ me }"}' })
+    expect([await response.json(), auth.session?.version]).toEqual([{ data: { me: 'alice' } }, 2])
+  })
 
   test('has a section for each preset and each configuration', () => {
     for (const heading of ['`flaskJwt()`', '`simpleJwt()`', '`djRestAuth()`', '`oauth2()`', '`bearer()`']) {
