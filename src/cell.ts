@@ -128,7 +128,7 @@ export function createCell(
   }
 
   /** What stands in the store: read again if the answer may be older than what is known. */
-  function look(tries = 3): MaybePromise<StoreRecord | null> {
+  function look(tries = 10): MaybePromise<StoreRecord | null> {
     return chain(
       ask('read', () => store.read()),
       ({ record, overtaken }) =>

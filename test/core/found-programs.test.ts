@@ -1,6 +1,7 @@
 /** What random programs found, held one by one; the programs themselves are in test/model. */
 import { describe, expect, test, vi } from 'vitest'
 import type { LiveRecord, StoreRecord } from '../../src/index.ts'
+import { noticeOf } from '../../src/stores/record.ts'
 import { fakeTokens } from '../../src/testing/index.ts'
 import { handStore } from './by-hand.ts'
 import { alice, bob, deferred, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
@@ -888,4 +889,40 @@ test('5: a login that was called before a logout here takes no place of the one 
   await put('earlier', second)
   expect(auth.session).toMatchObject({ id: 'later' })
   expect(read).toHaveBeenCalledTimes(1)
+})
+
+test('5: the end of a session before is not believed of a reading that others overtook time and again', async () => {
+  const inner = handStore()
+  const { auth } = room({ client: { store: inner } })
+  await auth.login(alice)
+  const before = inner.record as LiveRecord
+  const ended: StoreRecord = {
+    id: before.id,
+    version: 1,
+    calledAt: before.calledAt,
+    revision: 'ended',
+    ended: 'logout',
+  }
+  const after: LiveRecord = { ...before, id: 'after', revision: 'after' }
+  const asked: { answer(record: StoreRecord): Promise<void> }[] = []
+  inner.read = () =>
+    new Promise((resolve) => {
+      const answer = (record: StoreRecord): Promise<void> => {
+        resolve({ record, now: Date.now() })
+        return settle()
+      }
+      asked.push({ answer })
+    })
+  inner.notify({ ...noticeOf(before), revision: 'theirs' })
+  await settle()
+  for (let round = 1; round <= 4; round++) {
+    const [slow] = asked.splice(0)
+    inner.notify({ ...noticeOf(before), revision: `theirs ${round}` })
+    await settle()
+    const [quick] = asked.splice(0)
+    await quick?.answer(round < 4 ? { ...before, revision: `theirs ${round}` } : after)
+    await slow?.answer(round < 4 ? before : ended)
+  }
+  await asked[0]?.answer(after)
+  expect(auth.session).toMatchObject({ id: 'after' })
 })
