@@ -740,7 +740,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * @example
    * ```ts
    * await auth.dispose()
-   * await redis.quit()
+   * await client.quit()
    * ```
    */
   dispose(): Promise<void>

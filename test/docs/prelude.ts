@@ -29,7 +29,8 @@ declare const auth: import('stayfresh').Auth<
 declare const options: import('stayfresh').OAuth2Options
 declare const mine: import('stayfresh').Backend
 declare const store: import('stayfresh').Store
-declare const client: import('stayfresh/redis').RedisClient
+declare const client: import('stayfresh/redis').RedisClient & { quit(): Promise<unknown> }
+declare const server: { close(): void }
 declare const backend: import('stayfresh/testing').Backend
 declare const newest: import('stayfresh/encrypted').EncryptionKey
 
@@ -91,6 +92,6 @@ declare const setupServer: (...handlers: ReturnType<typeof import('stayfresh/tes
 declare const CookieJar: typeof import('tough-cookie').CookieJar
 declare const homedir: () => string
 declare const join: (...paths: string[]) => string
-declare const process: { env: Record<string, string | undefined> }
+declare const process: { env: Record<string, string | undefined>; once(signal: string, act: () => unknown): void }
 type paths = Record<string, Record<string, never>>
 `
