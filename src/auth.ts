@@ -1,5 +1,6 @@
 /** createAuth(): checks the options and wires the rooms together. */
 import { createFlow } from './auth-fetch.ts'
+import { checkNames } from './backends/answers.ts'
 import { type Caller, disposed, takeCall } from './call.ts'
 import type { createCookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
@@ -42,15 +43,12 @@ const TAKES: { [Option in keyof Required<AuthOptions>]: [(value: never) => boole
   allowInsecure: [(value) => typeof value === 'boolean', 'true or false'],
 }
 
+const bad = (option: string, message: string): AuthError =>
+  new AuthError('invalid_option', message, { option })
+
 function checkOptions(options: object): void {
-  const bad = (option: string, message: string): AuthError =>
-    new AuthError('invalid_option', message, { option })
-  if (typeof options !== 'object' || options === null)
-    throw bad('options', 'createAuth takes an object of options')
+  checkNames('createAuth', options, TAKES)
   for (const [option, value] of Object.entries(options)) {
-    if (!Object.hasOwn(TAKES, option)) {
-      throw bad(option, `createAuth knows no option ${option}; it takes ${Object.keys(TAKES).join(', ')}`)
-    }
     const [test, takes] = TAKES[option as 'fetch']
     if (value !== undefined && !test(value as never)) {
       const given = typeof value === 'number' ? value : describe(value)
@@ -153,11 +151,11 @@ export function createAuthOn<Claims, Credentials>(
       await flow.refresh(caller())
       return snapshot()
     },
-    async getAccessToken({ minValidity = 0, rejected } = {}) {
+    async getAccessToken(options) {
       alive()
+      const { minValidity = 0, rejected } = { ...options }
       if (!isTime(minValidity)) {
-        const message = `minValidity takes ${TIME}, got ${describe(minValidity)}`
-        throw new AuthError('invalid_option', message, { option: 'minValidity' })
+        throw bad('minValidity', `minValidity takes ${TIME}, got ${describe(minValidity)}`)
       }
       return flow.token(caller(), minValidity, rejected)
     },

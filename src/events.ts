@@ -3,6 +3,17 @@
  * into `auth` can't reorder what the others are told: events leave in the order in which they came.
  */
 
+import { AuthError } from './errors.ts'
+
+const EVENTS = [
+  'loggedIn',
+  'loggedOut',
+  'tokenRefreshed',
+  'refreshFailed',
+  'reauthRequired',
+  'clockSkew',
+  'storeUnavailable',
+]
 type Listener = (value: never) => unknown
 
 export interface Emitter {
@@ -32,6 +43,8 @@ export function createEmitter(note: (type: string, value: unknown) => void): Emi
 
   return {
     on(type, listener) {
+      if (typeof listener !== 'function' || (type !== 'session' && !EVENTS.includes(type)))
+        throw new AuthError('invalid_input', `listener takes a function for ${EVENTS.join(', ')}`, {})
       // Wrapped, so that the same function may be registered twice and each registration ends alone.
       const entry = { listener }
       const set = listeners.get(type) ?? new Set()

@@ -45,7 +45,7 @@ const DEFAULT_TIMEOUT = 10_000
  */
 export function createKy(
   auth: Pick<Auth<unknown>, 'fetch' | 'baseUrl' | 'session'>,
-  base: KyInstance = ky,
+  base?: KyInstance,
 ): KyInstance {
   const fetch = (input: string | URL | Request, init?: RequestInit & Handed): Promise<Response> => {
     const { stayfresh, ...rest } = init ?? {}
@@ -61,7 +61,7 @@ export function createKy(
     }
     return auth.fetch(input, { ...rest, [ABOVE]: above } as AboveInit)
   }
-  return base.extend({
+  return (base ?? ky).extend({
     fetch,
     hooks: {
       init: [

@@ -113,9 +113,12 @@ export function createAsker(
       dispatching = false
       if (!waits.length) return close()
       for (const wait of waits) {
-        wait.catch((error) => {
-          if (Object(error).name !== 'AbortError') report(error)
-        })
+        wait
+          .catch((error) => {
+            if (Object(error).name !== 'AbortError') report(error)
+          })
+          // Whose name can't be read.
+          .catch(report)
       }
       if (!closing) stop = on.timer(close, reauthTimeout)
       return Promise.allSettled(waits).then(close)

@@ -369,7 +369,8 @@ export function createSignIn(
         })
       }
       const serverMessage = backend.message && consult(backend, 'message', answer)
-      const words = serverMessage ? `: ${serverMessage}` : ''
+      // Logged by whoever logs the error: neither a page's worth of it, nor what moves the cursor or the line.
+      const words = serverMessage ? `: ${serverMessage}`.slice(0, 200).replace(/\p{C}+/gu, ' ') : ''
       throw new AuthError('login_refused', `The server refused the login (${status})${words}`, {
         status,
         serverMessage,
@@ -384,8 +385,8 @@ export function createSignIn(
     return { tokens: checkTokens(tokens, 'the login answer'), at, sentAt }
   }
 
-  function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    const request = typeof input === 'object' && 'url' in input ? input : undefined
+  async function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    const request = tagOf(input) === 'Request' ? (input as Request) : undefined
     const url = request ? new URL(request.url) : wire.resolve(input as string | URL)
     const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true })
     return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)

@@ -34,18 +34,20 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
   if (expiresIn !== undefined && !isTime(expiresIn))
     throw wrong('expiresIn', expiresIn, 'seconds, not negative')
-  if (claims !== undefined && Object(copy) !== copy) throw wrong('claims', claims, 'an object of JSON')
+  if (claims !== undefined && !copy) throw wrong('claims', claims, 'an object of JSON')
   return { accessToken, refreshToken, expiresIn, claims: copy as Tokens['claims'] }
 }
 
-/** A copy, frozen all the way down; `undefined` where it can't be read: no JSON, or nested beyond reason. */
-function plain(read: () => unknown): unknown {
+/** A copy, frozen all the way down; `undefined` where it is no object of JSON, or is nested beyond reason. */
+function plain(read: () => unknown): object | undefined {
   try {
-    return JSON.parse(JSON.stringify(read()), (_, value) => Object.freeze(value))
+    const copy = JSON.parse(JSON.stringify(read()), (_, value) => Object.freeze(value))
+    // What a text or a list holds has no names.
+    if (describe(copy) === 'object') return copy
   } catch {
     // The parser's error would quote it.
-    return undefined
   }
+  return undefined
 }
 
 /** What was given, never what it holds. */
@@ -67,7 +69,7 @@ export function isTime(value: unknown): value is number {
 /** Looks into a token. An opaque one has no claims. */
 export function readToken(stored: StoredToken): ReadToken {
   const read = plain(() => stored.claims ?? jwtDecode(stored.token))
-  const claims: ReadToken['claims'] = { ...(read as object) }
+  const claims: ReadToken['claims'] = { ...read }
   const { exp, iat, fresh } = claims
   let lasts = stored.life
   if (isNumber(exp) && isNumber(iat)) {

@@ -3,6 +3,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import {
   type AuthError,
   type AuthErrorCode,
+  type AuthEventType,
   type AuthOptions,
   createAuth,
   flaskJwt,
@@ -348,6 +349,51 @@ describe('options', () => {
       expect(checked(error, 'invalid_option').option).toBe('minValidity')
     }
     expect(backend.count()).toBe(0)
+  })
+
+  test('of getAccessToken may be null, as good as left out', async () => {
+    const { auth, tokens } = await bench()
+    expect(await auth.getAccessToken(null as never)).toBe(tokens.accessToken)
+  })
+})
+
+describe('a listener', () => {
+  // Every one, by the types.
+  const types = Object.keys({
+    loggedIn: 1,
+    loggedOut: 1,
+    tokenRefreshed: 1,
+    refreshFailed: 1,
+    reauthRequired: 1,
+    clockSkew: 1,
+    storeUnavailable: 1,
+  } satisfies Record<AuthEventType, 1>) as AuthEventType[]
+
+  test('for any type of event is taken', async () => {
+    const { auth } = await bench()
+    for (const type of types) expect(auth.on(type, () => {})).toBeTypeOf('function')
+  })
+
+  test.each(['loggedout', 'LoggedOut', '', 'toString', undefined, null, Symbol('loggedOut')])(
+    'for a type that does not exist is refused, and the types are named: %s',
+    async (type) => {
+      const { auth } = await bench()
+      const error = checked(
+        thrown(() => auth.on(type as never, () => {})),
+        'invalid_input',
+      )
+      for (const known of types) expect(error.message).toContain(known)
+    },
+  )
+
+  test.each([5, 'x', undefined, null, {}])('that is no function is refused: %j', async (listener) => {
+    const { auth } = await bench()
+    for (const listen of [
+      () => auth.on('loggedIn', listener as never),
+      () => auth.subscribe(listener as never),
+    ]) {
+      expect(checked(thrown(listen), 'invalid_input').message).toContain('function')
+    }
   })
 })
 

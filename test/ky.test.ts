@@ -65,6 +65,15 @@ interface Echo {
   body: string
 }
 
+test('null is no ky of one’s own', async () => {
+  const { auth } = await kyBench()
+  expect(
+    await createKy(auth, null as never)
+      .get('protected')
+      .json<Echo>(),
+  ).toMatchObject({ sub: 'alice' })
+})
+
 describe('the base URL', () => {
   test.each<[string, string]>([
     ['protected', `${base}protected`],

@@ -1,4 +1,5 @@
 /** Reading answers, for presets: members by their path, codes, lives. It knows no server. */
+import { tagOf } from '../call.ts'
 import { AuthError } from '../errors.ts'
 import type { Answer, Signal } from '../types.ts'
 
@@ -63,26 +64,44 @@ export const DEAD: readonly (Signal | undefined)[] = ['expired', 'invalid', 'rev
 
 /** Where a request goes: `{ path, method }`, and for a logout `tokens`. */
 const isEndpoint = (value: unknown): boolean =>
-  Object.prototype.toString.call(value) === '[object Object]' &&
+  tagOf(value) === 'Object' &&
   Object.entries(value as object).every(
     ([name, member]) => /^(path|method|tokens)$/.test(name) && /string|undefined/.test(typeof member),
   )
+
+/** Checks that options are an object of no other names than `takes` has. */
+export function checkNames(of: string, options: object, takes: object): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new AuthError('invalid_option', `${of} takes an object of options`, { option: 'options' })
+  }
+  for (const option of Object.keys(options)) {
+    if (Object.hasOwn(takes, option)) continue
+    const known = Object.keys(takes).join(', ')
+    throw new AuthError('invalid_option', `${of} knows no option ${option}; it takes ${known}`, { option })
+  }
+}
+
+/** An endpoint as it was given, over what it is else: a member that is undefined was not given. */
+export function over<E extends object>(defaults: E, ...given: (object | false | undefined)[]): E {
+  const members = given.flatMap((endpoint) => Object.entries(endpoint || {}))
+  return { ...defaults, ...Object.fromEntries(members.filter(([, value]) => value !== undefined)) }
+}
+
+/** Whether all of a list are strings. */
+export const isTexts = (list: readonly unknown[]): boolean => list.every((one) => typeof one === 'string')
+
+/** Refuses what a preset's `option` may not be, though it is of the right type. */
+export function demand(preset: string, option: string, holds: boolean, takes: string): void {
+  if (!holds) throw new AuthError('invalid_option', `${preset}: ${option} takes ${takes}`, { option })
+}
 
 /**
  * Checks a preset's options: `takes` has what each may be, joined by `|`: a `typeof`, `array`, `endpoint`, or a value as it
  * is written.
  */
 export function checkOptions(preset: string, options: object, takes: Record<string, string>): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new AuthError('invalid_option', `${preset} takes an object of options`, { option: 'options' })
-  }
+  checkNames(preset, options, takes)
   for (const [option, value] of Object.entries(options)) {
-    if (!Object.hasOwn(takes, option)) {
-      const known = Object.keys(takes).join(', ')
-      throw new AuthError('invalid_option', `${preset} knows no option ${option}; it takes ${known}`, {
-        option,
-      })
-    }
     const type = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value
     const taken = (takes[option] as string).split('|')
     const written =

@@ -3,7 +3,19 @@
  * of it data. Without any it fits one that says nothing but 401. Other presets are this one with their data filled in.
  */
 import type { Answer, Backend, Finding, RequestSpec, Signal, StandardClaims } from '../types.ts'
-import { at, checkOptions, DEAD, isGarbled, mayRefuse, secondsOf, snake, textAt, wordsOf } from './answers.ts'
+import {
+  at,
+  checkOptions,
+  DEAD,
+  demand,
+  isGarbled,
+  isTexts,
+  mayRefuse,
+  secondsOf,
+  snake,
+  textAt,
+  wordsOf,
+} from './answers.ts'
 import { readChallenge } from './challenge.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
 
@@ -180,8 +192,8 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     messageKey,
     refusals = [],
   } = options
-  // By their names in lower case: fetch would join those that differ in case alone.
-  const headers = Object.fromEntries(new Headers(options.headers))
+  demand('bearer', 'refusals', isTexts(refusals), 'an array of strings')
+  const headers = namesAndValues(options.headers)
   const keyOfToken = refreshTokenKey.split('.').at(-1) as string
   const messages = messageKey === undefined ? MESSAGES : [messageKey, ...MESSAGES]
   const signals = new Map<string, Signal>()
@@ -260,5 +272,16 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     subject: options.subject,
     singleUse: options.refreshToken === 'single-use',
     revoked: options.revoked,
+  }
+}
+
+/** By their names in lower case: fetch would join those that differ in case alone. */
+function namesAndValues(headers: BearerOptions['headers']): Record<string, string> {
+  try {
+    return Object.fromEntries(new Headers(headers))
+  } catch {
+    // The error would quote the value, which may be a key.
+    demand('bearer', 'headers', false, 'names and values that a request can carry')
+    return {}
   }
 }

@@ -1,4 +1,5 @@
 /** Whose the cookies are, where an answer that brought some doesn't tell: `whoami` is asked, within bounds of its own. */
+import { describe } from '../token.ts'
 import type { Answer, RequestSpec } from '../types.ts'
 import { readAnswer } from '../wire.ts'
 import type { Arrival, CookieValues, Send, Values } from './cookie-values.ts'
@@ -86,7 +87,8 @@ export function createCookieOwner(
       const same =
         arrival(said.headers)?.now.access === now.access &&
         value === (value && (reading.value(said.body, 'access') ?? value))
-      if (said.status < 300 && same && said.body) return Object(said.body) as Record<string, unknown>
+      // A text would be somebody: it has a `sub` of its own.
+      if (said.status < 300 && same && describe(said.body) === 'object') return said.body as Arrival['who']
       // What turns this down (there is no such route, say) would turn it down for ever, and no refresh would ever be
       // taken.
       return said.status >= 400 && said.status < 500 && same && !reading.passing(said) ? undefined : null

@@ -4,7 +4,6 @@
  * turns it down where the cookies are another session's by then.
  */
 import { cookieRoom } from '../cookies.ts'
-import { AuthError } from '../errors.ts'
 import { readToken } from '../token.ts'
 import type {
   Answer,
@@ -15,7 +14,7 @@ import type {
   StoredToken,
   Tokens,
 } from '../types.ts'
-import { checkOptions } from './answers.ts'
+import { checkOptions, demand, isTexts, over } from './answers.ts'
 import { createCookieOwner } from './cookie-owner.ts'
 import { createCookieTransport, type Marked, PURPOSE, type Purpose } from './cookie-transport.ts'
 import { type Arrival, type CookieHook, createCookieValues, NONE, type Values } from './cookie-values.ts'
@@ -103,6 +102,17 @@ const TAKES = {
   cookies: 'object',
 }
 
+const TAKES_OF_CSRF = {
+  header: 'string',
+  accessCookie: 'string',
+  refreshCookie: 'string',
+  accessKey: 'string',
+  refreshKey: 'string',
+  methods: 'array',
+}
+
+const NAME = 'flaskJwtCookies'
+
 // Begins a handle that is no CSRF value.
 const NO_VALUE = '~'
 // Begins one of a refresh cookie that may be another's: whoami tells whose the access cookie beside it is, no more.
@@ -125,7 +135,7 @@ const isUnproven = (handle: string): boolean => handle.startsWith(UNPROVEN)
 export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernamePassword>(
   options: FlaskJwtCookiesOptions<Claims> = {},
 ): Backend<Claims, Credentials> {
-  checkOptions('flaskJwtCookies', options, TAKES)
+  checkOptions(NAME, options, TAKES)
   const {
     accessToken: place = 'cookie',
     refresh = {},
@@ -137,13 +147,12 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     cookies: hook,
     ...rest
   } = options
-  const demand = (option: string, holds: boolean, takes: string): void => {
-    if (holds) return
-    throw new AuthError('invalid_option', `flaskJwtCookies: ${option} takes ${takes}`, { option })
-  }
-  demand('refresh', refresh !== false || place === 'cookie', "an endpoint where accessToken is 'memory'")
+  const needs = refresh !== false || place === 'cookie'
+  demand(NAME, 'refresh', needs, "an endpoint where accessToken is 'memory'")
   const { read, write } = Object(hook) as Partial<CookieHook>
-  demand('cookies', !hook || (typeof read === 'function' && typeof write === 'function'), '{ read, write }')
+  const keeps = typeof read === 'function' && typeof write === 'function'
+  demand(NAME, 'cookies', !hook || keeps, '{ read, write }')
+  checkOptions(`${NAME}: csrf`, csrf || {}, TAKES_OF_CSRF)
 
   const {
     header = 'X-CSRF-TOKEN',
@@ -153,6 +162,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     refreshKey = 'csrf_refresh_token',
     methods = ['POST', 'PUT', 'PATCH', 'DELETE'],
   } = csrf || {}
+  // RFC 9110 section 5.6.2.
+  demand(`${NAME}: csrf`, 'header', /^[!#$%&'*+\-.^`|~\w]+$/.test(header), 'a name of a header')
+  demand(`${NAME}: csrf`, 'methods', isTexts(methods), 'an array of strings')
   const { accessTokenKey = 'access_token', messageKey = 'msg' } = rest
   const inMemory = place === 'memory'
   const plain = flaskJwt<Claims, Credentials>(rest)
@@ -188,11 +200,11 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   }
 
   function askedWho(sure?: boolean): RequestSpec {
-    return marked({ path: 'whoami', method: 'GET', ...whoami }, { kind: 'whoami', sure })
+    return marked(over({ path: 'whoami', method: 'GET' }, whoami), { kind: 'whoami', sure })
   }
 
   function signOut(headers: Record<string, string> | undefined, anew?: boolean): RequestSpec {
-    return marked({ path: 'logout', method: 'DELETE', ...(logout || {}), headers }, { kind: 'logout', anew })
+    return marked(over({ path: 'logout', method: 'DELETE', headers }, logout), { kind: 'logout', anew })
   }
 
   // --- what an answer says -------------------------------------------------------------------------------
@@ -285,22 +297,19 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
 
   return {
     ...plain,
-    name: 'flaskJwtCookies',
+    name: NAME,
     cookies: inMemory ? 'refresh' : 'both',
     login: (credentials, still) => marked(plain.login(credentials), { kind: 'login', who: true, still }),
     reauth: (credentials, still) =>
       marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true, same: true, still }),
     refresh: (handle, access, still) =>
-      marked(
-        { path: 'refresh', ...(refresh || {}), headers: stampOf(handle) },
-        {
-          kind: 'refresh',
-          anew: true,
-          who: !access?.claims,
-          still,
-          unproven: isUnproven(handle),
-        },
-      ),
+      marked(over({ path: 'refresh', headers: stampOf(handle) }, refresh), {
+        kind: 'refresh',
+        anew: true,
+        who: !access?.claims,
+        still,
+        unproven: isUnproven(handle),
+      }),
     logout(handle, kind, ended) {
       if (!logout) return undefined
       const bearing = inMemory && kind === 'access'

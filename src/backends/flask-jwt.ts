@@ -131,8 +131,8 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
   const signals: Record<string, Signal> = { __proto__: null as never, ...options.signals }
 
   const withCredentials = (endpoint: Endpoint | undefined, credentials: Credentials): RequestSpec => ({
-    path: 'login',
     ...endpoint,
+    path: endpoint?.path ?? 'login',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(credentials),
   })
@@ -160,7 +160,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     name: 'flaskJwt',
     login: (credentials) => withCredentials(login, credentials),
     reauth: (credentials) => withCredentials(reauth, credentials),
-    refresh: (token) => ({ path: 'refresh', ...refresh, headers: bearer(token) }),
+    refresh: (token) => ({ ...refresh, path: refresh?.path ?? 'refresh', headers: bearer(token) }),
     logout(token, kind) {
       if (!logout || (kind === 'refresh' && logout.tokens === 'access')) return undefined
       const { path = 'logout', method = 'DELETE' } = logout

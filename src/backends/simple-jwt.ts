@@ -1,7 +1,7 @@
 /** Django REST Framework SimpleJWT 5 with tokens in headers, as it is and as dj-rest-auth serves it. */
 import { jwtDecode } from 'jwt-decode'
 import type { Answer, Backend, Signal, StandardClaims, Tokens } from '../types.ts'
-import { at, checkOptions, DEAD, isGarbled, textAt } from './answers.ts'
+import { at, checkOptions, DEAD, isGarbled, over, textAt } from './answers.ts'
 import { bearer } from './bearer.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
 
@@ -79,10 +79,14 @@ export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePasswor
   const signals = new Map(Object.entries(options.signals ?? {}))
   const beneath = bearer<Claims, Credentials>({
     name: 'simpleJwt',
-    login: { path: 'token/', ...login },
-    reauth: { path: 'token/', ...login, ...reauth },
-    refresh: { path: 'token/refresh/', ...refresh },
-    logout: logout !== false && { path: 'token/blacklist/', ...logout, send: 'body', tokens: 'refresh' },
+    login: over({ path: 'token/' }, login),
+    reauth: over({ path: 'token/' }, login, reauth),
+    refresh: over({ path: 'token/refresh/' }, refresh),
+    logout: logout !== false && {
+      ...over({ path: 'token/blacklist/' }, logout),
+      send: 'body',
+      tokens: 'refresh',
+    },
     accessTokenKey: 'access',
     refreshTokenKey: 'refresh',
     revoked,
@@ -149,8 +153,8 @@ export function djRestAuth<Claims = StandardClaims, Credentials = UsernamePasswo
   checkOptions('djRestAuth', options, TAKES)
   const { login, logout } = options
   const own = {
-    login: { path: 'login/', ...login },
-    logout: logout !== false && { path: 'logout/', ...logout },
+    login: over({ path: 'login/' }, login),
+    logout: logout !== false && over({ path: 'logout/' }, logout),
   }
   const beneath = simpleJwt<Claims, Credentials>({ ...options, ...own })
   return {

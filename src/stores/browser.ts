@@ -44,7 +44,8 @@ const PATIENCE = 3000
  * const auth = createAuth({ baseUrl: '/api/', backend: flaskJwt(), store: browserStore() })
  * ```
  */
-export function browserStore({ key = 'session' }: BrowserStoreOptions = {}): Store {
+export function browserStore(options?: BrowserStoreOptions): Store {
+  const { key = 'session' } = { ...options }
   checkKey(key)
   const name = 'browserStore'
   if (typeof document === 'undefined' && typeof indexedDB === 'undefined') return onServer(name)

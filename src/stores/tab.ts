@@ -52,7 +52,8 @@ const PATIENCE_WITHOUT_LOCKS = 250
  * const auth = createAuth({ baseUrl: '/api/', backend: flaskJwt(), store: tabStore() })
  * ```
  */
-export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
+export function tabStore(options?: TabStoreOptions): Store {
+  const { key = 'session' } = { ...options }
   checkKey(key)
   const name = 'tabStore'
   // Asked of the document: newer runtimes have a sessionStorage on the server, one for all users.
@@ -134,10 +135,12 @@ export function tabStore({ key = 'session' }: TabStoreOptions = {}): Store {
         settle('beside')
       })
       if (channel) {
-        channel.onmessage = ({ data }: MessageEvent<{ asks?: string; told?: string; same?: boolean }>) => {
-          const { asks, told, same } = data
+        channel.onmessage = ({ data }: MessageEvent) => {
+          // It can be written to by others.
+          const { asks, told, same } = Object(data) as { asks?: unknown; told?: unknown; same?: unknown }
           // Who sees the mark shares the storage; a copy of it was made before the mark was.
-          if (asks && speaks) channel.postMessage({ told: asks, same: sessionStorage.getItem(asks) !== null })
+          if (typeof asks === 'string' && speaks)
+            channel.postMessage({ told: asks, same: sessionStorage.getItem(asks) !== null })
           else if (told === mark) settle(same ? 'beside' : 'copy')
         }
       }

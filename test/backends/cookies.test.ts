@@ -1,6 +1,13 @@
 /** Tokens in httpOnly cookies: what goes out and as whom, over a jar in place of a browser's. */
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { type FlowContext, flaskJwtCookies, isAuthError, memoryStore, type Store } from '../../src/index.ts'
+import {
+  createAuth,
+  type FlowContext,
+  flaskJwtCookies,
+  isAuthError,
+  memoryStore,
+  type Store,
+} from '../../src/index.ts'
 import { handStore } from '../core/by-hand.ts'
 import { door, later, leaks, next, recorder, rejection, thrown } from '../support.ts'
 import { alice, base, bob, cookieBench, lateAnswer } from './cookies-support.ts'
@@ -138,6 +145,20 @@ describe('who it is', () => {
     expect(await auth.login(alice)).toMatchObject({ version: 1, subject: undefined })
     expect((await auth.fetch('protected', post)).status).toBe(200)
   })
+
+  test.each([['anonymous'], [['anonymous']], [5]])(
+    'a 2xx without tokens is no login, though whoami answers with JSON that is no object: %j',
+    async (who) => {
+      const answers: Record<string, unknown> = { '/login': { mfa_required: true }, '/whoami': who }
+      const auth = createAuth({
+        baseUrl: base,
+        backend: flaskJwtCookies({ whoami: {} }),
+        fetch: async (input) => Response.json(answers[new URL(String(input)).pathname] ?? {}),
+      })
+      expect(isAuthError(await rejection(auth.login(alice)), 'login_incomplete')).toBe(true)
+      expect(auth.session).toBeNull()
+    },
+  )
 
   test('11: a fresh cookie is not replaced ahead of its end', async () => {
     const { auth, backend } = await cookieBench()

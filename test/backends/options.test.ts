@@ -1,25 +1,20 @@
 /** What the presets take, at run time and by their types. */
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import {
+  type Backend,
   bearer,
   createAuth,
   djRestAuth,
   flaskJwt,
+  flaskJwtCookies,
   isAuthError,
   oauth2,
   type Session,
   simpleJwt,
   type UsernamePassword,
 } from '../../src/index.ts'
+import { leaks, thrown } from '../support.ts'
 
-const thrown = (run: () => unknown): unknown => {
-  try {
-    run()
-  } catch (error) {
-    return error
-  }
-  throw new Error('It did not throw')
-}
 const web = { tokenEndpoint: '/token', clientId: 'web' }
 
 describe('a bad option is refused by its name', () => {
@@ -34,6 +29,21 @@ describe('a bad option is refused by its name', () => {
     ['bearer: login', 'members', () => bearer({ login: { members: 'mode=json' } } as never)],
     ['bearer: reauth', 'path', () => bearer({ reauth: { path: 5 } } as never)],
     ['bearer: logout', 'tokens', () => bearer({ logout: { tokens: 'all' } } as never)],
+    ['bearer', 'refusals', () => bearer({ refusals: [5] as never })],
+    ['bearer', 'refusals', () => bearer({ refusals: ['gone', null] as never })],
+    [
+      'flaskJwtCookies: csrf',
+      'accesscookie',
+      () => flaskJwtCookies({ csrf: { accesscookie: 'x' } as never }),
+    ],
+    ['flaskJwtCookies: csrf', 'accessCookie', () => flaskJwtCookies({ csrf: { accessCookie: 5 as never } })],
+    ['flaskJwtCookies: csrf', 'accessKey', () => flaskJwtCookies({ csrf: { accessKey: null as never } })],
+    ['flaskJwtCookies: csrf', 'header', () => flaskJwtCookies({ csrf: { header: 'bad header' } })],
+    ['flaskJwtCookies: csrf', 'header', () => flaskJwtCookies({ csrf: { header: '' } })],
+    ['flaskJwtCookies: csrf', 'header', () => flaskJwtCookies({ csrf: { header: 5 as never } })],
+    ['flaskJwtCookies: csrf', 'methods', () => flaskJwtCookies({ csrf: { methods: 'POST' as never } })],
+    ['flaskJwtCookies: csrf', 'methods', () => flaskJwtCookies({ csrf: { methods: null as never } })],
+    ['flaskJwtCookies: csrf', 'methods', () => flaskJwtCookies({ csrf: { methods: [5] as never } })],
     ['flaskJwt', 'refreshPath', () => flaskJwt({ refreshPath: 'token/refresh' } as never)],
     ['flaskJwt', 'logout', () => flaskJwt({ logout: true } as never)],
     ['flaskJwt', 'login', () => flaskJwt({ login: { url: 'auth/login' } } as never)],
@@ -78,6 +88,47 @@ test('bearer’s headers are named in any case, and may be Headers: none is sent
     })
     expect(backend.refresh('refresh-1').headers).toEqual({ ...own, authorization: 'Bearer refresh-1' })
   }
+})
+
+test.each(['k3y\nwith: a line', 'k3y\0', 'k3y—dash'])(
+  'a header of bearer’s that no request can carry is refused at once, and not quoted: %j',
+  (value) => {
+    const error = thrown(() => bearer({ headers: { 'x-key': value } }))
+    if (!isAuthError(error, 'invalid_option')) throw error
+    expect([error.option, leaks(error, 'k3y')]).toEqual(['headers', []])
+  },
+)
+
+describe('a member of an endpoint that is undefined was not given', () => {
+  const none = { path: undefined, method: undefined }
+  const all = { login: none, reauth: none, refresh: none, logout: none }
+  const credentials = { username: 'alice', password: 'wonderland' }
+
+  test.each<[string, (options?: object) => Backend]>([
+    ['flaskJwt', flaskJwt],
+    ['flaskJwtCookies', (options) => flaskJwtCookies({ whoami: {}, ...options })],
+    ['simpleJwt', simpleJwt],
+    ['djRestAuth', djRestAuth],
+    ['bearer', bearer],
+  ])('%s', (_, preset) => {
+    const requests = (backend: Backend): object[] =>
+      [
+        backend.login(credentials),
+        backend.reauth?.(credentials),
+        backend.refresh('refresh-1'),
+        backend.logout?.('refresh-1', 'refresh', true),
+        backend.logout?.('access-1', 'access', true),
+        backend.restore?.('https://api.test/', undefined),
+      ].map((spec) => ({ method: 'POST', ...JSON.parse(JSON.stringify(spec ?? {})) }))
+    expect(requests(preset(all))).toEqual(requests(preset()))
+  })
+
+  test('and leaves the one beneath it: that of the login for the password', () => {
+    const { reauth } = simpleJwt({ login: { path: 'enter/' }, reauth: { path: undefined } })
+    expect(reauth?.(credentials).path).toBe('enter/')
+    const { restore } = flaskJwtCookies({ whoami: { path: undefined, method: undefined } })
+    expect(restore?.('https://api.test/', undefined)).toMatchObject({ path: 'whoami', method: 'GET' })
+  })
 })
 
 describe('types', () => {

@@ -37,6 +37,18 @@ describe('login', () => {
     expect([auth.session, told]).toEqual([null, []])
   })
 
+  test('that is refused at length, or with what moves a cursor, has an error that can be logged', async () => {
+    const { auth, backend } = room()
+    for (const msg of ['x'.repeat(5_000_000), 'no\n\u001b[31mFAKE LINE\u001b[0m\u202e']) {
+      backend.fault('login', { status: 401, body: { msg } })
+      const error = await failure(auth.login(alice))
+      if (!isAuthError(error, 'login_refused')) throw error
+      expect(error.serverMessage).toBe(msg)
+      expect(error.message.length).toBeLessThan(250)
+      expect(error.message).toMatch(/^The server refused the login \(401\): [\w [\]]+$/)
+    }
+  })
+
   test('that the tutorial’s server refuses has its words too', async () => {
     const { auth } = room({ server: { dialect: 'tutorial' } })
     expect(await failure(auth.login({ ...alice, password: 'x' }))).toMatchObject({
@@ -217,6 +229,19 @@ describe('a login flow', () => {
     expect(backend.log[2]?.url).toBe(`${baseUrl}optional?x=1`)
     expect(auth.session).toMatchObject({ subject: 'bob' })
   })
+
+  test.each(['ftp://api.test/', 'http://[', 'https://alice@api.test/'])(
+    'has a fetch that rejects, as every fetch does, and never throws: %s',
+    async (input) => {
+      const { auth } = room()
+      await auth.login(async ({ fetch }) => {
+        const answer = fetch(input)
+        expect(await failure(answer)).toMatchObject({ code: 'invalid_input' })
+        return fetch('login', credentials(alice))
+      })
+      expect(auth.session).toMatchObject({ subject: 'alice' })
+    },
+  )
 
   test('that throws fails the login with its own error, and changes nothing', async () => {
     const { auth, told, signIn } = room()

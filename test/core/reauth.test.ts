@@ -1,4 +1,5 @@
-import { describe, expect, test, vi } from 'vitest'
+import assert from 'node:assert'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import {
   type AuthEvents,
   flaskJwt,
@@ -388,6 +389,34 @@ describe('a dialog that is given up', () => {
     expect((await waiting).status).toBe(401)
     await settle()
     expect(errors).toEqual([new Error('the dialog crashed')])
+  })
+
+  test.each<[string, () => unknown]>([
+    ['throws', () => Object.defineProperty({}, 'name', { get: () => assert.fail('no name') })],
+    [
+      'is behind a revoked proxy',
+      () => {
+        const { proxy, revoke } = Proxy.revocable({}, {})
+        revoke()
+        return proxy
+      },
+    ],
+  ])('with what has a name that %s is reported, and nothing is left unhandled', async (_, make) => {
+    const errors = reported()
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    onTestFinished(() => void process.off('unhandledRejection', unhandled))
+    const { auth, signInStale } = room()
+    await signInStale()
+    const { close } = dialogs(auth)
+    const waiting = auth.fetch('fresh')
+    await settle()
+    close(make())
+    expect((await waiting).status).toBe(401)
+    await settle()
+    // Node looks for what is unhandled once the microtasks are over.
+    await new Promise((resolve) => setImmediate(resolve))
+    expect([errors.length, unhandled.mock.calls.length]).toEqual([1, 0])
   })
 
   test('gives each caller its own 401', async () => {

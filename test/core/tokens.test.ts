@@ -197,6 +197,16 @@ describe('setTokens', () => {
     expect(auth.session).toBe(session)
   })
 
+  test.each(['"alice"', '["alice"]', 'true', '5'])(
+    'with a token whose payload is %s takes it for one without claims',
+    async (payload) => {
+      const { auth } = room()
+      const session = await auth.setTokens({ accessToken: `e30.${btoa(payload).replace(/=+$/, '')}.e30` })
+      expect(session).toMatchObject({ subject: undefined, claims: {} })
+      expect(Object.keys(session.claims)).toEqual([])
+    },
+  )
+
   test('takes the place of another user', async () => {
     const { auth, backend, told, signIn } = room()
     await signIn()

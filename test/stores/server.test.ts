@@ -32,6 +32,10 @@ for (const make of [browserStore, tabStore]) {
     }
   })
 
+  test(`${make.name} takes null for no options`, async () => {
+    expect((await make(null as never).read()).record).toBeNull()
+  })
+
   test(`${make.name} takes a key that is a string, and says so`, () => {
     for (const key of ['', 7, null]) {
       expect(() => make({ key: key as string })).toThrow(/key takes a string/)

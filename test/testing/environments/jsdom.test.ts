@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 /** jsdom has its own Blob, FormData, AbortSignal and Uint8Array beside Node's fetch: what tests use has to bear that. */
 import { setupServer } from 'msw/node'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { browserStore, tabStore } from '../../../src/browser.ts'
 import { attachDevtools } from '../../../src/devtools.ts'
 import { type Auth, type AuthOptions, createAuth, flaskJwt, flaskJwtCookies } from '../../../src/index.ts'
@@ -80,6 +80,27 @@ test('the stores of a browser: tabStore keeps the session, browserStore says tha
   shared.on('storeUnavailable', ({ reason }) => told.push(reason))
   expect((await shared.fetch('protected')).status).toBe(200)
   expect(told).toEqual(['read'])
+})
+
+test('tabStore hears nothing in what others write to its channel', async () => {
+  const channels: BroadcastChannel[] = []
+  class Channel {
+    onmessage = undefined
+    postMessage = vi.fn()
+    constructor() {
+      channels.push(this as never)
+    }
+    close(): void {}
+  }
+  vi.stubGlobal('BroadcastChannel', Channel)
+  const auth = createAuth({ baseUrl: '/api/', backend: flaskJwt(), store: tabStore({ key: 'channel' }) })
+  onTestFinished(() => auth.dispose())
+  await auth.setTokens(fakeTokens())
+  expect(channels).toHaveLength(1)
+  for (const data of [null, undefined, 5, 'x', [], { asks: 5 }, { asks: { toString: 1 } }, { told: {} }]) {
+    channels[0]?.onmessage?.({ data } as MessageEvent)
+  }
+  expect(channels[0]?.postMessage).not.toHaveBeenCalled()
 })
 
 test('cookies are kept as a browser keeps them: sent where they belong, read only where they may be', async () => {
