@@ -181,7 +181,7 @@ export function createAuthOn<Claims, Credentials>(
       asker.dispose()
       session.dispose()
       emitter.clear()
-      return refresher.idle()
+      return refresher.idle().then(session.cell.saved)
     },
     [Symbol.asyncDispose]: () => auth.dispose(),
     [Symbol.dispose]: () => void auth.dispose(),

@@ -19,6 +19,8 @@ export interface CellRoom {
   readonly standing: StoreRecord | null | undefined
   /** Whether there are changes that the store has not taken yet. */
   readonly unsaved: boolean
+  /** Resolves when it has taken them, or was given time to. Never rejects. */
+  saved(): Promise<void>
   /** Whether the store could be asked, and written, when it last was. */
   isThere(): boolean
   /** The store's own time: the latest and the earliest it can be by what we know. */
@@ -37,6 +39,9 @@ export interface CellRoom {
   /** Whether a revision is one of this context's own. */
   isOwn(revision: string): boolean
 }
+
+// How long a try to save what the store has not taken may wait and still hold up a process that is about to end, in ms.
+const PATIENCE = 1_600
 
 /** An answer of the store's. */
 interface Heard {
@@ -66,6 +71,7 @@ export function createCell(
   let back = (): void => {}
   // Changes that the store has not taken yet, oldest first.
   const unsaved: Change[] = []
+  let saving: Promise<void> = Promise.resolve()
   // Revisions of this context's own: what it hears of them is no news.
   const own = new Set<string>()
 
@@ -188,7 +194,7 @@ export function createCell(
         // Written late is what this context still holds, or an end; nothing that was given up meanwhile.
         return late && ('ended' in late || late.id === room.held()?.id) ? late : undefined
       })
-      void saveLater()
+      if (unsaved.length === 1) saving = saveLater()
       if (!next) return inHand
       heardOf(next, true)
       return next
@@ -213,11 +219,10 @@ export function createCell(
   }
 
   async function saveLater(): Promise<void> {
-    if (unsaved.length > 1) return
     for (let wait = 100; unsaved.length; wait = Math.min(wait * 2, 30_000)) {
       // The first tries hold a process up that is about to end: what it got last would be lost with it.
       await new Promise<void>((resolve) => {
-        const stop = on.timer(resolve, wait, wait > 1_600)
+        const stop = on.timer(resolve, wait, wait > PATIENCE)
         back = () => {
           stop()
           resolve()
@@ -256,6 +261,7 @@ export function createCell(
       keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
     isOwn: (revision) => own.has(revision),
     isThere: () => available,
+    saved: () => within(on, saving, 2 * PATIENCE, () => undefined).catch(() => {}),
   }
 }
 

@@ -311,8 +311,8 @@ export function createSession(
 
   function adopt(record: LiveRecord, origin: Origin, event?: 'loggedIn' | 'tokenRefreshed'): void {
     const before = held?.record
-    // Whoever was to be asked for the password here has given it elsewhere, or is not needed any more.
-    const helped = event === 'tokenRefreshed' && (held?.expired || record.reason === 'reauthenticated')
+    // Whoever was to be asked for the password here has given it elsewhere. What a refresh brings may not be enough for all.
+    const helped = event === 'tokenRefreshed' && record.reason === 'reauthenticated'
     const now = cell.earliest()
     const since = stopwatch(on)
     const next: Held = {
@@ -379,6 +379,7 @@ export function createSession(
       answer = Promise.reject(error)
     }
     if (!isPromise(answer)) {
+      missed = false
       decided()
       return Promise.resolve()
     }

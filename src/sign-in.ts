@@ -176,7 +176,7 @@ export function createSignIn(
   const unwanted = ({ kept = {} }: Attempt): undefined => void refresher.revoke(kept)
 
   /** A session that was superseded while it was being written stays ended, and its tokens don't live on. */
-  async function undo(id: string, tokens: Tokens): Promise<void> {
+  async function undo(id: string, tokens: Tokens, given?: boolean): Promise<void> {
     const ended = session.endReason(id)
     // Disposed of, and ended by nobody: what the store holds, or may hold, stays good for who is still there.
     if (!ended) {
@@ -190,6 +190,8 @@ export function createSignIn(
     void refresher.revoke(tokens)
     if (!ended) return
     await session.cell.change((standing) => {
+      // What the store was given may land there yet: not over this.
+      if (!standing && given) return { id, version: 1, calledAt: 0, ended }
       if (standing?.id !== id || isEnded(standing)) return undefined
       return { id, version: standing.version, calledAt: standing.calledAt, ended }
     }, true)
@@ -214,7 +216,9 @@ export function createSignIn(
         // An empty cell has lost its data, unless that means that the user cleared it; so has one with an older version.
         const mine = session.lossy ? session.held?.record : undefined
         const older = stood && !isEnded(stood) && stood.id === mine?.id && stood.version < mine.version
-        const standing = older ? { ...mine, claim: stood.claim } : (stood ?? mine)
+        // Who is exchanging the refresh token that stays is still doing so.
+        const same = older && stood.refreshToken === mine.refreshToken
+        const standing = same ? { ...mine, claim: stood.claim } : older ? mine : (stood ?? mine)
         if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id)
           return unwanted(attempt)
         // Judged by what stands there now: who it is may have come out since.
@@ -234,7 +238,6 @@ export function createSignIn(
           fresh: undefined,
           refreshToken: tokens.refreshToken ?? standing.refreshToken,
           due: refresher.draw(access, standing.due),
-          // Who is exchanging the refresh token that stays is still doing so.
           claim: tokens.refreshToken ? undefined : standing.claim,
           failures: undefined,
           retryAt: undefined,
@@ -327,8 +330,15 @@ export function createSignIn(
         { status: undefined, response: undefined },
         safeCause(error),
       )
-    // What comes after all is nobody's.
-    const drop = (answer: Answer): void => void refresher.revoke(consult(backend, 'tokens', answer) ?? {})
+    // What comes after all is nobody's, but for what the session goes on with: its refresh token, sent back as it was, or
+    // the cookies that have taken the place of its own.
+    const drop = (answer: Answer): void => {
+      const { accessToken, refreshToken } = consult(backend, 'tokens', answer) ?? {}
+      const mine = session.held?.record
+      if (backend.cookies && id && id === mine?.id) return
+      const spare = refreshToken === mine?.refreshToken ? undefined : refreshToken
+      void refresher.revoke({ accessToken, refreshToken: spare })
+    }
     let response: Response
     if (typeof given === 'function') {
       const result = await (given as Flow)({ fetch: tokenless, signal })
@@ -354,11 +364,12 @@ export function createSignIn(
     }
     const { status } = response
     const reading = readAnswer(response, undefined, true)
-    const answer = await within(on, reading, LOGIN_TIMEOUT - elapsed(), () => {
+    const answer = await within(on, reading, LOGIN_TIMEOUT - elapsed.least(), () => {
       void reading.then(drop).catch(() => {})
       return late()
     }).catch((error): Answer => {
-      if (response.ok && !response.bodyUsed) throw unavailable(error)
+      // Cookies are there with the head.
+      if (response.ok && !response.bodyUsed && !backend.cookies) throw unavailable(error)
       return { status, headers: response.headers, body: undefined, empty: false }
     })
     if (!response.ok) {
@@ -440,18 +451,21 @@ export function createSignIn(
     initial(tokens) {
       const attempt = enter(session.cell.moment())
       const { id, controller } = attempt
+      begun.set(id, ++calls)
       const { signal } = controller
       const first = record('initial', { tokens, at: undefined }, attempt)
+      let given = false
       // From then on it is a session as any other, or none.
       const decided = (): void => {
-        if (attempts.delete(attempt) && session.endReason(id)) void undo(id, tokens)
+        if (attempts.delete(attempt) && session.endReason(id)) void undo(id, tokens, given)
       }
       // A store that can't be asked keeps no token alive.
       signal.addEventListener('abort', () => void session.ready.then(decided))
-      session.start(
-        (standing) => (standing || signal.aborted ? undefined : { ...first, calledAt: attempt.calledAt() }),
-        decided,
-      )
+      session.start((standing) => {
+        if (standing || signal.aborted || session.isEnded(id)) return undefined
+        given = true
+        return { ...first, calledAt: attempt.calledAt() }
+      }, decided)
     },
     dispose() {
       for (const { controller } of attempts) controller.abort(disposed())

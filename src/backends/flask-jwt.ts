@@ -180,7 +180,8 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
       ) as string | undefined
     },
     subject: options.subject,
-    refreshClaims: true,
+    // What `subject` is made of may be in access tokens alone.
+    refreshClaims: options.subject === undefined,
     singleUse: options.refreshToken === 'single-use',
     revoked: options.revoked,
   }

@@ -129,7 +129,8 @@ export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePasswor
 
   return {
     ...beneath,
-    refreshClaims: true,
+    // What `subject` is made of may be in access tokens alone.
+    refreshClaims: options.subject === undefined,
     tokens,
     classify,
     refused: (answer) => answer.status === 401 && !isGarbled(answer) && DEAD.includes(classify(answer)),

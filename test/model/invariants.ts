@@ -137,7 +137,14 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
       const name = issued.get(token)?.jti
       const over = before.known && before.known.seq < after.seq
       const lost = run.program.ops.some(({ op }) => op === 'data lost')
-      const ranOut = after.at >= before.at + REFRESH_TIMEOUT || lost
+      // One bound for an exchange and its tries: of a sender who was turned away and came again it is that of the first.
+      const begun = all.find(
+        (one) =>
+          one.context === before.context &&
+          one.at > before.at - REFRESH_TIMEOUT &&
+          outcome(one, run) === 'unprocessed',
+      )
+      const ranOut = after.at >= (begun ?? before).at + REFRESH_TIMEOUT || lost
       if (!over && !ranOut) yield `${name} is exchanged twice at once (#${before.seq}, #${after.seq})`
       if (!over || !before.known) continue
       const how = outcome(before, run)
