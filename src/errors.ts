@@ -15,7 +15,10 @@
 export interface AuthErrorDetails {
   /** An option of `createAuth`, a backend or a store is wrong. `option` names it. */
   invalid_option: { option: string }
-  /** An input of `auth.fetch` can't be sent: not http(s), with userinfo, or relative without a base. */
+  /**
+   * An input of `auth.fetch` can't be sent: not http(s), with userinfo, or relative without a base. Or `on` was given a
+   * type of event that does not exist, or no function.
+   */
   invalid_input: object
   /** A token is no `b64token` (RFC 6750 section 2.1). `field` names where it stood. The token is not quoted. */
   invalid_token: { field: string }
@@ -112,7 +115,10 @@ export function isAuthError<Code extends AuthErrorCode = AuthErrorCode>(
   return name === 'AuthError' && (code === undefined || actual === code)
 }
 
-/** A copy of `cause` that holds no object that could hold a token, and neither `secrets`, as a URL has them too, nor any JWT. */
+/**
+ * A copy of `cause` that holds no object that could hold a token, and neither `secrets`, as they are or as a URL has them,
+ * nor any JWT.
+ */
 export function safeCause(
   cause: unknown,
   secrets: string | RegExp | readonly (string | undefined)[] = [],

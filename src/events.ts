@@ -5,6 +5,7 @@
 
 import { AuthError } from './errors.ts'
 
+// What `auth.on` takes.
 const EVENTS = [
   'loggedIn',
   'loggedOut',
@@ -14,6 +15,7 @@ const EVENTS = [
   'clockSkew',
   'storeUnavailable',
 ]
+
 type Listener = (value: never) => unknown
 
 export interface Emitter {
@@ -43,6 +45,7 @@ export function createEmitter(note: (type: string, value: unknown) => void): Emi
 
   return {
     on(type, listener) {
+      // Else it would be told of nothing, and its author of that least of all.
       if (typeof listener !== 'function' || (type !== 'session' && !EVENTS.includes(type)))
         throw new AuthError('invalid_input', `listener takes a function for ${EVENTS.join(', ')}`, {})
       // Wrapped, so that the same function may be registered twice and each registration ends alone.

@@ -51,8 +51,10 @@ export interface Stamp {
 }
 
 export interface SessionRoom {
-  /** Reads the store for the first time, with the change that makes a session where there is none. */
-  /** `decided`: called once the store has been asked, and what it is given is a session, or is none. */
+  /**
+   * Reads the store for the first time, with the change that makes a session where there is none. `decided`: called once
+   * the store has been asked, and what it is given is a session, or is none.
+   */
   start(initial: Change | undefined, decided?: () => void): void
   /** `undefined` until the store was read. */
   readonly held: Held | null | undefined

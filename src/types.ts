@@ -363,7 +363,10 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   message?(answer: Answer): string | undefined
   /** Whose token it is. Default: `sub`. */
   subject?(claims: Partial<Claims>): unknown
-  /** Whether a refresh token is a JWT that names its user as the access token does: to be known before there is one. Default `false`. */
+  /**
+   * Whether a refresh token is a JWT that names its user as the access token does: who it is, is then known before there is
+   * an access token. Default `false`.
+   */
   readonly refreshClaims?: boolean
   /** Whether a refresh token dies at its first use and none comes in its place. Default `false`. */
   readonly singleUse?: boolean

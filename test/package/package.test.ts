@@ -154,7 +154,7 @@ describe('installed into a project of its own', { timeout: PATIENCE }, () => {
           session: null,
           events: ['loggedIn', 'tokenRefreshed', 'loggedOut'],
         }
-        expect(stores).toEqual({ memory: story, file: story })
+        expect(stores).toEqual({ memory: story, file: story, stalled: [500, 'gone'] })
       },
     )
   })

@@ -76,4 +76,29 @@ for (const [name, store] of Object.entries(stores)) {
 }
 server.close()
 server.closeAllConnections()
+
+// An error whose body stalls, and a caller who leaves when it was given up: Node 22 ended the process by that.
+const stalling = createServer((_, response) => {
+  response.writeHead(500, { 'content-type': 'application/json' })
+  response.write('{"msg":')
+})
+await new Promise<void>((resolve) => stalling.listen(0, '127.0.0.1', resolve))
+const elsewhere = createAuth({
+  baseUrl: `http://127.0.0.1:${(stalling.address() as AddressInfo).port}/`,
+  backend: flaskJwt(),
+  initial: { accessToken: 'opaque' },
+  refreshTimeout: 100,
+})
+const leaving = new AbortController()
+const stalled = await elsewhere.fetch('items', { signal: leaving.signal })
+leaving.abort()
+saw.stalled = [
+  stalled.status,
+  await stalled.text().then(
+    () => 'whole',
+    () => 'gone',
+  ),
+]
+stalling.close()
+stalling.closeAllConnections()
 console.log(JSON.stringify(saw))
