@@ -46,6 +46,9 @@ export function sleep(on: Platform, ms: number): Promise<void> {
   return new Promise((resolve) => void on.timer(resolve, ms))
 }
 
+// What came while nothing ran is read within this, in ms.
+const CATCH_UP = 250
+
 /** `promise`, or a rejection with `late()` after `ms`. */
 export function within<T>(
   on: Platform,
@@ -54,7 +57,13 @@ export function within<T>(
   late: () => unknown,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = on.timer(() => reject(late()), ms)
+    const elapsed = stopwatch(on)
+    const over = (): void => reject(late())
+    let stop = on.timer(() => {
+      // Late itself: this context was frozen or busy, and what is waited for may have come meanwhile. Timers go first.
+      if (elapsed() > ms + 50) stop = on.timer(over, CATCH_UP)
+      else over()
+    }, ms)
     promise.then(
       (value) => {
         stop()
