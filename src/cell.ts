@@ -5,7 +5,7 @@
 import { safeCause } from './errors.ts'
 import type { Emitter } from './events.ts'
 import { type Platform, type Stopwatch, stopwatch, within } from './platform.ts'
-import { isToken } from './token.ts'
+import { describe, isNumber, isToken } from './token.ts'
 import type { Cell, Draft, LiveRecord, MaybePromise, Origin, Store, StoreRecord } from './types.ts'
 
 /**
@@ -36,6 +36,8 @@ export interface CellRoom {
    * store fails; with `keep` it never does: the change is made here at once, and in the store when it is back.
    */
   change(fn: Change, keep?: boolean): MaybePromise<StoreRecord | null>
+  /** Has the store keep at once that a session is over. */
+  end(id: string | undefined, calledAt: number): void
   /** Whether a revision is one of this context's own. */
   isOwn(revision: string): boolean
 }
@@ -95,6 +97,8 @@ export function createCell(
       // By who has the key. To who lacks it that is no lost data, to be written over.
       if ('sealed' in Object(record) && store.empty !== 'ended')
         failed(new Error(`${store.name}: the session is encrypted()`))
+      if (!isNumber(now))
+        failed(new Error(`${store.name}: now takes ms since the epoch, got ${describe(now)}`))
       if (problem !== undefined) tell(safe(problem))
       else {
         available = true
@@ -259,6 +263,13 @@ export function createCell(
         .catch(() => {}),
     change: (fn, keeping) =>
       keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
+    end(id, calledAt) {
+      try {
+        store.end?.(id, calledAt)
+      } catch {
+        // It is committed all the same.
+      }
+    },
     isOwn: (revision) => own.has(revision),
     isThere: () => available,
     saved: () => within(on, saving, 2 * PATIENCE, () => undefined).catch(() => {}),
@@ -271,8 +282,11 @@ function tokensOf(record: StoreRecord | undefined): (string | undefined)[] {
 }
 
 /** What a store gave, if it is a record of ours: a store can be written to by others. */
-function sound(record: StoreRecord | null): StoreRecord | null {
-  if (typeof record?.id !== 'string' || !Number.isInteger(record.version)) return null
+function sound(given: StoreRecord | null): StoreRecord | null {
+  if (typeof given?.id !== 'string' || !Number.isInteger(given.version)) return null
+  // A database has `null` for what is not there.
+  const there = Object.entries(given).filter(([, value]) => value !== null)
+  const record = Object.fromEntries(there) as unknown as StoreRecord
   const { access, fresh, refreshToken, subject, due, retryAt, failures, claim } = record as LiveRecord
   const times = [record.calledAt, due, retryAt, failures, claim?.until]
   for (const stored of [access, fresh]) times.push(stored?.at, stored?.life)

@@ -66,8 +66,17 @@ export function isTime(value: unknown): value is number {
   return isNumber(value) && value >= 0
 }
 
-/** Looks into a token. An opaque one has no claims. */
+// Several rooms ask about each that comes.
+const known = new WeakMap<StoredToken, ReadToken>()
+
+/** Looks into a token, once. An opaque one has no claims. */
 export function readToken(stored: StoredToken): ReadToken {
+  const read = known.get(stored) ?? look(stored)
+  known.set(stored, read)
+  return read
+}
+
+function look(stored: StoredToken): ReadToken {
   const read = plain(() => stored.claims ?? jwtDecode(stored.token))
   const claims: ReadToken['claims'] = { ...read }
   const { exp, iat, fresh } = claims

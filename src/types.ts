@@ -373,6 +373,12 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   /** What a revoked access token means: the session's end (default), or a refresh. */
   readonly revoked?: 'end' | 'refresh'
   /**
+   * What a `logout` request ends at the server: the token that it carries (default), or all that have come of the same
+   * login (RFC 7009 section 2.1: the grant). Then what a refresh brings too late is left to run out where another refresh
+   * has been faster, for the session would end with it.
+   */
+  readonly revokes?: 'token' | 'grant'
+  /**
    * Which tokens the server keeps in cookies. What is held in their place are handles: a string for each that changes
    * with the token, such as its CSRF value.
    */
@@ -503,6 +509,12 @@ export interface Store {
    * read-only: its refresh token is never spent.
    */
   commit?(next: StoreRecord, expected: string | null): MaybePromise<Cell>
+  /**
+   * Told of a logout in its tick, before that is committed: the page may be left in this very moment. From then on what
+   * stands there of session `id` counts as ended by it; without an `id`, what was called for before `calledAt`, in ms. For
+   * a store whose `commit` outlasts the tick, and who has a way to keep that at once.
+   */
+  end?(id: string | undefined, calledAt: number): void
   /**
    * Calls back when the record has changed, from another context or this one: with what stands there, or with
    * nothing where that has to be read. Gives back what ends the watching.

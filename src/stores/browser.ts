@@ -3,7 +3,7 @@
  * nothing of the protocol but this: a record may hold a claim, and the lock of that name is free once the one who
  * claims is gone.
  */
-import type { Cell, Store, StoreRecord } from '../types.ts'
+import type { Cell, Notice, Store, StoreRecord, Tombstone } from '../types.ts'
 import { createWatchers, onServer, webLocks } from './page.ts'
 import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
 
@@ -196,6 +196,45 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     return names !== undefined && !names.includes(lockName(by))
   }
 
+  // --- a logout whose page was left in the same moment -----------------------------------------------------
+
+  // A transaction dies with its page, what is written here does not. It holds no token, and is final: no matter how late
+  // another process sees it.
+  const mark = `${prefix}:ended`
+
+  function end(id: string | undefined, calledAt: number): void {
+    globalThis.localStorage?.setItem(mark, JSON.stringify({ id, calledAt }))
+  }
+
+  function marked(): { id?: unknown; calledAt: number } | undefined {
+    try {
+      const said = Object(JSON.parse(globalThis.localStorage?.getItem(mark) ?? 'null'))
+      return typeof said.calledAt === 'number' ? said : undefined
+    } catch {
+      // Denied, or not ours.
+      return undefined
+    }
+  }
+
+  /** The end of a session, if it was marked and nothing more; a mark that has nothing left to end is removed. */
+  function endOf(record: StoreRecord | undefined): Tombstone | undefined {
+    const said = marked()
+    if (!said) return undefined
+    const { id, calledAt } = said
+    const over = 'ended' in Object(record)
+    if (record && !over && (id === undefined ? record.calledAt < calledAt : record.id === id)) {
+      return {
+        id: record.id,
+        version: record.version,
+        calledAt,
+        ended: 'logout',
+        revision: crypto.randomUUID(),
+      }
+    }
+    if (id === undefined || (over && record?.id === id)) globalThis.localStorage?.removeItem(mark)
+    return undefined
+  }
+
   // --- the cell ------------------------------------------------------------------------------------------
 
   const cell = (record: StoreRecord | null | undefined, problem?: unknown): Cell => ({
@@ -221,6 +260,8 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         spare = undefined
         if (found && found.record === mine.record) tell(noticeOf(found.record))
       }
+      const over = endOf(found?.record)
+      if (over) return await write(over, found?.record.revision ?? null)
       return cell(found && (await isGone(found)) ? await unclaim(found.record) : found?.record)
     } catch (error) {
       // What others may know of can't go on here alone: both would spend the same refresh token.
@@ -260,7 +301,9 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     return read()
   }
 
-  async function write(next: StoreRecord, expected: string | null): Promise<Cell> {
+  async function write(wanted: StoreRecord, expected: string | null): Promise<Cell> {
+    // Ended meanwhile, by who is gone.
+    const next = 'ended' in wanted ? wanted : (endOf(wanted) ?? wanted)
     const by = claimOf(next)
     const taken = by !== undefined && !held.has(by) && (await take(by))
     let done = false
@@ -308,7 +351,24 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     return true
   }
 
-  return { name, read, commit, watch, empty: 'ended' }
+  return {
+    name,
+    read,
+    commit,
+    end,
+    watch(listener: (notice?: Notice) => void) {
+      const unwatch = watch(listener)
+      const marking = ({ key, newValue }: StorageEvent): void => {
+        if (key === mark && newValue !== null) listener()
+      }
+      globalThis.addEventListener?.('storage', marking)
+      return () => {
+        unwatch()
+        globalThis.removeEventListener?.('storage', marking)
+      }
+    },
+    empty: 'ended',
+  }
 }
 
 /** A `QuotaExceededError` is a `DOMException`, or of late a class of its own. */

@@ -165,6 +165,7 @@ export function encrypted(store: Store, options: EncryptedOptions): Store {
       },
     }),
     ...(store.watch && { watch: store.watch.bind(store) }),
+    ...(store.end && { end: store.end.bind(store) }),
     ...(store.empty && { empty: store.empty }),
   }
 }

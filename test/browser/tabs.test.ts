@@ -218,6 +218,92 @@ describe('what one tab does reaches the others', () => {
     expect(told).toContainEqual(['loggedOut', 'logout', 'other context'])
   })
 
+  test.each<[string, (page: Page, url: string) => Promise<unknown>]>([
+    [
+      'another address',
+      (page) =>
+        page.evaluate(() => {
+          void lab.logout()
+          location.href = '/elsewhere'
+        }),
+    ],
+    [
+      'a reload',
+      (page) =>
+        page.evaluate(() => {
+          void lab.logout()
+          location.reload()
+        }),
+    ],
+    [
+      'the end of the tab',
+      async (page) => {
+        await page.evaluate(() => void lab.logout())
+        await page.close()
+      },
+    ],
+    [
+      'a logout as the page is left',
+      async (page, url) => {
+        await page.evaluate(() => addEventListener('pagehide', () => void lab.logout()))
+        await page.goto(`${url}elsewhere`)
+      },
+    ],
+    [
+      'a logout before the store was read',
+      async (page) => {
+        await page.reload()
+        await page.evaluate(() => {
+          void lab.start()
+          void lab.logout()
+          location.href = '/elsewhere'
+        })
+      },
+    ],
+  ])('invariant 5: a logout stays one, whatever comes in its very tick: %s', async (_, leave) => {
+    const server = await labServer()
+    // No request of a page that is left gets anywhere.
+    server.backend.fault('logout', 'drop', { times: Infinity })
+    const context = await profile()
+    const back: unknown[] = []
+    for (let round = 0; round < 4; round++) {
+      const { tabs } = await signedIn(2, {}, server, context)
+      const [page, beside] = tabs as [Page, Page]
+      await until('both know', async () => (await each(tabs, () => lab.who())).join() === 'alice,alice')
+      await leave(page, server.url).catch(() => {})
+      const next = await tab(context, server, {})
+      back.push(await next.evaluate(() => lab.who()))
+      await until('the tab beside hears of it', async () => (await beside.evaluate(() => lab.who())) === null)
+      // It ends that session, and no later one.
+      await next.evaluate(() => lab.signIn())
+      back.push(await next.evaluate(() => lab.who()))
+      await next.reload()
+      await next.evaluate(() => lab.start())
+      back.push(await next.evaluate(() => lab.who()))
+      await next.evaluate(() => lab.auth.logout())
+      for (const one of context.pages()) await one.close()
+    }
+    expect(back).toEqual(Array.from({ length: 4 }, () => [null, 'alice', 'alice']).flat())
+  })
+
+  test('invariant 5: so does one of a tab of its own', async () => {
+    const server = await labServer()
+    server.backend.fault('logout', 'drop', { times: Infinity })
+    const page = await tab(await profile(), server)
+    for (const when of ['before', 'as it is left', 'before', 'as it is left']) {
+      await page.evaluate(() => lab.start({ store: 'tabStore' }))
+      expect(await page.evaluate(() => lab.who())).toBe(null)
+      await page.evaluate(() => lab.signIn())
+      const back = page.waitForEvent('load')
+      await page.evaluate((before) => {
+        if (before) void lab.logout()
+        else addEventListener('pagehide', () => void lab.logout())
+        location.reload()
+      }, when === 'before')
+      await back
+    }
+  })
+
   test('invariant 6: a login as another user: no call of the first goes out as the second', async () => {
     const { server, tabs } = await signedIn(5, {}, await labServer({ accessLifetime: 4000, signer: 'fast' }))
     const { backend } = server

@@ -231,6 +231,14 @@ describe('encrypted', () => {
     expect(store).toMatchObject({ name: 'encrypted mine', empty: 'ended' })
     expect(store.commit).toBeUndefined()
     expect(store.watch).toBeUndefined()
+    expect(store.end).toBeUndefined()
+  })
+
+  test('a store that can keep a logout at once is told of it', () => {
+    const told: unknown[] = []
+    const below: Store = { ...memoryStore(), end: (...given) => void told.push(given) }
+    encrypted(below, { keys: [now] }).end?.('i', 7)
+    expect(told).toEqual([['i', 7]])
   })
 
   test('keys are bytes, base64 or a CryptoKey; what is none is said to be none, and never quoted', async () => {
