@@ -193,7 +193,8 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     refusals = [],
   } = options
   demand('bearer', 'refusals', isTexts(refusals), 'an array of strings')
-  const headers = namesAndValues(options.headers)
+  // Laravel answers in JSON only where it is asked to.
+  const headers = { accept: 'application/json', ...namesAndValues(options.headers) }
   const keyOfToken = refreshTokenKey.split('.').at(-1) as string
   const messages = messageKey === undefined ? MESSAGES : [messageKey, ...MESSAGES]
   const signals = new Map<string, Signal>()
@@ -248,9 +249,9 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
       return tokens === 'both' || tokens === kind ? withToken('logout', logout, token, 'bearer') : undefined
     },
     tokens({ body, headers: answered }) {
-      const inHeader = tokenHeader && answered.get(tokenHeader)?.replace(/^Bearer +/i, '')
-      const accessToken = at(body, accessTokenKey) || inHeader
-      if (!accessToken) return undefined
+      const found = at(body, accessTokenKey) || (tokenHeader && answered.get(tokenHeader))
+      if (!found) return undefined
+      const accessToken = typeof found === 'string' ? found.replace(/^Bearer +/i, '') : found
       const same = refreshTokenKey === accessTokenKey
       return {
         accessToken: accessToken as string,
@@ -271,6 +272,8 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     message: ({ body }) => textAt(body, messages),
     subject: options.subject,
     singleUse: options.refreshToken === 'single-use',
+    // Of most a logout ends the session, whichever token it comes with.
+    revokes: 'grant',
     revoked: options.revoked,
   }
 }

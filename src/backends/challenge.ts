@@ -58,15 +58,19 @@ export const ERRORS: ReadonlyMap<string | undefined, Signal> = new Map([
   ['insufficient_user_authentication', 'step_up'],
 ])
 
+// What proxies ask for in front of an API, of those that IANA has registered, and NTLM.
+const GATEWAYS = /^(basic|digest|hoba|kerberos|mutual|negotiate|ntlm|scram-.*|vapid)$/
+
 /**
  * What a `Bearer` or `DPoP` challenge says: of several the first with an `error`. A bare one is `missing`, because a
  * server leaves the error out where no token came (RFC 6750 section 3.1). `undefined`: there is no such challenge, or
- * it says what no RFC does. `other`: only other schemes are asked for, so that it is not about this token.
+ * it says what no RFC does; frameworks challenge for bearer tokens by names of their own, too (`Token`, `JWT`,
+ * `jwt-auth`). `other`: a gateway asks for credentials of its own, so that it is not about this token.
  */
 export function readChallenge(headers: Headers): Finding | undefined {
   const all = parseChallenges(headers.get('www-authenticate'))
   const ours = all.filter(({ scheme }) => scheme === 'bearer' || scheme === 'dpop')
-  if (!ours.length) return all.length ? { signal: 'other' } : undefined
+  if (!ours.length) return all.some(({ scheme }) => GATEWAYS.test(scheme)) ? { signal: 'other' } : undefined
   const params = ours.find((challenge) => challenge.params.has('error'))?.params
   if (!params) return { signal: 'missing' }
   const signal = ERRORS.get(params.get('error'))

@@ -203,6 +203,16 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     return marked(over({ path: 'whoami', method: 'GET' }, whoami), { kind: 'whoami', sure })
   }
 
+  function refreshing(handle: string, access?: StoredToken, still?: Purpose['still']): RequestSpec {
+    return marked(over({ path: 'refresh', headers: stampOf(handle) }, refresh), {
+      kind: 'refresh',
+      anew: true,
+      who: !access?.claims,
+      still,
+      unproven: isUnproven(handle),
+    })
+  }
+
   function signOut(headers: Record<string, string> | undefined, anew?: boolean): RequestSpec {
     return marked(over({ path: 'logout', method: 'DELETE', headers }, logout), { kind: 'logout', anew })
   }
@@ -302,14 +312,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     login: (credentials, still) => marked(plain.login(credentials), { kind: 'login', who: true, still }),
     reauth: (credentials, still) =>
       marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true, same: true, still }),
-    refresh: (handle, access, still) =>
-      marked(over({ path: 'refresh', headers: stampOf(handle) }, refresh), {
-        kind: 'refresh',
-        anew: true,
-        who: !access?.claims,
-        still,
-        unproven: isUnproven(handle),
-      }),
+    refresh: refreshing,
     logout(handle, kind, ended) {
       if (!logout) return undefined
       const bearing = inMemory && kind === 'access'
@@ -337,7 +340,11 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     restore(base, access) {
       const { access: value, refresh: seen } = values.at(base)
       const refreshToken = refresh ? seen : undefined
-      if (inMemory) return access || !refreshToken ? undefined : { refreshToken }
+      if (inMemory) {
+        // Where no value shows whether there is a cookie, the server is asked, and brings the access token with it.
+        if (!access && refresh && !csrf) return refreshing(newHandle())
+        return access || !refreshToken ? undefined : { refreshToken }
+      }
       // Nothing has changed, or the cookies have gone.
       if (access && value === access.token) return undefined
       if (whoami) return askedWho(access !== undefined)

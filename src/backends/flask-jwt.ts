@@ -1,7 +1,7 @@
 /** Flask-JWT-Extended 4 with tokens in headers: its default messages, and the codes of the well-known tutorial. */
 
 import type { Answer, Backend, RequestSpec, Signal, StandardClaims } from '../types.ts'
-import { checkOptions } from './answers.ts'
+import { checkOptions, DEAD } from './answers.ts'
 
 /**
  * An endpoint of the server's.
@@ -90,6 +90,12 @@ const CODES: Record<string, Signal> = {
   'CSRF double submit tokens do not match': 'csrf',
 }
 
+// What the library and PyJWT say of a token with a 422. Another text may be the application's own.
+const SAID =
+  /^(Audience |Bad Auth|Invalid (crypto|header|issuer|payload|value for)|JWT |Missing claim|Not enough|Only |Signature |Subject |The (specified alg|token)|Token is|[\w ]+ claim \()/
+// By a clock that is behind the one that stamped it: it will be taken in a moment.
+const NOT_YET = /^The token is not yet valid/
+
 const TAKES = {
   login: 'endpoint',
   reauth: 'endpoint',
@@ -149,7 +155,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     }
     if (typeof text !== 'string') return 'other'
     // A 422 that says more than one thing is the application's own validation.
-    if (status === 422) return Object.keys(members).length === 1 ? 'invalid' : 'other'
+    if (status === 422 && Object.keys(members).length === 1) return SAID.test(text) ? 'invalid' : 'unknown'
     if (status === 400) return text === 'User claims verification failed' ? 'scope' : 'other'
     if (status !== 401) return 'other'
     if (text.startsWith('Error loading the user ')) return 'account'
@@ -172,7 +178,12 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
       return accessToken == null ? undefined : { accessToken, refreshToken: refreshToken || undefined }
     },
     classify,
-    refused: (answer) => ['expired', 'invalid', 'revoked', 'account'].includes(classify(answer)),
+    refused(answer) {
+      const signal = classify(answer)
+      if (NOT_YET.test(`${Object(answer.body)[messageKey]}`)) return false
+      // What this endpoint says alone with a 422 is about the token, in whatever words.
+      return DEAD.includes(signal) || (answer.status === 422 && signal === 'unknown')
+    },
     message({ body }) {
       const members = Object(body) as Record<string, unknown>
       return [members[messageKey], members.message, members.description].find(

@@ -60,9 +60,10 @@ const TAKES = {
   subject: 'function',
 }
 
-// Beside RFC 6749's: league/oauth2-server's before 9, and what OpenID Connect Core section 3.1.2.6 has for a login, which some
-// servers say of a refresh, too: only the user can help then.
-const REFUSALS = /^(\d+ (invalid_grant|(interaction|login|consent)_required)|401 invalid_request)$/
+// Beside RFC 6749's: league/oauth2-server's before 9, GitHub's and Slack's (with a 200), and what OpenID Connect Core section
+// 3.1.2.6 has for a login, which some servers say of a refresh, too: only the user can help then. Auth0 asks for a factor.
+const REFUSALS =
+  /^(\d+ (invalid_grant|(bad|invalid)_refresh_token|(interaction|login|consent|mfa)_required)|401 invalid_request)$/
 
 const METHODS = ['client_secret_basic', 'client_secret_post', 'none']
 
@@ -130,8 +131,8 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
     tokens({ body }) {
       const { access_token, refresh_token, expires_in, token_type } = Object(body) as Record<string, unknown>
       if (!access_token) return undefined
-      // RFC 6749 section 7.1: a token of a type that is not understood is not to be used.
-      if (typeof token_type === 'string' && token_type.toLowerCase() !== 'bearer') {
+      // RFC 6749 section 7.1: a token of a type that is not understood is not to be used. `BearerToken` is Apigee's.
+      if (typeof token_type === 'string' && !/^bearer(token)?$/i.test(token_type)) {
         throw new TypeError('the token_type is another than Bearer')
       }
       return {
@@ -149,10 +150,11 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
     },
     // RFC 6749 section 5.2. Every other error is about the client or the request, and the token may still be good.
     refused: (answer) =>
-      mayRefuse(answer.status) &&
+      (mayRefuse(answer.status) || answer.status === 200) &&
       !isGarbled(answer) &&
       REFUSALS.test(`${answer.status} ${textAt(answer.body, ['error'])}`),
     message: ({ body }) => textAt(body, ['error_description', 'error']),
+    revokes: 'grant',
     subject,
   }
 }

@@ -129,6 +129,7 @@ export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePasswor
 
   return {
     ...beneath,
+    revokes: 'token',
     // What `subject` is made of may be in access tokens alone.
     refreshClaims: options.subject === undefined,
     tokens,

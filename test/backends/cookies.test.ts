@@ -887,6 +887,37 @@ describe('the hybrid: access token in memory, refresh token in a cookie', () => 
     expect(came()).toEqual(['POST refresh 200', 'POST protected 200'])
   })
 
+  describe('with no CSRF value to see whether there is a cookie', () => {
+    const bare = { server: { ...server, csrfProtect: false }, preset: { ...preset, csrf: false } } as const
+
+    test('a reload asks the server, which brings the session back', async () => {
+      const { page, came } = await cookieBench(bare)
+      const auth = page()
+      await auth.ready
+      expect((await auth.fetch('protected', post)).status).toBe(200)
+      expect(auth.session).toMatchObject({ subject: 'alice', fresh: false })
+      expect(came()).toEqual(['POST refresh 200', 'POST protected 200'])
+    })
+
+    test('nobody’s page asks once, and nobody hears of it', async () => {
+      const { auth, came } = await cookieBench({ ...bare, as: false })
+      const told: unknown[] = []
+      auth.on('reauthRequired', (event) => void told.push(event))
+      auth.on('refreshFailed', (event) => void told.push(event))
+      for (const _ of [1, 2]) expect((await auth.fetch('protected')).status).toBe(401)
+      expect([auth.session, told]).toEqual([null, []])
+      expect(came()).toEqual(['POST refresh 401', 'GET protected 401', 'GET protected 401'])
+    })
+
+    test('who has signed out here is not brought back', async () => {
+      const { auth, backend, came } = await cookieBench(bare)
+      backend.fault('logout', 'drop', { times: Infinity })
+      await auth.logout()
+      expect((await auth.fetch('protected')).status).toBe(401)
+      expect([auth.session, came().includes('POST refresh 200')]).toEqual([null, false])
+    })
+  })
+
   test('signing out takes the cookie back; before any access token has come, too', async () => {
     for (const reloaded of [false, true]) {
       const { auth, page, backend, cookies } = await cookieBench({ server, preset })

@@ -81,7 +81,7 @@ test('bearer’s headers are named in any case, and may be Headers: none is sent
   const names = { 'Content-Type': 'application/vnd.api+json', 'X-Key': 'k', Authorization: 'Basic abc' }
   for (const headers of [names, new Headers(names) as never]) {
     const backend = bearer({ headers, refresh: { send: 'bearer' } })
-    const own = { 'content-type': 'application/vnd.api+json', 'x-key': 'k' }
+    const own = { accept: 'application/json', 'content-type': 'application/vnd.api+json', 'x-key': 'k' }
     expect(backend.login({ username: 'alice', password: 'wonderland' }).headers).toEqual({
       ...own,
       authorization: 'Basic abc',

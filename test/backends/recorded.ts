@@ -35,8 +35,9 @@ export interface Table {
   readonly answers: Readonly<Record<string, Line>>
 }
 
-const json = { 'content-type': 'application/json' }
-const form = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' }
+const accept = { accept: 'application/json' }
+const json = { 'content-type': 'application/json', ...accept }
+const form = { 'content-type': 'application/x-www-form-urlencoded', ...accept }
 const spec = (path: string, body: object, headers: Record<string, string> = {}): RequestSpec => ({
   path,
   method: 'POST',
@@ -46,8 +47,13 @@ const spec = (path: string, body: object, headers: Record<string, string> = {}):
 const withBearer = (path: string, token: string, method = 'POST'): RequestSpec => ({
   path,
   method,
-  headers: { authorization: `Bearer ${token}` },
+  headers: { authorization: `Bearer ${token}`, ...accept },
 })
+/** Of a preset that asks for no format: Flask has but one. */
+const plain = ({ headers, ...rest }: RequestSpec): RequestSpec => {
+  const { accept: _, ...others } = headers as Record<string, string>
+  return { ...rest, headers: others }
+}
 const password = { username: 'alice', password: 'wonderland' }
 const email = { email: 'alice@example.test', password: 'wonderland' }
 
@@ -217,6 +223,32 @@ const oauth2Answers: Table['answers'] = {
     means: 'other',
     refuses: true,
   },
+  'a refresh token that is dead, with a 200 (GitHub)': {
+    status: 200,
+    body: {
+      error: 'bad_refresh_token',
+      error_description: 'The refresh token passed is incorrect or expired.',
+    },
+    means: 'other',
+    refuses: true,
+  },
+  'the same (Slack)': {
+    status: 200,
+    body: { ok: false, error: 'invalid_refresh_token' },
+    means: 'other',
+    refuses: true,
+  },
+  'a refresh that wants another factor (Auth0)': {
+    status: 403,
+    body: { error: 'mfa_required', error_description: 'Multifactor authentication required' },
+    means: 'other',
+    refuses: true,
+  },
+  'another way to say Bearer (Apigee)': {
+    status: 200,
+    body: { access_token: 'a', token_type: 'BearerToken', expires_in: '1799' },
+    brings: { accessToken: 'a', refreshToken: undefined, expiresIn: 1799 },
+  },
   'the same with a 403 (Auth0)': {
     status: 403,
     body: { error: 'invalid_grant', error_description: 'Unknown or invalid refresh token.' },
@@ -311,7 +343,7 @@ export const tables: readonly Table[] = [
   {
     backend: flaskJwtCookies(),
     credentials: password,
-    login: spec('login', password),
+    login: plain(spec('login', password)),
     refresh: { path: 'refresh', headers: { 'X-CSRF-TOKEN': 'refresh-1' } },
     logout: {
       access: { path: 'logout', method: 'DELETE', headers: { 'X-CSRF-TOKEN': 'access-1' } },
@@ -385,11 +417,11 @@ export const tables: readonly Table[] = [
   {
     backend: flaskJwt(),
     credentials: password,
-    login: spec('login', password),
-    refresh: withBearer('refresh', 'refresh-1'),
+    login: plain(spec('login', password)),
+    refresh: plain(withBearer('refresh', 'refresh-1')),
     logout: {
-      access: withBearer('logout', 'access-1', 'DELETE'),
-      refresh: withBearer('logout', 'refresh-1', 'DELETE'),
+      access: plain(withBearer('logout', 'access-1', 'DELETE')),
+      refresh: plain(withBearer('logout', 'refresh-1', 'DELETE')),
     },
     answers: {
       'a login': {
@@ -457,6 +489,42 @@ export const tables: readonly Table[] = [
         refuses: true,
       },
       'not a token': { status: 422, body: { msg: 'Not enough segments' }, means: 'invalid', refuses: true },
+      ...Object.fromEntries(
+        [
+          'Only non-refresh tokens are allowed',
+          "Bad Authorization header. Expected 'Authorization: Bearer <JWT>'",
+          "Invalid value for query parameter 'jwt'. Expected the value to start with 'Bearer '",
+          'Missing claim: csrf',
+          'Invalid header padding',
+          'Invalid header string: must be a json object',
+          'Invalid payload string: Expecting value: line 1 column 1 (char 0)',
+          'Invalid crypto padding',
+          'The specified alg value is not allowed',
+          'Issued At claim (iat) must be an integer.',
+          'Not Before claim (nbf) must be an integer.',
+          'Expiration Time claim (exp) must be an integer.',
+          "Audience doesn't match",
+          'Token is missing the "aud" claim',
+          'Invalid issuer',
+          'Subject must be a string',
+          'JWT ID must be a string',
+        ].map((msg): [string, Line] => [
+          msg,
+          { status: 422, body: { msg }, means: 'invalid', refuses: true },
+        ]),
+      ),
+      'a token from a moment ago, by a clock that is behind': {
+        status: 422,
+        body: { msg: 'The token is not yet valid (iat)' },
+        means: 'invalid',
+        refuses: false,
+      },
+      'a message of the application’s own': {
+        status: 422,
+        body: { msg: 'The quantity must be positive' },
+        means: 'unknown',
+        refuses: true,
+      },
       'an access token at the refresh': {
         status: 422,
         body: { msg: 'Only refresh tokens are allowed' },
@@ -526,11 +594,11 @@ export const tables: readonly Table[] = [
       name: 'flaskJwt, another key',
     },
     credentials: password,
-    login: spec('login', password),
-    refresh: withBearer('refresh', 'refresh-1'),
+    login: plain(spec('login', password)),
+    refresh: plain(withBearer('refresh', 'refresh-1')),
     logout: {
-      access: withBearer('logout', 'access-1', 'DELETE'),
-      refresh: withBearer('logout', 'refresh-1', 'DELETE'),
+      access: plain(withBearer('logout', 'access-1', 'DELETE')),
+      refresh: plain(withBearer('logout', 'refresh-1', 'DELETE')),
     },
     answers: {
       expired: { status: 401, body: { detail: 'Token has expired' }, means: 'expired', refuses: true },
@@ -853,10 +921,18 @@ export const tables: readonly Table[] = [
         means: 'unknown',
         refuses: true,
       },
+      // Its middleware challenges under a name of its own.
       'a token that is blacklisted': {
         status: 401,
+        headers: { 'www-authenticate': 'jwt-auth' },
         body: { message: 'The token has been blacklisted' },
+        means: 'unknown',
         refuses: true,
+      },
+      'a login that tells the scheme beside the token': {
+        status: 200,
+        body: { access_token: 'Bearer a.b.c' },
+        brings: { accessToken: 'a.b.c', refreshToken: 'a.b.c', expiresIn: undefined },
       },
       'a failure of the server’s': {
         status: 500,
@@ -1012,7 +1088,7 @@ export const tables: readonly Table[] = [
       access: {
         path: 'auth/v1/logout?scope=local',
         method: 'POST',
-        headers: { apikey: 'public-anon-key', authorization: 'Bearer access-1' },
+        headers: { apikey: 'public-anon-key', authorization: 'Bearer access-1', ...accept },
       },
     },
     answers: {
