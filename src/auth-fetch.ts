@@ -61,7 +61,7 @@ export function createFlow(
     let refused: Response | undefined
     for (;;) {
       if (token instanceof Response) return token
-      if (session.unread) await free(call, session.unread)
+      if (session.unread) await heard(call)
       // Whatever was waited for, the last look is in the tick of the send.
       if (token && !still(user) && !ranOut(user)) {
         if (refused) return refused
@@ -129,11 +129,19 @@ export function createFlow(
     return (now && session.token(now)) || refusal(outcome)
   }
 
+  /** Waits for the reading of what has changed elsewhere, and of what changes meanwhile; but not for a storm of notices. */
+  async function heard(call: Caller): Promise<void> {
+    for (let tries = 10; tries && session.unread; tries--) await free(call, session.unread)
+  }
+
   /** Who makes the call, once the store has been asked. */
   async function present(call: Caller): Promise<Held | null> {
     const before = session.held
     if (before && !session.unread) return before
-    if (before !== null) await free(call, session.unread ?? session.reread())
+    if (before !== null) {
+      if (!session.unread) await free(call, session.reread())
+      await heard(call)
+    }
     if (before) return owned(before.record)
     const unknown = cookies && (await free(call, cookies.restore()))
     const { held } = session
@@ -148,7 +156,8 @@ export function createFlow(
   async function classify(call: Call, response: Response, token: HeldToken): Promise<Finding | undefined> {
     let found: Finding | undefined
     // After a redirect to another origin the answer is a stranger's.
-    const away = response.redirected && new URL(response.url).origin !== call.origin
+    const { redirected = true, url } = response
+    const away = redirected && url && new URL(url).origin !== call.origin
     if (!away && (backend.inspect ? consult(backend, 'inspect', response) : response.status >= 400)) {
       // Given up, or whoever has the other copy could not cancel it.
       const late = new AbortController()
@@ -167,6 +176,7 @@ export function createFlow(
       if (found?.signal === 'other' && status === 401 && !session.usable(token)) found = { signal: 'expired' }
     }
     if (vain.size && found?.signal !== 'unknown') vain.delete(call.route)
+    if (response.ok) token.doubted = undefined
     return found
   }
 
@@ -261,6 +271,18 @@ export function createFlow(
     if (session.usable(beside) && (renewed || overHere || !held.record.refreshToken)) {
       return replay ? beside : undefined
     }
+    // Nothing to find out with, and it may be about the route: a token within its life is given up where another turns it
+    // down, too.
+    if (
+      signal === 'unknown' &&
+      !late &&
+      !held.record.refreshToken &&
+      token.lasts !== undefined &&
+      !overHere
+    ) {
+      token.doubted ??= call.route
+      if (token.doubted === call.route) return undefined
+    }
     const exchange = refresher.join(held, late ? 'expired' : 'rejected')
     if (!replay) return undefined
     const outcome = await free(call, exchange)
@@ -311,9 +333,10 @@ export function createFlow(
   // --- for those who send the token themselves ----------------------------------------------------------------
 
   async function token(call: Caller, minValidity: number, rejected?: string): Promise<string | null> {
-    const held = await present(call)
-    if (!held) return null
-    const user: Stamp = held.record
+    const was = await present(call)
+    if (!was || !session.held) return null
+    const user: Stamp = was.record
+    const held = owned(user)
     for (const token of inHand(held)) if (token.token === rejected) token.rejected = true
     const lasting = (now: Held): HeldToken | undefined =>
       inHand(now).find((one) => session.usable(one) && (one.lasts ?? Infinity) - one.age() >= minValidity)

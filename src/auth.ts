@@ -1,7 +1,7 @@
 /** createAuth(): checks the options and wires the rooms together. */
 import { createFlow } from './auth-fetch.ts'
 import { checkNames } from './backends/answers.ts'
-import { type Caller, disposed, takeCall } from './call.ts'
+import { type Caller, disposed, reasonOf, takeCall } from './call.ts'
 import type { createCookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { createEmitter } from './events.ts'
@@ -123,7 +123,7 @@ export function createAuthOn<Claims, Credentials>(
       alive()
       const call = takeCall(input, init, wire, asker.begin(), disposal.signal, () => session.switched)
       if (call.bare) return call.send()
-      if (call.signal?.aborted) throw call.signal.reason
+      if (call.signal?.aborted) throw reasonOf(call.signal)
       try {
         return await flow.run(call)
       } finally {

@@ -57,7 +57,7 @@ export function takeCall(
   disposal: AbortSignal,
   switched: () => boolean,
 ): Call {
-  let request = isRequest(input) ? input : undefined
+  let request = isMessage(input) ? (input as Request) : undefined
   const url = wire.resolve(request ? request.url : (input as string | URL))
   // A client that makes a Request copies onto it what it was given for fetch.
   const copied = request as AuthRequestInit | undefined
@@ -156,35 +156,42 @@ export function takeCall(
   }
 }
 
-// Who is to be told of a disposal. One listener for all of them: an EventTarget looks through those that it has for each
-// that comes or goes, and thousands may be waiting.
-const waiting = new WeakMap<AbortSignal, Set<() => void>>()
+// Who waits on a signal. One listener for all of them: an EventTarget looks through those that it has for each that comes
+// or goes, and thousands may wait on the one of a page.
+const waiting = new WeakMap<AbortSignal, { all: Set<() => void>; tell(): void }>()
 
-function waitingFor(disposal: AbortSignal): Set<() => void> {
-  const known = waiting.get(disposal)
-  if (known) return known
-  const all = new Set<() => void>()
-  waiting.set(disposal, all)
-  const dispose = (): void => {
-    for (const leave of [...all]) leave()
+/** Has `leave` called at an abort. Gives back what ends that, and leaves the caller's signal as it was. */
+function wait(signal: AbortSignal | null | undefined, leave: () => void): () => void {
+  // What is no signal is for the fetch beneath to refuse.
+  if (!signal?.addEventListener) return () => {}
+  let room = waiting.get(signal)
+  if (!room) {
+    const all = new Set<() => void>()
+    const tell = (): void => {
+      for (const each of [...all]) each()
+    }
+    room = { all, tell }
+    waiting.set(signal, room)
   }
-  disposal.addEventListener('abort', dispose, { once: true })
-  return all
+  const { all, tell } = room
+  if (!all.size) signal.addEventListener('abort', tell)
+  all.add(leave)
+  return () => {
+    if (all.delete(leave) && !all.size) signal.removeEventListener?.('abort', tell)
+  }
 }
 
 /** `promise`, unless the caller goes first: an abort frees its caller at once, and the work goes on. */
 export function free<T>({ signal, disposal }: Partial<Caller>, promise: PromiseLike<T>): Promise<T> {
-  const others = disposal && waitingFor(disposal)
   return new Promise((resolve, reject) => {
     const settle = <V>(end: (value: V) => void, value: V): void => {
-      signal?.removeEventListener?.('abort', leave)
-      others?.delete(leave)
+      stop()
+      over()
       end(value)
     }
-    const leave = (): void => settle(reject, signal?.aborted ? signal.reason : disposed())
-    // What is no signal is for the fetch beneath to refuse.
-    signal?.addEventListener?.('abort', leave)
-    others?.add(leave)
+    const leave = (): void => settle(reject, signal?.aborted ? reasonOf(signal) : disposed())
+    const stop = wait(signal, leave)
+    const over = wait(disposal, leave)
     promise.then(
       (value) => settle(resolve, value),
       (error) => settle(reject, error),
@@ -193,14 +200,20 @@ export function free<T>({ signal, disposal }: Partial<Caller>, promise: PromiseL
   })
 }
 
+/** Why it was aborted: React Native's signals keep no reason. */
+export function reasonOf({ reason }: AbortSignal): unknown {
+  return reason ?? Object.assign(new Error('The call was aborted'), { name: 'AbortError' })
+}
+
 export function disposed(): AuthError {
   return new AuthError('disposed', 'This client was disposed of', {})
 }
 
 export const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)
 
-function isRequest(input: unknown): input is Request {
-  return tagOf(input) === 'Request'
+/** Whether it is a Request or a Response, of whatever realm or fetch: React Native's have no tag. */
+export function isMessage(value: unknown): value is Request | Response {
+  return typeof (Object(value) as Partial<Request>).clone === 'function'
 }
 
 function isStream(body: unknown): boolean {
@@ -224,8 +237,10 @@ function keepBody(body: RequestInit['body']): RequestInit['body'] {
     case 'File':
     case 'FormData':
       return body
-    default:
-      // Whatever else is given is sent as its text.
-      return String(body)
+    default: {
+      // Whatever else is given is sent as its text. What has none (a form of React Native's) the fetch beneath knows.
+      const text = String(body)
+      return text === '[object Object]' ? body : text
+    }
   }
 }

@@ -60,7 +60,9 @@ export function createEmitter(note: (type: string, value: unknown) => void): Emi
       note(type, value)
       queue.push(() => {
         const set = listeners.get(type) ?? new Set()
-        for (const entry of [...set]) if (set.has(entry)) call(entry.listener, value)
+        // An ask may be moot before it is told, or by who was told of it first.
+        const moot = (): boolean => (value as { signal?: AbortSignal } | null)?.signal?.aborted === true
+        for (const entry of [...set]) if (set.has(entry) && !moot()) call(entry.listener, value)
         then?.()
       })
       if (draining) return

@@ -109,6 +109,8 @@ export function createAsker(
         waits.push(Promise.resolve(promise))
       },
     }
+    // Whoever was told of the snapshot may have signed out.
+    if (closing) return over
     emitter.emit('reauthRequired', event, () => {
       dispatching = false
       if (!waits.length) return close()

@@ -44,7 +44,7 @@ export interface Refresher {
   draw(access: StoredToken | undefined, before?: number): number | undefined
   /** Takes tokens that must not live on back to the server. `ended`: the user signed out. Never rejects. */
   revoke(tokens: Tokens, ended?: boolean): Promise<void>
-  /** Resolves when what is under way is over. */
+  /** Resolves when what is under way is over; from the call on nothing begins. */
   idle(): Promise<void>
 }
 
@@ -90,12 +90,15 @@ export function createRefresher(
   const flights = new Map<string, Promise<Outcome>>()
   // No ahead-of-time attempt before this: one that failed is not repeated with every request.
   let quietUntil = 0
+  let over = false
 
   function join(held: Held, reason: ChangeReason): Promise<Outcome> {
     const { id, version } = held.record
     const key = [id, version].join()
     const running = flights.get(key)
     if (running) return running
+    // Whoever waits has been told so.
+    if (over) return Promise.resolve(MOVED)
     const outcome = run(id, version, reason)
     flights.set(key, outcome)
     return outcome.finally(() => flights.delete(key))
@@ -109,8 +112,10 @@ export function createRefresher(
       outcome = unavailable('store', 0, { cause: safeCause(error) })
     }
     if (outcome.kind === 'unavailable') {
+      const told = on.monotonic() < quietUntil
       quietUntil = on.monotonic() + Math.max(outcome.retryAt - on.now(), 1000)
-      if (outcome.reason !== 'cool_down') {
+      // Of a limit and a cool-down each call is told by its error.
+      if (outcome.reason !== 'cool_down' && !(told && outcome.reason === 'refresh_limit')) {
         const { reason, status, retryAt } = outcome
         emitter.emit('refreshFailed', {
           type: 'refreshFailed',
@@ -268,7 +273,9 @@ export function createRefresher(
       const stays = backend.cookies
         ? live && session.owns(user, { record: live })
         : live?.access?.token === accessToken || (tried && live?.id === id && live.version > version + 1)
-      if (stays) return
+      // One of a family that the session has gone on with by a refresh: that would end with it. Nobody else has this one.
+      const kin = backend.revokes === 'grant' && live?.id === id && live.reason !== 'reauthenticated'
+      if (stays || (kin && !session.isEnded(id))) return
       returned = true
       const kept = refreshToken === live?.refreshToken
       void revoke({ accessToken, refreshToken: kept ? undefined : refreshToken })
@@ -368,7 +375,7 @@ export function createRefresher(
     // GraphQL says so with a 200; a page says nothing.
     if ((!ok || answer.body) && consult(backend, 'refused', answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
-      const body = await response.clone().arrayBuffer()
+      const body = await response.clone().blob()
       // What came in another charset would be no reason phrase (RFC 9112 section 4).
       const init = { status, statusText: statusText.replace(/[^\t -~\x80-\xff]/g, ''), headers }
       const copy = (): Response => new Response(body, init)
@@ -457,7 +464,10 @@ export function createRefresher(
     return isEarly(held) ? oldest + refreshLimit.interval - session.cell.earliest() : 0
   }
 
-  const idle = (): Promise<void> => Promise.all(flights.values()).then(() => {})
+  function idle(): Promise<void> {
+    over = true
+    return Promise.all(flights.values()).then(() => {})
+  }
 
   return { join, due, draw, revoke, idle }
 }

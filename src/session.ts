@@ -27,6 +27,8 @@ export interface HeldToken extends ReadToken {
   readonly over: () => boolean
   /** A server has turned it down; whatever our clock says. */
   rejected: boolean
+  /** The route that turned it down with a 401 that tells nothing, if it has been taken nowhere since. */
+  doubted?: string
 }
 
 /** The session as this context holds it. */
@@ -112,6 +114,8 @@ export function createSession(
   let missed = false
   let signedOut = false
   let told: Tombstone | undefined
+  // What was given up for the end of another session, of which was told while the store could not be asked.
+  let doubted: string | undefined
   let disposed = false
   let switched = false
   let lastSubject: string | undefined
@@ -255,6 +259,9 @@ export function createSession(
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
     // Where nothing stands any more, a tombstone may have stood.
     if (!record) believe()
+    // It has stood there all along: what was told of ended before it began.
+    else if (record.revision === doubted) endings.delete(record.id)
+    if (record) doubted = undefined
     const before = held?.record
     if (record && record.revision === before?.revision) return
     if (!record) {
@@ -285,7 +292,11 @@ export function createSession(
 
   /** The end that was told of last is what stands, as far as can be known. */
   function believe(): void {
-    if (told && !isOutdated(told)) hearOfEnd(told, 'other context')
+    const before = held?.record
+    if (told && !isOutdated(told)) {
+      hearOfEnd(told, 'other context')
+      if (before && before.id !== told.id && !held) doubted = before.revision
+    }
     told = undefined
   }
 
@@ -486,6 +497,7 @@ export function createSession(
     close(at) {
       closed = { since: stopwatch(on), at }
       signedOut = true
+      doubted = undefined
       // What was held has been ended by the logout; without having asked the store, nobody is signed in.
       become(null)
       closing++

@@ -2,7 +2,7 @@
  * What the application calls to change who is signed in: login, reauthenticate, setTokens, logout. Of logins and
  * logouts the last called wins, here and among contexts.
  */
-import { disposed, tagOf } from './call.ts'
+import { disposed, isMessage } from './call.ts'
 import { consult } from './consult.ts'
 import { AuthError, safeCause } from './errors.ts'
 import { type Platform, stopwatch, within } from './platform.ts'
@@ -30,8 +30,12 @@ interface Attempt {
   /** What stood in the store by what was known then. */
   seen: StoreRecord | null | undefined
   readonly controller: AbortController
+  /** Why it was aborted: not every runtime's signal keeps that. */
+  dropped?: AuthError
   /** What it brought, once that is in the store; or kept here, the store being away. */
   kept?: Tokens
+  /** What the login brought that took its place: it may be the very same. */
+  by?: Tokens
 }
 
 /** What a flow or the login endpoint brought, and the store's time when it was asked for. */
@@ -99,9 +103,15 @@ export function createSignIn(
   }
 
   /** A logout or a later login: what an earlier login makes is over before it has begun. */
-  function supersede(attempt: Attempt, reason: LogoutReason): void {
+  function supersede(attempt: Attempt, reason: LogoutReason, by?: Tokens): void {
+    attempt.by = by
     session.end(attempt.id, reason, 'this context')
-    attempt.controller.abort(superseded())
+    abandon(attempt, superseded())
+  }
+
+  function abandon(attempt: Attempt, why: AuthError): void {
+    attempt.dropped ??= why
+    attempt.controller.abort(why)
   }
 
   function record(
@@ -127,18 +137,18 @@ export function createSignIn(
 
   async function start(reason: ChangeReason, bring: (attempt: Attempt) => Promise<Brought>): Promise<void> {
     const attempt = await begin()
-    const { id, seen, controller } = attempt
+    const { id, seen } = attempt
     try {
       const brought = await untilDropped(attempt, bring)
       const next = record(reason, brought, attempt)
       for (const earlier of attempts) {
         if (earlier === attempt) break
-        supersede(earlier, 'replaced')
+        supersede(earlier, 'replaced', brought.tokens)
       }
       // What stood there when this was given to the store last.
       let over: string | null | undefined
       await session.cell.change((standing, refused) => {
-        if (controller.signal.aborted) return undefined
+        if (attempt.dropped) return undefined
         const stands = standing?.revision ?? null
         // Something else by now: ours may have been written, though the store has not said so, and replaced since.
         const replaced = refused === false && over !== undefined && stands !== over
@@ -162,8 +172,8 @@ export function createSignIn(
         return later && !earlier && !stood ? unwanted(attempt) : made
       }, true)
       if (session.held?.record.id !== id) {
-        await undo(id, brought.tokens)
-        throw controller.signal.aborted ? controller.signal.reason : superseded()
+        await undo(attempt, brought.tokens)
+        throw attempt.dropped ?? superseded()
       }
       attempt.kept = brought.tokens
       if (next.access && brought.sentAt) session.learnSkew(readToken(next.access), brought.sentAt)
@@ -176,7 +186,8 @@ export function createSignIn(
   const unwanted = ({ kept = {} }: Attempt): undefined => void refresher.revoke(kept)
 
   /** A session that was superseded while it was being written stays ended, and its tokens don't live on. */
-  async function undo(id: string, tokens: Tokens, given?: boolean): Promise<void> {
+  async function undo(attempt: Attempt, tokens: Tokens, given?: boolean): Promise<void> {
+    const { id } = attempt
     const ended = session.endReason(id)
     // Disposed of, and ended by nobody: what the store holds, or may hold, stays good for who is still there.
     if (!ended) {
@@ -187,7 +198,7 @@ export function createSignIn(
         return
       }
     }
-    void refresher.revoke(tokens)
+    takeBack(tokens, attempt)
     if (!ended) return
     await session.cell.change((standing) => {
       // What the store was given may land there yet: not over this.
@@ -202,10 +213,9 @@ export function createSignIn(
     try {
       const user = session.held?.record
       if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
-      const { tokens, at } = await untilDropped(attempt, () => obtain(attempt, credentials, user.id))
+      const { tokens, at } = await untilDropped(attempt, () => obtain(attempt, credentials, user.id), user.id)
       const access = storedToken(tokens, at)
       const subject = subjectOf(backend, access)
-      const { signal } = attempt.controller
       let mismatch = false
       // What was given to the store last, and the first of what it may have taken.
       let made = Number.POSITIVE_INFINITY
@@ -219,7 +229,7 @@ export function createSignIn(
         // Who is exchanging the refresh token that stays is still doing so.
         const same = older && stood.refreshToken === mine.refreshToken
         const standing = same ? { ...mine, claim: stood.claim } : older ? mine : (stood ?? mine)
-        if (signal.aborted || !standing || isEnded(standing) || standing.id !== user.id)
+        if (attempt.dropped || !standing || isEnded(standing) || standing.id !== user.id)
           return unwanted(attempt)
         // Judged by what stands there now: who it is may have come out since.
         mismatch = subject !== undefined && (standing.subject ?? subject) !== subject
@@ -246,8 +256,8 @@ export function createSignIn(
       // What stands in the store stays good, whoever has gone meanwhile.
       const stood = stands?.id === user.id && !isEnded(stands) && stands.access?.token === access?.token
       if (stood) attempt.kept = tokens
-      else void refresher.revoke(tokens)
-      signal.throwIfAborted()
+      else takeBack(tokens, attempt, attempt.dropped && user.id)
+      if (attempt.dropped) throw attempt.dropped
       if (stood) return
       if (!mismatch) throw superseded()
       const message = 'The password was that of another user; nothing was changed'
@@ -279,6 +289,7 @@ export function createSignIn(
       give(mine)
     }
     const closed = session.close(calledAt)
+    session.cell.end(mine?.id ?? held?.id, calledAt())
     const stored = session.cell.change((standing) => {
       // A login that was called later stays.
       if (standing && standing.id !== mine?.id) {
@@ -312,13 +323,25 @@ export function createSignIn(
       )
   }
 
+  /**
+   * What comes after all is nobody's, but for what the session goes on with: its refresh token, sent back as it was, or
+   * the cookies that have taken the place of its own. `id`: the session that was to be made fresh.
+   */
+  function takeBack({ accessToken, refreshToken }: Tokens, { by }: Attempt, id?: string): void {
+    const mine = session.held?.record
+    if (backend.cookies && id && id === mine?.id) return
+    const live = [mine?.refreshToken, mine?.access?.token, by?.refreshToken, by?.accessToken]
+    const dead = (token: string | null | undefined) => (live.includes(token as string) ? undefined : token)
+    void refresher.revoke({ accessToken: dead(accessToken) ?? undefined, refreshToken: dead(refreshToken) })
+  }
+
   // --- getting tokens ------------------------------------------------------------------------------------
 
   /** `id`: the session that is to be made fresh. */
   async function obtain(attempt: Attempt, given: unknown, id?: string): Promise<Brought> {
     const { signal } = attempt.controller
     const still = (): Promise<boolean> =>
-      session.cell.peek().then(() => !signal.aborted && (!id || session.held?.record.id === id))
+      session.cell.peek().then(() => !attempt.dropped && (!id || session.held?.record.id === id))
     let at = session.cell.latest()
     const sentAt = typeof given === 'function' ? undefined : on.now()
     let elapsed = stopwatch(on)
@@ -330,21 +353,13 @@ export function createSignIn(
         { status: undefined, response: undefined },
         safeCause(error),
       )
-    // What comes after all is nobody's, but for what the session goes on with: its refresh token, sent back as it was, or
-    // the cookies that have taken the place of its own.
-    const drop = (answer: Answer): void => {
-      const { accessToken, refreshToken } = consult(backend, 'tokens', answer) ?? {}
-      const mine = session.held?.record
-      if (backend.cookies && id && id === mine?.id) return
-      const spare = refreshToken === mine?.refreshToken ? undefined : refreshToken
-      void refresher.revoke({ accessToken, refreshToken: spare })
-    }
+    const drop = (answer: Answer): void => takeBack(consult(backend, 'tokens', answer) ?? {}, attempt, id)
     let response: Response
     if (typeof given === 'function') {
       const result = await (given as Flow)({ fetch: tokenless, signal })
       at = session.cell.latest()
       elapsed = stopwatch(on)
-      if (tagOf(result) !== 'Response') return { tokens: checkTokens(result, 'the flow’s tokens'), at }
+      if (!isMessage(result)) return { tokens: checkTokens(result, 'the flow’s tokens'), at }
       response = result as Response
     } else {
       const spec = consult(backend, id && backend.reauth ? 'reauth' : 'login', given as never, still)
@@ -397,7 +412,7 @@ export function createSignIn(
   }
 
   async function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    const request = tagOf(input) === 'Request' ? (input as Request) : undefined
+    const request = isMessage(input) ? (input as Request) : undefined
     const url = request ? new URL(request.url) : wire.resolve(input as string | URL)
     const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true })
     return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
@@ -413,9 +428,7 @@ export function createSignIn(
       const tokens = await find()
       if (!tokens) return true
       const first = record('initial', { tokens, at: undefined }, attempt)
-      await session.cell.change((standing) =>
-        standing || attempt.controller.signal.aborted ? undefined : first,
-      )
+      await session.cell.change((standing) => (standing || attempt.dropped ? undefined : first))
       return true
     } finally {
       attempts.delete(attempt)
@@ -426,15 +439,16 @@ export function createSignIn(
   async function untilDropped(
     attempt: Attempt,
     bring: (attempt: Attempt) => Promise<Brought>,
+    id?: string,
   ): Promise<Brought> {
+    if (attempt.dropped) throw attempt.dropped
     const { signal } = attempt.controller
-    signal.throwIfAborted()
     return new Promise((resolve, reject) => {
-      const dropped = (): void => reject(signal.reason)
+      const dropped = (): void => reject(attempt.dropped)
       signal.addEventListener('abort', dropped)
       bring(attempt)
         .then((value) => {
-          if (signal.aborted) void refresher.revoke(value.tokens)
+          if (attempt.dropped) takeBack(value.tokens, attempt, id)
           resolve(value)
         }, reject)
         .finally(() => signal.removeEventListener('abort', dropped))
@@ -457,18 +471,18 @@ export function createSignIn(
       let given = false
       // From then on it is a session as any other, or none.
       const decided = (): void => {
-        if (attempts.delete(attempt) && session.endReason(id)) void undo(id, tokens, given)
+        if (attempts.delete(attempt) && session.endReason(id)) void undo(attempt, tokens, given)
       }
       // A store that can't be asked keeps no token alive.
       signal.addEventListener('abort', () => void session.ready.then(decided))
       session.start((standing) => {
-        if (standing || signal.aborted || session.isEnded(id)) return undefined
+        if (standing || attempt.dropped || session.isEnded(id)) return undefined
         given = true
         return { ...first, calledAt: attempt.calledAt() }
       }, decided)
     },
     dispose() {
-      for (const { controller } of attempts) controller.abort(disposed())
+      for (const attempt of attempts) abandon(attempt, disposed())
     },
   }
 }

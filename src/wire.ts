@@ -116,7 +116,8 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       // Not `error`: that doesn't say what was wrong, and Cloudflare's fetch knows no such thing.
       const options = { method, ...more, redirect: 'manual', cache: 'no-store', ...init } as const
       const response = await wire.fetch(url.href, options)
-      if (response.type === 'opaqueredirect' || [301, 302, 303, 307, 308].includes(response.status)) {
+      const { type, status } = response
+      if (type === 'opaqueredirect' || [301, 302, 303, 307, 308].includes(status) || wasLed(response, url)) {
         void response.body?.cancel?.().catch(() => {})
         throw new Error('It was answered with a redirect')
       }
@@ -124,6 +125,11 @@ export function createWire(options: AuthOptions<never, never>): Wire {
     },
   }
   return wire
+}
+
+/** Whether a fetch over XMLHttpRequest, which follows all redirects and says of none, was led elsewhere. */
+export function wasLed({ redirected, url }: Response, from: URL): boolean {
+  return redirected === undefined && !!url && url.split(/[?#]/)[0] !== from.origin + from.pathname
 }
 
 /**
@@ -141,7 +147,8 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
   const copy = response.clone()
   const reader = copy.body?.getReader?.()
   const cancel = (): void => void (MAY_CANCEL ? reader?.cancel().catch(() => {}) : reader?.releaseLock())
-  const decoder = new TextDecoder()
+  // Where there is no reader, there may be none.
+  const decoder = reader && new TextDecoder()
   let text = ''
   let size = 0
   const enough = (): boolean => size > (own ? READ_OWN_AT_MOST : READ_AT_MOST) || (size > 0 && !json)
@@ -151,7 +158,7 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
       const { done, value } = await reader.read()
       if (done) break
       size += value.byteLength
-      text += decoder.decode(value, { stream: true })
+      text += decoder?.decode(value, { stream: true })
     }
     // Not every fetch's body can be read bit by bit: React Native's is not to be seen, node-fetch's is of Node's kind.
     if (!reader) {

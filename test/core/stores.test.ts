@@ -1057,7 +1057,11 @@ describe('a store that others write to', () => {
     ]),
     [
       'null for a token',
-      { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login', access: null, refreshToken: 'r' },
+      { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login', access: { token: null } },
+    ],
+    [
+      'null for all of its tokens',
+      { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login', access: null, refreshToken: null },
     ],
     ['no token at all', { revision: 'r', id: 'i', version: 1, calledAt: 0, reason: 'login' }],
   ])('%s in it is nobody signed in, and the next login stands', async (_, value) => {
