@@ -114,8 +114,6 @@ export function createSession(
   let missed = false
   let signedOut = false
   let told: Tombstone | undefined
-  // What was given up for the end of another session, of which was told while the store could not be asked.
-  let doubted: string | undefined
   let disposed = false
   let switched = false
   let lastSubject: string | undefined
@@ -259,9 +257,6 @@ export function createSession(
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
     // Where nothing stands any more, a tombstone may have stood.
     if (!record) believe()
-    // It has stood there all along: what was told of ended before it began.
-    else if (record.revision === doubted) endings.delete(record.id)
-    if (record) doubted = undefined
     const before = held?.record
     if (record && record.revision === before?.revision) return
     if (!record) {
@@ -292,11 +287,9 @@ export function createSession(
 
   /** The end that was told of last is what stands, as far as can be known. */
   function believe(): void {
-    const before = held?.record
-    if (told && !isOutdated(told)) {
-      hearOfEnd(told, 'other context')
-      if (before && before.id !== told.id && !held) doubted = before.revision
-    }
+    // Late news, if somebody has signed in since.
+    const late = told && held && told.id !== held.record.id && told.calledAt < held.record.calledAt
+    if (told && !late && !isOutdated(told)) hearOfEnd(told, 'other context')
     told = undefined
   }
 
@@ -497,7 +490,6 @@ export function createSession(
     close(at) {
       closed = { since: stopwatch(on), at }
       signedOut = true
-      doubted = undefined
       // What was held has been ended by the logout; without having asked the store, nobody is signed in.
       become(null)
       closing++

@@ -477,6 +477,8 @@ export interface Cell {
 
 /** Told by a store that watches: what stands there now, without a token. It is what is broadcast among tabs. */
 export type Notice = Pick<StoreRecord, 'revision' | 'id' | 'version'> & {
+  /** As in the record: by it an end that is told late, when somebody has signed in since, is not taken for theirs. */
+  readonly calledAt?: number | undefined
   /** Why it ended; missing if it is alive. */
   readonly ended?: LogoutReason | undefined
 }

@@ -5,8 +5,8 @@ import type { Notice, StoreRecord } from '../types.ts'
 
 /** What others are told of a record. */
 export function noticeOf(record: StoreRecord): Notice {
-  const { revision, id, version } = record
-  return { revision, id, version, ended: 'ended' in record ? record.ended : undefined }
+  const { revision, id, version, calledAt } = record
+  return { revision, id, version, calledAt, ended: 'ended' in record ? record.ended : undefined }
 }
 
 /** A notice, if it is one: a channel can be written to by others. */

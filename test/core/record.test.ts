@@ -21,9 +21,16 @@ describe('what is told of a record', () => {
       revision: 'r',
       id: 'a',
       version: 3,
+      calledAt: 1,
       ended: undefined,
     })
-    expect(noticeOf(tombstone('r'))).toEqual({ revision: 'r', id: 'a', version: 1, ended: 'logout' })
+    expect(noticeOf(tombstone('r'))).toEqual({
+      revision: 'r',
+      id: 'a',
+      version: 1,
+      calledAt: 2,
+      ended: 'logout',
+    })
   })
 
   test.each([
