@@ -149,7 +149,8 @@ export function createRefresher(
     for (;;) {
       await session.cell.read()
       const held = wanted(id, version)
-      if (!held) return MOVED
+      // Nobody waits for it any more.
+      if (!held || over) return MOVED
       const { record } = held
       // While only a password helps nothing is refreshed: that would bring back what was revoked.
       if (!session.writable || !record.refreshToken || held.expired) return { kind: 'refused' }

@@ -84,6 +84,25 @@ test('its promise covers the exchange that runs beside a call which has been ans
   await auth.dispose()
 })
 
+test('a refresh that waits for that of another context is not begun any more, though that one fails', async () => {
+  const { auth, backend, signIn, hold, another } = room()
+  const { auth: there } = another()
+  await signIn()
+  const held = hold('refresh')
+  const first = failure(there.refresh())
+  await settle()
+  const second = failure(auth.refresh())
+  await settle()
+  const gone = auth.dispose()
+  expect(await second).toMatchObject({ code: 'disposed' })
+  await pass(8_000)
+  expect(await first).toMatchObject({ code: 'refresh_unavailable' })
+  await pass(60_000)
+  await gone
+  expect(backend.count('refresh')).toBe(1)
+  held.release()
+})
+
 test('a running exchange that is refused does not end the session for the others without asking them', async () => {
   const { auth, backend, signIn, hold, another } = room()
   await signIn()

@@ -134,9 +134,9 @@ export function contract(
       await other.commit(live('2', { version: 2 }), '1')
       await one.commit(tombstone('3', { version: 2 }), '2')
       const told = [
-        { revision: '1', id: 'a', version: 1 },
-        { revision: '2', id: 'a', version: 2 },
-        { revision: '3', id: 'a', version: 2, ended: 'logout' },
+        { revision: '1', id: 'a', version: 1, calledAt: 1 },
+        { revision: '2', id: 'a', version: 2, calledAt: 1 },
+        { revision: '3', id: 'a', version: 2, calledAt: 2, ended: 'logout' },
       ]
       for (const context of [one, other]) {
         const notices = await eventually(

@@ -184,8 +184,8 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     while (told.length < 1) await turn()
     await one.commit(tombstone('3'), '2')
     expect(told).toEqual([
-      { revision: '2', id: 'a', version: 2, ended: undefined },
-      { revision: '3', id: 'a', version: 1, ended: 'logout' },
+      { revision: '2', id: 'a', version: 2, calledAt: 1, ended: undefined },
+      { revision: '3', id: 'a', version: 1, calledAt: 2, ended: 'logout' },
     ])
   })
 
