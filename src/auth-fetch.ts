@@ -6,7 +6,7 @@ import { type Call, type Caller, free } from './call.ts'
 import { consult } from './consult.ts'
 import type { CookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
-import { type Platform, within } from './platform.ts'
+import { type Platform, stopwatch, within } from './platform.ts'
 import type { Asker } from './reauth.ts'
 import type { Outcome, Refresher } from './refresh.ts'
 import type { Held, HeldToken, SessionRoom, Stamp } from './session.ts'
@@ -131,7 +131,9 @@ export function createFlow(
 
   /** Waits for the reading of what has changed elsewhere, and of what changes meanwhile; but not for a storm of notices. */
   async function heard(call: Caller): Promise<void> {
-    for (let tries = 10; tries && session.unread; tries--) await free(call, session.unread)
+    const elapsed = stopwatch(on)
+    for (let tries = 10; tries && session.unread && elapsed() < bodyTimeout; tries--)
+      await free(call, session.unread)
   }
 
   /** Who makes the call, once the store has been asked. */
@@ -157,7 +159,7 @@ export function createFlow(
     let found: Finding | undefined
     // After a redirect to another origin the answer is a stranger's.
     const { redirected = true, url } = response
-    const away = redirected && url && new URL(url).origin !== call.origin
+    const away = redirected && url && new URL(url, call.origin).origin !== call.origin
     if (!away && (backend.inspect ? consult(backend, 'inspect', response) : response.status >= 400)) {
       // Given up, or whoever has the other copy could not cancel it.
       const late = new AbortController()
@@ -281,7 +283,12 @@ export function createFlow(
       !overHere
     ) {
       token.doubted ??= call.route
-      if (token.doubted === call.route) return undefined
+      if (token.doubted === call.route) {
+        if (call.auth !== 'optional' || !replay) return undefined
+        // Good enough for other routes.
+        delete spent.suspect
+        return null
+      }
     }
     const exchange = refresher.join(held, late ? 'expired' : 'rejected')
     if (!replay) return undefined

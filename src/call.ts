@@ -57,7 +57,7 @@ export function takeCall(
   disposal: AbortSignal,
   switched: () => boolean,
 ): Call {
-  let request = isMessage(input) ? (input as Request) : undefined
+  let request = isRequest(input) ? input : undefined
   const url = wire.resolve(request ? request.url : (input as string | URL))
   // A client that makes a Request copies onto it what it was given for fetch.
   const copied = request as AuthRequestInit | undefined
@@ -214,6 +214,11 @@ export const tagOf = (value: unknown): string => Object.prototype.toString.call(
 /** Whether it is a Request or a Response, of whatever realm or fetch: React Native's have no tag. */
 export function isMessage(value: unknown): value is Request | Response {
   return typeof (Object(value) as Partial<Request>).clone === 'function'
+}
+
+/** Whether it is a Request. There are URLs that can be cloned, too: they are coerced, as `fetch` does it. */
+export function isRequest(value: unknown): value is Request {
+  return isMessage(value) && typeof value.url === 'string'
 }
 
 function isStream(body: unknown): boolean {

@@ -166,8 +166,9 @@ export function createCell(
       const next = stamp(wanted)
       return chain(
         ask('commit', () => store.commit?.(next, stands?.revision ?? null) as MaybePromise<Cell>, next),
-        ({ record, overtaken }): MaybePromise<StoreRecord | null> => {
-          if (record?.revision !== next.revision) return chain(overtaken ? look() : record, attempt)
+        ({ record: given, overtaken }): MaybePromise<StoreRecord | null> => {
+          if (given?.revision !== next.revision) return chain(overtaken ? look() : given, attempt)
+          const record = sound(given) ?? next
           return chain(overtaken ? look() : record, (latest) => {
             const stands = latest?.revision === next.revision ? record : known(latest)
             // It may have been lost since, written back by who knows less, or gone on: what was done here comes first.

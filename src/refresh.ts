@@ -90,6 +90,8 @@ export function createRefresher(
   const flights = new Map<string, Promise<Outcome>>()
   // No ahead-of-time attempt before this: one that failed is not repeated with every request.
   let quietUntil = 0
+  // Until then who is limited has been told.
+  let toldUntil = 0
   let over = false
 
   function join(held: Held, reason: ChangeReason): Promise<Outcome> {
@@ -112,10 +114,12 @@ export function createRefresher(
       outcome = unavailable('store', 0, { cause: safeCause(error) })
     }
     if (outcome.kind === 'unavailable') {
-      const told = on.monotonic() < quietUntil
+      const limited = outcome.reason === 'refresh_limit'
+      const told = limited && on.monotonic() < toldUntil
       quietUntil = on.monotonic() + Math.max(outcome.retryAt - on.now(), 1000)
       // Of a limit and a cool-down each call is told by its error.
-      if (outcome.reason !== 'cool_down' && !(told && outcome.reason === 'refresh_limit')) {
+      if (limited) toldUntil = quietUntil
+      if (outcome.reason !== 'cool_down' && !told) {
         const { reason, status, retryAt } = outcome
         emitter.emit('refreshFailed', {
           type: 'refreshFailed',
@@ -376,7 +380,9 @@ export function createRefresher(
     // GraphQL says so with a 200; a page says nothing.
     if ((!ok || answer.body) && consult(backend, 'refused', answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
-      const body = await response.clone().blob()
+      const blob = await response.clone().blob()
+      // Of another fetch's own kind: to the Response here it would be an object like any other.
+      const body = blob instanceof Blob ? blob : await response.clone().arrayBuffer()
       // What came in another charset would be no reason phrase (RFC 9112 section 4).
       const init = { status, statusText: statusText.replace(/[^\t -~\x80-\xff]/g, ''), headers }
       const copy = (): Response => new Response(body, init)

@@ -2,7 +2,7 @@
  * What the application calls to change who is signed in: login, reauthenticate, setTokens, logout. Of logins and
  * logouts the last called wins, here and among contexts.
  */
-import { disposed, isMessage } from './call.ts'
+import { disposed, isMessage, isRequest } from './call.ts'
 import { consult } from './consult.ts'
 import { AuthError, safeCause } from './errors.ts'
 import { type Platform, stopwatch, within } from './platform.ts'
@@ -73,6 +73,8 @@ export function createSignIn(
   // The sessions begun here, by the order of their calls: inside one context no clock is asked who came last.
   const begun = new Map<string, number>()
   let calls = 0
+  // What the store was told of the last logout: another context may have written it for us.
+  let said: number | undefined
 
   function enter(calledAt: () => number): Attempt {
     const attempt: Attempt = {
@@ -165,7 +167,10 @@ export function createSignIn(
         // Of what was begun elsewhere there is no number, and that is below none.
         const earlier = !ended && (begun.get(standing.id) as number) < (begun.get(id) as number)
         // Of ends, the one that stood there then, or that we have written since: another's may have been called later.
-        const ours = standing.revision === seen?.revision || session.cell.isOwn(standing.revision)
+        const ours =
+          standing.revision === seen?.revision ||
+          session.cell.isOwn(standing.revision) ||
+          standing.calledAt === said
         const stood = ended ? ours : standing.id === seen?.id
         const later = standing.calledAt + (ended || replaced ? 1 : 0) > made.calledAt
         if (standing.id === id) return undefined
@@ -289,7 +294,8 @@ export function createSignIn(
       give(mine)
     }
     const closed = session.close(calledAt)
-    session.cell.end(mine?.id ?? held?.id, calledAt())
+    said = calledAt()
+    session.cell.end(mine?.id ?? held?.id, said)
     const stored = session.cell.change((standing) => {
       // A login that was called later stays.
       if (standing && standing.id !== mine?.id) {
@@ -412,7 +418,7 @@ export function createSignIn(
   }
 
   async function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    const request = isMessage(input) ? (input as Request) : undefined
+    const request = isRequest(input) ? input : undefined
     const url = request ? new URL(request.url) : wire.resolve(input as string | URL)
     const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true })
     return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
@@ -420,6 +426,8 @@ export function createSignIn(
 
   async function restore(find: () => Promise<Tokens | undefined>): Promise<boolean> {
     await session.ready
+    // To find out may spend the refresh token, and a read-only store would not keep what comes.
+    if (backend.cookies === 'refresh' && !session.writable) return false
     // A tombstone is final, though the store has lost it, and a login that is under way says who it is.
     if (session.held !== null || session.cell.standing || session.signedOut || attempts.size) return false
     // Called before all else, so that no login is ever taken for an earlier one.
@@ -429,6 +437,9 @@ export function createSignIn(
       if (!tokens) return true
       const first = record('initial', { tokens, at: undefined }, attempt)
       await session.cell.change((standing) => (standing || attempt.dropped ? undefined : first))
+      // What a refresh has brought, signed out meanwhile.
+      const late = backend.cookies === 'refresh' && tokens.accessToken && !session.held
+      if (late && session.endReason(attempt.id) === 'logout') takeBack(tokens, attempt)
       return true
     } finally {
       attempts.delete(attempt)

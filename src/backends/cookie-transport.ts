@@ -39,6 +39,8 @@ export interface CookieTransport {
 
 // A login waits for what would overwrite its cookies, but not for ever, ms.
 const PATIENCE = 10_000
+// How long a refresh waits for those of other tabs, ms.
+const A_TURN = 3_000
 const MOVED = 'Who is signed in is another by now'
 const WHOSE = 'Nobody knows whose cookies came'
 
@@ -145,7 +147,8 @@ export function createCookieTransport(
       }
       init.signal?.throwIfAborted()
       if (value) headers.set(header, value)
-      const response = await values.exchange(send, url, { ...init, headers }, kind)
+      const go = (): Promise<Response> => values.exchange(send, url, { ...init, headers }, kind)
+      const response = await (kind === 'refresh' ? alone(url, go) : go())
       const arrival = values.arrival(response.headers) as Arrival
       const now = arrival.now[which]
       // Replaced between the reading and the sending: a mismatch that one more try cures.
@@ -183,6 +186,26 @@ export function createCookieTransport(
       ending = undefined
     },
   }
+}
+
+/**
+ * One after another in all tabs of a browser, whose cookies are the same: of two refreshes at once the second would send what
+ * the first has spent. Who gets no turn, behind a tab that is frozen perhaps, goes all the same.
+ */
+function alone(url: string, go: () => Promise<Response>): Promise<Response> {
+  const locks = globalThis.document && (globalThis.navigator?.locks as LockManager | undefined)
+  if (!locks) return go()
+  let had = false
+  const mine = (): Promise<Response> => {
+    had = true
+    return go()
+  }
+  return locks
+    .request(`stayfresh:refresh:${url}`, { signal: AbortSignal.timeout(A_TURN) }, mine)
+    .catch((error) => {
+      if (had) throw error
+      return go()
+    })
 }
 
 /** Waits for `what`, but not for ever. */

@@ -29,6 +29,8 @@ const DATABASE = 'stayfresh'
 const CELLS = 'cells'
 // How long a database may take to open, in ms, before this context goes on without it.
 const PATIENCE = 3000
+// How long whoever marks a logout has to see to it himself, in ms.
+const A_MOMENT = 250
 
 /**
  * A store in IndexedDB, shared by every tab and worker of the origin: one refresh for all of them, and a login or
@@ -202,14 +204,45 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   // another process sees it.
   const mark = `${prefix}:ended`
 
+  // What this context has marked: it sees to that itself, and takes the tokens that stand there back.
+  let mine: string | undefined
+
   function end(id: string | undefined, calledAt: number): void {
-    globalThis.localStorage?.setItem(mark, JSON.stringify({ id, calledAt }))
+    mine = JSON.stringify({ id, calledAt })
+    put()
+    // Applications that clear localStorage do so right after.
+    queueMicrotask(put)
+    globalThis.addEventListener?.('pagehide', put)
+    // Workers have no localStorage, and a page that is left tells nobody later.
+    if (id !== undefined) tell({ revision: mine, id, version: 1, calledAt, ended: 'logout' }, true)
   }
 
-  function marked(): { id?: unknown; calledAt: number } | undefined {
+  function put(): void {
+    if (mine !== undefined) keep(mine)
+  }
+
+  /** `null`: nothing is kept any more. */
+  function keep(text: string | null): void {
     try {
-      const said = Object(JSON.parse(globalThis.localStorage?.getItem(mark) ?? 'null'))
-      return typeof said.calledAt === 'number' ? said : undefined
+      if (text === null) globalThis.localStorage?.removeItem(mark)
+      else globalThis.localStorage?.setItem(mark, text)
+    } catch {
+      // Denied, or full: then the tombstone is all there is.
+    }
+  }
+
+  /** What was marked here is seen to. */
+  function unmark(): void {
+    mine = undefined
+    globalThis.removeEventListener?.('pagehide', put)
+    keep(null)
+  }
+
+  function marked(): { id?: unknown; calledAt: number; own: boolean } | undefined {
+    try {
+      const text = globalThis.localStorage?.getItem(mark) ?? 'null'
+      const { id, calledAt } = Object(JSON.parse(text))
+      return typeof calledAt === 'number' ? { id, calledAt, own: text === mine } : undefined
     } catch {
       // Denied, or not ours.
       return undefined
@@ -220,18 +253,17 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   function endOf(record: StoreRecord | undefined): Tombstone | undefined {
     const said = marked()
     if (!said) return undefined
-    const { id, calledAt } = said
+    const { id, calledAt, own } = said
     const over = 'ended' in Object(record)
     if (record && !over && (id === undefined ? record.calledAt < calledAt : record.id === id)) {
-      return {
-        id: record.id,
-        version: record.version,
-        calledAt,
-        ended: 'logout',
-        revision: crypto.randomUUID(),
-      }
+      // randomUUID exists in secure contexts only.
+      const revision = crypto.getRandomValues(new Uint32Array(4)).join('-')
+      return own ? undefined : { id: record.id, version: record.version, calledAt, ended: 'logout', revision }
     }
-    if (id === undefined || (over && record?.id === id)) globalThis.localStorage?.removeItem(mark)
+    if (id === undefined || (over && record?.id === id)) {
+      if (own) unmark()
+      else keep(null)
+    }
     return undefined
   }
 
@@ -250,7 +282,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   async function read(): Promise<Cell> {
     const mine = spare
     try {
-      const found = await transact(
+      let found = await transact(
         mine &&
           ((found) => (isNews(mine.record, found) ? { format: FORMAT, record: mine.record } : undefined)),
       )
@@ -260,8 +292,13 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         spare = undefined
         if (found && found.record === mine.record) tell(noticeOf(found.record))
       }
+      if (endOf(found?.record)) {
+        // Who has marked it may be there yet, and knows what to take back.
+        await new Promise((resolve) => void setTimeout(resolve, A_MOMENT))
+        found = await transact()
+      }
       const over = endOf(found?.record)
-      if (over) return await write(over, found?.record.revision ?? null)
+      if (over) return await commit(over, found?.record.revision ?? null)
       return cell(found && (await isGone(found)) ? await unclaim(found.record) : found?.record)
     } catch (error) {
       // What others may know of can't go on here alone: both would spend the same refresh token.
@@ -319,7 +356,10 @@ export function browserStore(options?: BrowserStoreOptions): Store {
       })
       reached = true
       sort(stands)
-      if (!done) return cell(stands?.record)
+      if (!done) return endOf(stands?.record) ? read() : cell(stands?.record)
+      // Written: what was marked here is seen to, or has been followed by a login.
+      const said = marked()
+      if (said?.own && (said.id === undefined || ('ended' in next && next.id === said.id))) unmark()
     } finally {
       const lock = by === undefined ? undefined : held.get(by)
       // The claim was not made.

@@ -18,8 +18,8 @@ const A_MOMENT = 500
 
 export interface Watchers {
   watch(listener: Listener): () => void
-  /** Tells all who watch, in other contexts too. */
-  tell(notice: Notice): void
+  /** Tells all who watch, in other contexts too; `others`: there alone. */
+  tell(notice: Notice, others?: boolean): void
   /** Has all who watch here read the store. */
   wake(): void
   /** Whether no other context that watches answers in a moment. One that is frozen does not. */
@@ -83,8 +83,8 @@ export function createWatchers(channel?: string, left?: () => void): Watchers {
         left?.()
       }
     },
-    tell(notice) {
-      each(notice)
+    tell(notice, others) {
+      if (!others) each(notice)
       if (!channel) return
       const through = open ?? openChannel(channel)
       through?.postMessage(notice)

@@ -235,6 +235,12 @@ export function tabStore(options?: TabStoreOptions): Store {
       save(hold.tab, next)
       return settled(cell(next))
     },
+    end(id, calledAt) {
+      const found = spare ? null : load()
+      // Written at once: as the page is left nobody gets as far as `commit`. What it does not hold it has yet to look at.
+      if (found && found.record.id === id && !('ended' in found.record))
+        save(found.tab, { id, version: found.record.version, calledAt, ended: 'logout', revision: random() })
+    },
     watch(listener) {
       const unwatch = watch(listener)
       // From a frame of the same tab.

@@ -282,3 +282,27 @@ describe.each(places)('the hybrid, %s', (_, told, apart) => {
     expect(await page.context().cookies()).toEqual([])
   })
 })
+
+test('the hybrid without CSRF values: tabs that are loaded at once bring the session back one after another', async () => {
+  const preset = { accessToken: 'memory', csrf: false, whoami: undefined } as const
+  const {
+    server,
+    page,
+    open: another,
+  } = await open({
+    server: {
+      locations: ['headers', 'cookies'],
+      deliver: 'split',
+      csrfProtect: false,
+      refresh: 'rotating-reuse-detection',
+    },
+    preset,
+  })
+  const { backend } = server
+  backend.settings.latency = { refresh: 100 }
+  const pages = [page, ...(await Promise.all([1, 2, 3].map(() => another())))]
+  await Promise.all(pages.map((one) => one.reload()))
+  await Promise.all(pages.map((one) => start(one, server, { preset })))
+  expect(await Promise.all(pages.map((one) => ask(one, 'protected')))).toEqual([200, 200, 200, 200])
+  expect(backend.reuseDetected).toBe(0)
+})

@@ -282,3 +282,24 @@ test('invariants 1 and 5: a page, a Worker, a SharedWorker and a Service Worker 
     'loggedOut logout elsewhere',
   ])
 })
+
+test.each(['Worker', 'SharedWorker'] as const)(
+  'invariant 5: a %s hears of a logout whose page is left in its tick',
+  async (kind) => {
+    const server = await labServer()
+    server.backend.fault('logout', 'drop', { times: Infinity })
+    const context = await profile()
+    const call = await worker(await tab(context, server), kind)
+    await call('start', {})
+    const knows = (who: string | null): Promise<void> =>
+      until(`it knows ${who}`, async () => (await call('who')) === who)
+    for (const _ of [1, 2, 3]) {
+      const page = await tab(context, server, {})
+      await page.evaluate(() => lab.signIn())
+      await knows('alice')
+      await page.evaluate(() => addEventListener('pagehide', () => void lab.logout()))
+      await page.close()
+      await knows(null)
+    }
+  },
+)

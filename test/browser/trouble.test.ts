@@ -87,6 +87,19 @@ describe('IndexedDB that', () => {
     expect(await told(page)).not.toContain('loggedOut storage_cleared')
   })
 
+  test('is full as the user signs out: no token is left in it', async () => {
+    const server = await labServer()
+    const page = await tab(await profile(), server)
+    const room = await bounded(page, server)
+    await page.evaluate(() => lab.start())
+    await page.evaluate(() => lab.signIn())
+    await room.fill()
+    await page.evaluate(() => lab.logout())
+    const store = await page.evaluate(() => lab.open('browserStore'))
+    const { record } = await page.evaluate((index) => lab.read(index), store)
+    expect(record).toBeNull()
+  })
+
   test('is full with two tabs: nothing is spent by either until there is room, and both stay signed in', async () => {
     const server = await labServer()
     const context = await profile()
