@@ -90,9 +90,9 @@ export function createCookieTransport(
         if (still && !(await still())) throw new Error(MOVED)
       }
       const url = String(input)
-      return kind === 'whoami' && owner
-        ? owner.look(send, url, init, purpose.sure)
-        : stamped(send, url, init, purpose, base)
+      if (kind === 'whoami' && owner) return owner.look(send, url, init, purpose.sure)
+      const go = (): Promise<Response> => stamped(send, url, init, purpose, base)
+      return kind === 'refresh' ? alone(url, go, still) : go()
     }
     const sent = inTurn()
     const over = bounded(sent).then(() => {
@@ -147,8 +147,7 @@ export function createCookieTransport(
       }
       init.signal?.throwIfAborted()
       if (value) headers.set(header, value)
-      const go = (): Promise<Response> => values.exchange(send, url, { ...init, headers }, kind)
-      const response = await (kind === 'refresh' ? alone(url, go) : go())
+      const response = await values.exchange(send, url, { ...init, headers }, kind)
       const arrival = values.arrival(response.headers) as Arrival
       const now = arrival.now[which]
       // Replaced between the reading and the sending: a mismatch that one more try cures.
@@ -192,12 +191,14 @@ export function createCookieTransport(
  * One after another in all tabs of a browser, whose cookies are the same: of two refreshes at once the second would send what
  * the first has spent. Who gets no turn, behind a tab that is frozen perhaps, goes all the same.
  */
-function alone(url: string, go: () => Promise<Response>): Promise<Response> {
+function alone(url: string, go: () => Promise<Response>, still: Purpose['still']): Promise<Response> {
   const locks = globalThis.document && (globalThis.navigator?.locks as LockManager | undefined)
   if (!locks) return go()
   let had = false
-  const mine = (): Promise<Response> => {
+  const mine = async (): Promise<Response> => {
     had = true
+    // Who is signed in may be another since, or nobody.
+    if (still && !(await still())) throw new Error(MOVED)
     return go()
   }
   return locks

@@ -4,6 +4,7 @@ import type { BackendOptions } from 'stayfresh/testing'
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest'
 import type { Auth, AuthOptions, FlaskJwtCookiesOptions } from '../../src/index.ts'
 import { type CookieServer, cookieServer } from './cookie-server.ts'
+import { until } from './support.ts'
 
 declare global {
   var auth: Auth
@@ -305,4 +306,27 @@ test('the hybrid without CSRF values: tabs that are loaded at once bring the ses
   await Promise.all(pages.map((one) => start(one, server, { preset })))
   expect(await Promise.all(pages.map((one) => ask(one, 'protected')))).toEqual([200, 200, 200, 200])
   expect(backend.reuseDetected).toBe(0)
+})
+
+test('5: a refresh that waits for that of another tab is not sent after a logout', async () => {
+  const { server, page, open: another } = await open({ server: { accessLifetime: 900_000 } })
+  const { backend } = server
+  const other = await another()
+  expect(await ask(other, 'protected')).toBe(200)
+  backend.settings.latency = { refresh: { before: 1_000 } }
+  await page.evaluate(() => void auth.refresh().catch(() => {}))
+  await until('the first is under way', () => backend.count('refresh') === 1)
+  await other.evaluate(async () => {
+    void auth.refresh().catch(() => {})
+    // The lock has been asked for by then.
+    while (!(await navigator.locks.query()).pending?.length) await new Promise((next) => setTimeout(next))
+    await auth.logout()
+  })
+  await until('all turns are over', () =>
+    other.evaluate(async () => {
+      const { held = [], pending = [] } = await navigator.locks.query()
+      return held.length + pending.length === 0
+    }),
+  )
+  expect(backend.log.filter(({ route }) => route === 'refresh')).toHaveLength(1)
 })
