@@ -49,19 +49,22 @@ export function sleep(on: Platform, ms: number): Promise<void> {
 // What came while nothing ran is read within this, in ms.
 const CATCH_UP = 250
 
-/** `promise`, or a rejection with `late()` after `ms`. */
+/**
+ * `promise`, or a rejection with `late()` after `ms`. `once`: for what can't be asked for again, such as the answer to a
+ * refresh. It may have come while this context was frozen or busy, and timers go first.
+ */
 export function within<T>(
   on: Platform,
   promise: PromiseLike<T>,
   ms: number,
   late: () => unknown,
+  once = false,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const elapsed = stopwatch(on)
     const over = (): void => reject(late())
     let stop = on.timer(() => {
-      // Late itself: this context was frozen or busy, and what is waited for may have come meanwhile. Timers go first.
-      if (elapsed() > ms + 50) stop = on.timer(over, CATCH_UP)
+      if (once && elapsed() > ms + 50) stop = on.timer(over, CATCH_UP)
       else over()
     }, ms)
     promise.then(

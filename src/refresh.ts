@@ -337,6 +337,7 @@ export function createRefresher(
           refreshTimeout - elapsed(),
           // In the same turn: what comes from then on is nobody's.
           () => controller.abort(),
+          true,
         ).catch((error): Failure => {
           if (!error) return late
           const cause = safeCause(error, refreshToken)
