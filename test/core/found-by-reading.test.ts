@@ -241,6 +241,7 @@ test('5: a subscriber that signs out as the session expires: no password is aske
   await settle()
   expect(shown).toEqual([])
   expect(summary(told)).toEqual(['loggedOut: logout'])
+  expect(auth.history.map(({ type }) => type)).not.toContain('reauthRequired')
 })
 
 test('5: a listener that signs out while another has just asked for a fresh token: no password is asked for', async () => {

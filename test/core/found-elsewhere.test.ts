@@ -5,6 +5,7 @@ import { bearer, flaskJwt, type LiveRecord } from '../../src/index.ts'
 import { handStore, mint, ok, refuse, serve } from './by-hand.ts'
 import {
   alice,
+  baseUrl,
   deferred,
   failure,
   minute,
@@ -79,6 +80,23 @@ describe('a 401 that tells nothing, to a token within its life, with no refresh 
       null,
       ['reauthRequired: session_expired', 'loggedOut: session_expired'],
     ])
+  })
+
+  test('is forgotten where it is taken somewhere: the next route that says so is the first', async () => {
+    const { auth, told } = signedIn({ '/password': 401, '/admin': 401 })
+    for (const path of ['password', 'profile', 'admin', 'profile', 'password']) await auth.fetch(path)
+    expect([auth.session?.status, summary(told)]).toEqual(['active', []])
+  })
+
+  test('is another thing than one that names the token: a login is asked for', async () => {
+    const { auth, told } = room({
+      client: {
+        initial: { accessToken: mint('alice') },
+        fetch: async () => Response.json({ msg: 'Signature verification failed' }, { status: 422 }),
+      },
+    })
+    expect((await auth.fetch('profile')).status).toBe(422)
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'loggedOut: session_expired'])
   })
 
   test('is about the token where nobody knows how long that lives', async () => {
@@ -183,6 +201,7 @@ test.each([
   ['token', 'expired', 2],
   ['grant', 'expired', 0],
   ['grant', 'reauthenticated', 2],
+  ['grant', 'login', 2],
 ] as const)(
   '4: what a refresh brings too late, where a logout ends the %s and the session went on by %s: %i tokens are taken back',
   async (revokes, reason, count) => {
@@ -197,7 +216,17 @@ test.each([
     // By who has waited the claim out: a page that was left, and comes back later.
     const { claim: _, ...claimed } = store.record as LiveRecord
     const access = { token: mint('alice'), at: Date.now() }
-    store.record = { ...claimed, version: 2, reason, access, refreshToken: 'refresh-2', revision: 'theirs' }
+    // A login is another session.
+    const id = reason === 'login' ? 'another' : claimed.id
+    store.record = {
+      ...claimed,
+      id,
+      version: 2,
+      reason,
+      access,
+      refreshToken: 'refresh-2',
+      revision: 'theirs',
+    }
     answer.resolve(ok({ access_token: mint('alice'), refresh_token: 'refresh-3' }))
     await refreshed
     await settle()
@@ -222,4 +251,69 @@ test('5: a store is told of a logout in its tick, and one that fails at it hears
   expect(store.record).toMatchObject({ id, ended: 'logout' })
   void another().auth.logout()
   expect(told.at(-1)).toEqual([undefined, start + second])
+})
+
+describe('a fetch over XMLHttpRequest, that tells no redirect but where it was led,', () => {
+  const led = (url: string) =>
+    Object.defineProperties(refuse('Token has been revoked'), {
+      redirected: { value: undefined },
+      url: { value: url },
+    })
+
+  test.each([
+    ['elsewhere', `${baseUrl}login?next=refresh`, 'refresh_unavailable'],
+    ['to another origin', 'https://elsewhere.test/refresh', 'refresh_unavailable'],
+    ['nowhere', `${baseUrl}refresh?_=1#top`, 401],
+    ['nowhere, and says nothing', '', 401],
+  ])('4: does not end a session by the refusal of a stranger: %s', async (_, url, outcome) => {
+    const { auth } = room({ client: { initial: { refreshToken: 'spare' }, fetch: async () => led(url) } })
+    const got = await auth.fetch('protected').then(
+      ({ status }) => status,
+      ({ code }) => code,
+    )
+    expect(got).toBe(outcome)
+  })
+
+  test('4: nor by that of another origin to a call', async () => {
+    const { auth } = room({
+      client: {
+        initial: { accessToken: mint('alice') },
+        fetch: async () => led('https://elsewhere.test/protected'),
+      },
+    })
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(auth.session).toMatchObject({ status: 'active' })
+  })
+})
+
+test('an abort whose signal keeps no reason is an AbortError', async () => {
+  const { auth, signIn, hold } = room()
+  await signIn()
+  const held = hold('protected')
+  const controller = new AbortController()
+  Object.defineProperty(controller.signal, 'reason', { value: undefined })
+  const call = failure(auth.fetch('protected', { signal: controller.signal }))
+  await settle()
+  controller.abort()
+  expect(await call).toMatchObject({ name: 'AbortError', message: 'The call was aborted' })
+  held.release()
+  expect(await failure(auth.fetch('protected', { signal: controller.signal }))).toMatchObject({
+    name: 'AbortError',
+  })
+})
+
+test('14: a body without a tag or a text of its own goes out as it is, and one with a text as that', async () => {
+  class Form {
+    readonly parts = []
+  }
+  const bodies: unknown[] = []
+  const fetch = async (_: unknown, init?: RequestInit) => {
+    bodies.push(init?.body)
+    return ok()
+  }
+  const { auth } = room({ client: { initial: { accessToken: mint('alice') }, fetch: fetch as never } })
+  const form = new Form()
+  for (const body of [form, 7, [1, 2]]) await auth.fetch('protected', { method: 'POST', body: body as never })
+  expect(bodies[0]).toBe(form)
+  expect(bodies.slice(1)).toEqual(['7', '1,2'])
 })
