@@ -36,8 +36,8 @@ export interface CellRoom {
    * store fails; with `keep` it never does: the change is made here at once, and in the store when it is back.
    */
   change(fn: Change, keep?: boolean): MaybePromise<StoreRecord | null>
-  /** Has the store keep at once that a session is over. */
-  end(id: string | undefined, calledAt: number): void
+  /** Has the store keep at once that a session is over. Gives back what that has replaced. */
+  end(id: string | undefined, calledAt: number): LiveRecord | undefined
   /** Whether a revision is one of this context's own. */
   isOwn(revision: string): boolean
 }
@@ -266,9 +266,11 @@ export function createCell(
       keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
     end(id, calledAt) {
       try {
-        store.end?.(id, calledAt)
+        const ended = sound(store.end?.(id, calledAt) ?? null)
+        return ended && !('ended' in ended) ? ended : undefined
       } catch {
         // It is committed all the same.
+        return undefined
       }
     },
     isOwn: (revision) => own.has(revision),

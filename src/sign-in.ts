@@ -295,7 +295,8 @@ export function createSignIn(
     }
     const closed = session.close(calledAt)
     said = calledAt()
-    session.cell.end(mine?.id ?? held?.id, said)
+    // Newer tokens than we held may have stood there.
+    give(session.cell.end(mine?.id ?? held?.id, said) ?? {})
     const stored = session.cell.change((standing) => {
       // A login that was called later stays.
       if (standing && standing.id !== mine?.id) {

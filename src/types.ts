@@ -514,9 +514,10 @@ export interface Store {
   /**
    * Told of a logout in its tick, before that is committed: the page may be left in this very moment. From then on what
    * stands there of session `id` counts as ended by it; without an `id`, what was called for before `calledAt`, in ms. For
-   * a store whose `commit` outlasts the tick, and who has a way to keep that at once.
+   * a store whose `commit` outlasts the tick, and who has a way to keep that at once. Gives back the session if it is replaced
+   * by then: its tokens are revoked.
    */
-  end?(id: string | undefined, calledAt: number): void
+  end?(id: string | undefined, calledAt: number): LiveRecord | undefined
   /**
    * Calls back when the record has changed, from another context or this one: with what stands there, or with
    * nothing where that has to be read. Gives back what ends the watching.

@@ -92,7 +92,7 @@ export function createCookieTransport(
       const url = String(input)
       if (kind === 'whoami' && owner) return owner.look(send, url, init, purpose.sure)
       const go = (): Promise<Response> => stamped(send, url, init, purpose, base)
-      return kind === 'refresh' ? alone(url, go, still) : go()
+      return kind === 'refresh' ? alone(url, go, init, still) : go()
     }
     const sent = inTurn()
     const over = bounded(sent).then(() => {
@@ -187,26 +187,47 @@ export function createCookieTransport(
   }
 }
 
+// Less each time that it was in vain, for the exchange itself may have less than that.
+let patience = A_TURN
+
 /**
  * One after another in all tabs of a browser, whose cookies are the same: of two refreshes at once the second would send what
  * the first has spent. Who gets no turn, behind a tab that is frozen perhaps, goes all the same.
  */
-function alone(url: string, go: () => Promise<Response>, still: Purpose['still']): Promise<Response> {
+async function alone(
+  url: string,
+  go: () => Promise<Response>,
+  { signal }: Init,
+  still: Purpose['still'],
+): Promise<Response> {
   const locks = globalThis.document && (globalThis.navigator?.locks as LockManager | undefined)
   if (!locks) return go()
+  const waiting = new AbortController()
+  const leave = (): void => waiting.abort()
+  const timer = setTimeout(leave, patience)
+  signal?.addEventListener('abort', leave)
   let had = false
-  const mine = async (): Promise<Response> => {
-    had = true
+  const turn = async (): Promise<Response> => {
+    signal?.throwIfAborted()
     // Who is signed in may be another since, or nobody.
     if (still && !(await still())) throw new Error(MOVED)
     return go()
   }
-  return locks
-    .request(`stayfresh:refresh:${url}`, { signal: AbortSignal.timeout(A_TURN) }, mine)
-    .catch((error) => {
-      if (had) throw error
-      return go()
-    })
+  const mine = (): Promise<Response> => {
+    had = true
+    patience = A_TURN
+    return turn()
+  }
+  try {
+    return await locks.request(`stayfresh:refresh:${url}`, { signal: waiting.signal }, mine)
+  } catch (error) {
+    if (had) throw error
+    patience /= 2
+    return await turn()
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', leave)
+  }
 }
 
 /** Waits for `what`, but not for ever. */

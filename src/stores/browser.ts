@@ -207,7 +207,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   // What this context has marked: it sees to that itself, and takes the tokens that stand there back.
   let mine: string | undefined
 
-  function end(id: string | undefined, calledAt: number): void {
+  function end(id: string | undefined, calledAt: number): undefined {
     mine = JSON.stringify({ id, calledAt })
     put()
     // Applications that clear localStorage do so right after.

@@ -238,8 +238,9 @@ export function tabStore(options?: TabStoreOptions): Store {
     end(id, calledAt) {
       const found = spare ? null : load()
       // Written at once: as the page is left nobody gets as far as `commit`. What it does not hold it has yet to look at.
-      if (found && found.record.id === id && !('ended' in found.record))
-        save(found.tab, { id, version: found.record.version, calledAt, ended: 'logout', revision: random() })
+      if (!found || found.record.id !== id || 'ended' in found.record) return undefined
+      save(found.tab, { id, version: found.record.version, calledAt, ended: 'logout', revision: random() })
+      return found.record
     },
     watch(listener) {
       const unwatch = watch(listener)

@@ -336,6 +336,19 @@ describe('what one tab does reaches the others', () => {
     }
   })
 
+  test('invariant 5: newer tokens that another client of the tab has stored are revoked by a logout', async () => {
+    const server = await labServer()
+    const page = await tab(await profile(), server, { store: 'tabStore' })
+    await page.evaluate(() => lab.signIn())
+    await page.evaluate(async () => {
+      const other = lab.create('tabStore')
+      await other.ready
+      await other.refresh()
+      await lab.logout()
+    })
+    await until('they are revoked', () => !server.backend.sessionAlive('alice'))
+  })
+
   test('invariant 5: a logout before the store was read revokes what stands there, whoever else sees it first', async () => {
     for (const _ of [1, 2, 3]) {
       const { server, context } = await signedIn(3)
