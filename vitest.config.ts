@@ -12,6 +12,7 @@ const LONG = [
   'trouble',
   'fleet',
   'tabs',
+  'browser/logout',
   'leaks',
   'cookies',
   'simple-jwt',

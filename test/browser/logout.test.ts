@@ -1,0 +1,194 @@
+/** A logout is final, whatever comes in its tick: the page left, the storage cleared, a login, another tab that sees it first. */
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import { labServer } from './server.ts'
+import { each, profile, signedIn, tab, until, useChromium } from './support.ts'
+
+useChromium()
+
+test.each<[string, (page: Page, url: string) => Promise<unknown>]>([
+  [
+    'another address',
+    (page) =>
+      page.evaluate(() => {
+        void lab.logout()
+        location.href = '/elsewhere'
+      }),
+  ],
+  [
+    'a reload',
+    (page) =>
+      page.evaluate(() => {
+        void lab.logout()
+        location.reload()
+      }),
+  ],
+  [
+    'the end of the tab',
+    async (page) => {
+      await page.evaluate(() => void lab.logout())
+      await page.close()
+    },
+  ],
+  [
+    'a logout as the page is left',
+    async (page, url) => {
+      await page.evaluate(() => addEventListener('pagehide', () => void lab.logout()))
+      await page.goto(`${url}elsewhere`)
+    },
+  ],
+  [
+    'a logout before the store was read',
+    async (page) => {
+      await page.reload()
+      await page.evaluate(() => {
+        void lab.start()
+        void lab.logout()
+        location.href = '/elsewhere'
+      })
+    },
+  ],
+])('invariant 5: a logout stays one, whatever comes in its very tick: %s', async (_, leave) => {
+  const server = await labServer()
+  // No request of a page that is left gets anywhere.
+  server.backend.fault('logout', 'drop', { times: Infinity })
+  const context = await profile()
+  const back: unknown[] = []
+  for (let round = 0; round < 2; round++) {
+    const { tabs } = await signedIn(2, {}, server, context)
+    const [page, beside] = tabs as [Page, Page]
+    await until('both know', async () => (await each(tabs, () => lab.who())).join() === 'alice,alice')
+    await leave(page, server.url).catch(() => {})
+    const next = await tab(context, server, {})
+    back.push(await next.evaluate(() => lab.who()))
+    await until('the tab beside hears of it', async () => (await beside.evaluate(() => lab.who())) === null)
+    // It ends that session, and no later one.
+    await next.evaluate(() => lab.signIn())
+    back.push(await next.evaluate(() => lab.who()))
+    await next.reload()
+    await next.evaluate(() => lab.start())
+    back.push(await next.evaluate(() => lab.who()))
+    await next.evaluate(() => lab.auth.logout())
+    for (const one of context.pages()) await one.close()
+  }
+  expect(back).toEqual(Array.from({ length: 2 }, () => [null, 'alice', 'alice']).flat())
+})
+
+test('invariant 5: so it does if localStorage is cleared in that tick, too', async () => {
+  const server = await labServer()
+  server.backend.fault('logout', 'drop', { times: Infinity })
+  const context = await profile()
+  for (const when of ['before', 'as it is left', 'before', 'as it is left']) {
+    const page = await tab(context, server, {})
+    await page.evaluate(() => lab.signIn())
+    await page.evaluate((before) => {
+      const leave = (): void => {
+        void lab.logout()
+        localStorage.clear()
+      }
+      if (before) leave()
+      else addEventListener('pagehide', leave)
+      location.href = '/elsewhere'
+    }, when === 'before')
+    await page.waitForURL('**/elsewhere')
+    const next = await tab(context, server, {})
+    expect(await next.evaluate(() => lab.who())).toBe(null)
+    for (const one of context.pages()) await one.close()
+  }
+})
+
+test('invariant 5: so does one of a tab of its own, by whichever page of it', async () => {
+  const server = await labServer()
+  server.backend.fault('logout', 'drop', { times: Infinity })
+  const page = await tab(await profile(), server)
+  const start = (): Promise<void> => page.evaluate(() => lab.start({ store: 'tabStore' }))
+  const reload = async (how?: 'logout' | 'logout as it is left'): Promise<void> => {
+    const back = page.waitForEvent('load')
+    await page.evaluate((how) => {
+      if (how === 'logout') void lab.logout()
+      else if (how) addEventListener('pagehide', () => void lab.logout())
+      location.reload()
+    }, how)
+    await back
+    await start()
+  }
+  await start()
+  for (const how of ['logout', 'logout as it is left'] as const) {
+    for (const written of ['here', 'by the page before']) {
+      await page.evaluate(() => lab.signIn())
+      if (written !== 'here') await reload()
+      expect(await page.evaluate(() => lab.who())).toBe('alice')
+      await reload(how)
+      expect(await page.evaluate(() => lab.who())).toBe(null)
+    }
+  }
+})
+
+test('invariant 5: newer tokens that another client of the tab has stored are revoked by a logout', async () => {
+  const server = await labServer()
+  const page = await tab(await profile(), server, { store: 'tabStore' })
+  await page.evaluate(() => lab.signIn())
+  await page.evaluate(async () => {
+    const other = lab.create('tabStore')
+    await other.ready
+    await other.refresh()
+    await lab.logout()
+  })
+  await until('they are revoked', () => !server.backend.sessionAlive('alice'))
+})
+
+test('invariant 5: a logout before the store was read revokes what stands there, whoever else sees it first', async () => {
+  for (const _ of [1, 2]) {
+    const { server, context } = await signedIn(3)
+    const page = await tab(context, server)
+    await page.evaluate(async () => {
+      void lab.start()
+      await lab.logout()
+    })
+    await until('its tokens are revoked', () => !server.backend.sessionAlive('alice'))
+    await context.close()
+  }
+})
+
+test('invariant 5: of a logout and a login in one tick the login stands, whatever the store has been heard of', async () => {
+  const { server, tabs } = await signedIn(3)
+  const [page] = tabs as [Page]
+  for (const _ of [1, 2, 3]) {
+    const tokens = await server.backend.signIn('bob')
+    await page.reload()
+    await page.evaluate(async () => {
+      const ready = lab.start()
+      // What the store answers is heard of late.
+      const late = performance.now() + 40
+      while (performance.now() < late) {}
+      await ready
+    })
+    const who = page.evaluate(async (given) => {
+      void lab.logout()
+      await lab.auth.setTokens(given)
+      return lab.who()
+    }, tokens)
+    expect(await who).toBe('bob')
+    await until('all know', async () => (await each(tabs, () => lab.who())).every((one) => one === 'bob'))
+    await page.evaluate(() => lab.signIn())
+  }
+})
+
+test('a page that is not secure signs out for good, and in again', async () => {
+  const server = await labServer()
+  const context = await profile({ locks: false })
+  await context.addInitScript(() => {
+    Object.defineProperty(Crypto.prototype, 'randomUUID', { value: undefined })
+  })
+  const page = await tab(context, server, {})
+  for (const _ of [1, 2]) {
+    await page.evaluate(() => lab.signIn())
+    await page.evaluate(() => {
+      void lab.logout()
+      location.reload()
+    })
+    await page.waitForFunction(() => globalThis.lab && !lab.auth)
+    await page.evaluate(() => lab.start())
+    expect(await page.evaluate(() => [lab.who(), ...lab.events()])).toEqual([null])
+  }
+})
