@@ -97,7 +97,7 @@ export type ChangeReason =
  * - `bad_answer`: a 2xx without tokens, with such as are none, or with another user's.
  * - `busy`: another context has been at it for longer than `refreshTimeout`.
  * - `cool_down`: an earlier failure's cool-down, or the server's `Retry-After` (RFC 9110 section 10.2.3), is not over.
- * - `refresh_limit`: `refreshLimit` was reached.
+ * - `refresh_limit`: `refreshLimit` was reached; told once until it is over.
  * - `store`: the store could not be read, or written.
  */
 export type RefreshFailure =
