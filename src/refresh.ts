@@ -99,8 +99,6 @@ export function createRefresher(
     const key = [id, version].join()
     const running = flights.get(key)
     if (running) return running
-    // Whoever waits has been told so.
-    if (over) return Promise.resolve(MOVED)
     const outcome = run(id, version, reason)
     flights.set(key, outcome)
     return outcome.finally(() => flights.delete(key))

@@ -701,7 +701,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * event stream. With tokens in cookies it makes the cookie good and gives `null`. Don't put it into a URL (RFC 6750
    * section 5.3).
    *
-   * @throws {AuthError} `refresh_unavailable`, `invalid_option` (`minValidity`), `disposed`
+   * @throws {AuthError} `refresh_unavailable`, `session_changed`, `invalid_option` (`minValidity`), `disposed`
    * @example
    * ```ts
    * socket.send(JSON.stringify({ token: await auth.getAccessToken({ minValidity: 30_000 }) }))

@@ -54,6 +54,17 @@ describe('a context that was frozen or busy when its timer was due', () => {
   })
 })
 
+test('what can be asked for again is not waited for beyond a late timer: of before it may be old news', async () => {
+  const store = handStore()
+  const gate = store.gate('read')
+  const { auth, told } = room({ client: { store } })
+  vi.setSystemTime(start + 20 * minute)
+  await pass(8 * second)
+  expect(summary(told)).toEqual(['storeUnavailable: read'])
+  expect(auth.session).toBeUndefined()
+  gate.open()
+})
+
 describe('a 401 that tells nothing, to a token within its life, with no refresh token to find out with', () => {
   const signedIn = (routes: Record<string, number>) => {
     const server = serve(({ path }) => new Response(null, { status: routes[path] ?? 200 }))
