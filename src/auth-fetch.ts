@@ -157,7 +157,7 @@ export function createFlow(
   /** What the answer says of the token, or `undefined` if it is to be handed back as it is. */
   async function classify(call: Call, response: Response, token: HeldToken): Promise<Finding | undefined> {
     let found: Finding | undefined
-    // After a redirect to another origin the answer is a stranger's.
+    // After a redirect to another origin the answer is a stranger's. XMLHttpRequest tells only where it was led.
     const { redirected = true, url } = response
     const away = redirected && url && new URL(url, call.origin).origin !== call.origin
     if (!away && (backend.inspect ? consult(backend, 'inspect', response) : response.status >= 400)) {

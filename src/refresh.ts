@@ -115,8 +115,8 @@ export function createRefresher(
       const limited = outcome.reason === 'refresh_limit'
       const told = limited && on.monotonic() < toldUntil
       quietUntil = on.monotonic() + Math.max(outcome.retryAt - on.now(), 1000)
-      // Of a limit and a cool-down each call is told by its error.
       if (limited) toldUntil = quietUntil
+      // Of a limit and a cool-down each call is told by its error.
       if (outcome.reason !== 'cool_down' && !told) {
         const { reason, status, retryAt } = outcome
         emitter.emit('refreshFailed', {

@@ -71,8 +71,11 @@ const known = new WeakMap<StoredToken, ReadToken>()
 
 /** Looks into a token, once. An opaque one has no claims. */
 export function readToken(stored: StoredToken): ReadToken {
-  const read = known.get(stored) ?? look(stored)
-  known.set(stored, read)
+  let read = known.get(stored)
+  if (!read) {
+    read = look(stored)
+    known.set(stored, read)
+  }
   return read
 }
 

@@ -128,7 +128,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
 }
 
 /** Whether a fetch over XMLHttpRequest, which follows all redirects and says of none, was led elsewhere. */
-export function wasLed({ redirected, url }: Response, from: URL): boolean {
+function wasLed({ redirected, url }: Response, from: URL): boolean {
   return redirected === undefined && !!url && url.split(/[?#]/)[0] !== from.origin + from.pathname
 }
 

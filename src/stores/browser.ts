@@ -4,7 +4,7 @@
  * claims is gone.
  */
 import type { Cell, Notice, Store, StoreRecord, Tombstone } from '../types.ts'
-import { createWatchers, onServer, webLocks } from './page.ts'
+import { createWatchers, onServer, random, webLocks } from './page.ts'
 import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
 
 /**
@@ -256,9 +256,8 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     const { id, calledAt, own } = said
     const over = 'ended' in Object(record)
     if (record && !over && (id === undefined ? record.calledAt < calledAt : record.id === id)) {
-      // randomUUID exists in secure contexts only.
-      const revision = crypto.getRandomValues(new Uint32Array(4)).join('-')
-      return own ? undefined : { id: record.id, version: record.version, calledAt, ended: 'logout', revision }
+      if (own) return undefined
+      return { id: record.id, version: record.version, calledAt, ended: 'logout', revision: random() }
     }
     if (id === undefined || (over && record?.id === id)) {
       if (own) unmark()
@@ -310,7 +309,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   /** Ends the claim of one who is gone, so that nobody waits it out. */
   async function unclaim(record: StoreRecord): Promise<StoreRecord | undefined> {
-    const next = { ...record, claim: undefined, revision: crypto.randomUUID() }
+    const next = { ...record, claim: undefined, revision: random() }
     try {
       const stands = await transact((found) =>
         isExpected(found?.record, record.revision) ? { format: FORMAT, record: next } : undefined,

@@ -121,6 +121,9 @@ function live(listener: (event: Event) => void, on: boolean): void {
   }
 }
 
+/** A name that nobody else has. randomUUID exists in secure contexts only. */
+export const random = (): string => crypto.getRandomValues(new Uint32Array(4)).join('-')
+
 /** Where storage is denied, channels may be too. */
 export function openChannel(name: string): BroadcastChannel | undefined {
   try {

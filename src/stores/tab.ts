@@ -3,7 +3,7 @@
  * "duplicate") brings a copy of the storage: of the two, the one that was there first keeps the session.
  */
 import type { Cell, Store, StoreRecord } from '../types.ts'
-import { createWatchers, onServer, openChannel, webLocks } from './page.ts'
+import { createWatchers, onServer, openChannel, random, webLocks } from './page.ts'
 import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
 
 /**
@@ -259,5 +259,3 @@ export function tabStore(options?: TabStoreOptions): Store {
     empty: 'ended',
   }
 }
-
-const random = (): string => crypto.getRandomValues(new Uint32Array(4)).join('-')
