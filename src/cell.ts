@@ -37,7 +37,9 @@ export interface CellRoom {
    */
   change(fn: Change, keep?: boolean): MaybePromise<StoreRecord | null>
   /** Has the store keep at once that a session is over. Gives back what that has replaced. */
-  end(id: string | undefined, calledAt: number): LiveRecord | undefined
+  end(id: string | undefined, calledAt: number, version: number): LiveRecord | undefined
+  /** Calls back with a session that the store has ended for a context that is gone: its tokens are to be revoked. */
+  onEnded(listener: (record: LiveRecord) => void): void
   /** Whether a revision is one of this context's own. */
   isOwn(revision: string): boolean
 }
@@ -71,6 +73,7 @@ export function createCell(
   let available = true
   // Called when the store is there again: what it has not taken is brought to it before others go on without it.
   let back = (): void => {}
+  let revoke = (_: LiveRecord): void => {}
   // Changes that the store has not taken yet, oldest first.
   const unsaved: Change[] = []
   let saving: Promise<void> = Promise.resolve()
@@ -93,7 +96,7 @@ export function createCell(
   ): MaybePromise<Heard> {
     const asked = stopwatch(on)
     const before = heard
-    const answered = ({ record, now, problem }: Cell): Heard => {
+    const answered = ({ record, now, problem, ended }: Cell): Heard => {
       // By who has the key. To who lacks it that is no lost data, to be written over.
       if ('sealed' in Object(record) && store.empty !== 'ended')
         failed(new Error(`${store.name}: the session is encrypted()`))
@@ -104,6 +107,8 @@ export function createCell(
         available = true
         back()
       }
+      const left = live(ended)
+      if (left) revoke(left)
       const overtaken = heard !== before
       heard = { now, asked, answered: stopwatch(on) }
       return { record, overtaken }
@@ -264,14 +269,16 @@ export function createCell(
         .catch(() => {}),
     change: (fn, keeping) =>
       keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
-    end(id, calledAt) {
+    end(id, calledAt, version) {
       try {
-        const ended = sound(store.end?.(id, calledAt) ?? null)
-        return ended && !('ended' in ended) ? ended : undefined
+        return live(store.end?.(id, calledAt, version))
       } catch {
         // It is committed all the same.
         return undefined
       }
+    },
+    onEnded(listener) {
+      revoke = listener
     },
     isOwn: (revision) => own.has(revision),
     isThere: () => available,
@@ -300,6 +307,12 @@ function sound(given: StoreRecord | null): StoreRecord | null {
     (token, index) => token !== undefined || [access, fresh][index] !== undefined,
   )
   return known && (access || refreshToken) && tokens.every(isToken) ? record : null
+}
+
+/** The same, if it is a session. */
+function live(given: StoreRecord | undefined): LiveRecord | undefined {
+  const record = sound(given ?? null)
+  return record && !('ended' in record) ? record : undefined
 }
 
 export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {

@@ -272,6 +272,11 @@ export function createSignIn(
     }
   }
 
+  // Cookies are those of whoever has signed in last.
+  session.cell.onEnded((record) => {
+    if (!backend.cookies) for (const tokens of pairs(record)) void refresher.revoke(tokens, true)
+  })
+
   function logout(revoke: boolean): Promise<void> {
     const calledAt = session.cell.moment()
     // A login that is told of while it is still being seen to is ended below, but it is what was held.
@@ -281,8 +286,8 @@ export function createSignIn(
     const before = calls
     const revoked = new Set<string | undefined>()
     const revoking: Promise<void>[] = []
-    const give = ({ access, fresh, refreshToken }: Partial<LiveRecord>): void => {
-      for (const tokens of [{ refreshToken, accessToken: access?.token }, { accessToken: fresh?.token }]) {
+    const give = (record: Partial<LiveRecord>): void => {
+      for (const tokens of pairs(record)) {
         const left = Object.fromEntries(
           Object.entries(tokens).filter(([, token]) => !revoked.has(token) && revoked.add(token)),
         )
@@ -296,7 +301,7 @@ export function createSignIn(
     const closed = session.close(calledAt)
     said = calledAt()
     // Newer tokens than we held may have stood there.
-    give(session.cell.end(mine?.id ?? held?.id, said) ?? {})
+    give(session.cell.end(mine?.id ?? held?.id, said, revoke ? (mine?.version ?? 0) : Infinity) ?? {})
     const stored = session.cell.change((standing) => {
       // A login that was called later stays.
       if (standing && standing.id !== mine?.id) {
@@ -498,6 +503,12 @@ export function createSignIn(
     },
   }
 }
+
+/** The tokens of a session as they are revoked: a pair, and the fresh one beside it. */
+const pairs = ({ access, fresh, refreshToken }: Partial<LiveRecord>): Tokens[] => [
+  { refreshToken, accessToken: access?.token },
+  { accessToken: fresh?.token },
+]
 
 const isEnded = (record: StoreRecord): record is Tombstone => 'ended' in record
 

@@ -473,6 +473,8 @@ export interface Cell {
   readonly now: number
   /** Why this is kept in the memory of this context alone: what the store stands on can't be reached, or written. */
   readonly problem?: unknown
+  /** A session that this call has ended, for a context that is gone and has revoked older tokens of it: these are revoked. */
+  readonly ended?: StoreRecord | undefined
 }
 
 /** Told by a store that watches: what stands there now, without a token. It is what is broadcast among tabs. */
@@ -515,9 +517,10 @@ export interface Store {
    * Told of a logout in its tick, before that is committed: the page may be left in this very moment. From then on what
    * stands there of session `id` counts as ended by it; without an `id`, what was called for before `calledAt`, in ms. For
    * a store whose `commit` outlasts the tick, and who has a way to keep that at once. Gives back the session if it is replaced
-   * by then: its tokens are revoked.
+   * by then: its tokens are revoked. `version`: the last of whose tokens the logout revokes by itself; a later one that
+   * stands there is to be given to whoever ends it ({@link Cell.ended}).
    */
-  end?(id: string | undefined, calledAt: number): LiveRecord | undefined
+  end?(id: string | undefined, calledAt: number, version: number): LiveRecord | undefined
   /**
    * Calls back when the record has changed, from another context or this one: with what stands there, or with
    * nothing where that has to be read. Gives back what ends the watching.

@@ -207,8 +207,8 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   // What this context has marked: it sees to that itself, and takes the tokens that stand there back.
   let mine: string | undefined
 
-  function end(id: string | undefined, calledAt: number): undefined {
-    mine = JSON.stringify({ id, calledAt })
+  function end(id: string | undefined, calledAt: number, version: number): undefined {
+    mine = JSON.stringify({ id, calledAt, version })
     put()
     // Applications that clear localStorage do so right after.
     queueMicrotask(put)
@@ -238,11 +238,11 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     keep(null)
   }
 
-  function marked(): { id?: unknown; calledAt: number; own: boolean } | undefined {
+  function marked(): { id?: unknown; calledAt: number; version?: unknown; own: boolean } | undefined {
     try {
       const text = globalThis.localStorage?.getItem(mark) ?? 'null'
-      const { id, calledAt } = Object(JSON.parse(text))
-      return typeof calledAt === 'number' ? { id, calledAt, own: text === mine } : undefined
+      const { id, calledAt, version } = Object(JSON.parse(text))
+      return typeof calledAt === 'number' ? { id, calledAt, version, own: text === mine } : undefined
     } catch {
       // Denied, or not ours.
       return undefined
@@ -264,6 +264,12 @@ export function browserStore(options?: BrowserStoreOptions): Store {
       else keep(null)
     }
     return undefined
+  }
+
+  /** What stands there, if whoever marked its end has revoked nothing so new. */
+  function unrevoked(record: StoreRecord | undefined): StoreRecord | undefined {
+    const version = marked()?.version
+    return typeof version === 'number' && record && record.version > version ? record : undefined
   }
 
   // --- the cell ------------------------------------------------------------------------------------------
@@ -297,7 +303,11 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         found = await transact()
       }
       const over = endOf(found?.record)
-      if (over) return await commit(over, found?.record.revision ?? null)
+      if (over && found) {
+        const ended = unrevoked(found.record)
+        const stands = await commit(over, found.record.revision)
+        return stands.record === over ? { ...stands, ended } : stands
+      }
       return cell(found && (await isGone(found)) ? await unclaim(found.record) : found?.record)
     } catch (error) {
       // What others may know of can't go on here alone: both would spend the same refresh token.
@@ -339,7 +349,9 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   async function write(wanted: StoreRecord, expected: string | null): Promise<Cell> {
     // Ended meanwhile, by who is gone.
-    const next = 'ended' in wanted ? wanted : (endOf(wanted) ?? wanted)
+    const over = 'ended' in wanted ? undefined : endOf(wanted)
+    const next = over ?? wanted
+    let ended: StoreRecord | undefined
     const by = claimOf(next)
     const taken = by !== undefined && !held.has(by) && (await take(by))
     let done = false
@@ -349,6 +361,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         const written = found?.record.revision === next.revision
         done = written || isExpected(found?.record, expected)
         if (written || !done) return undefined
+        if (over) ended = unrevoked(found?.record)
         // A claim that stood there before keeps what was known of it.
         const lock = by === claimOf(found?.record) ? found?.lock : by && held.has(by) ? by : undefined
         return { format: FORMAT, record: next, lock }
@@ -366,7 +379,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     }
     tell(noticeOf(next))
     // Left meanwhile: others may have taken the claim for that of one who is gone.
-    return taken && !held.has(by) ? read() : cell(next)
+    return taken && !held.has(by) ? read() : { ...cell(next), ended }
   }
 
   /**

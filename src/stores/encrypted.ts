@@ -145,7 +145,11 @@ export function encrypted(store: Store, options: EncryptedOptions): Store {
     }
   }
 
-  const opened = async (cell: Cell): Promise<Cell> => ({ ...cell, record: await unseal(cell.record) })
+  const opened = async (cell: Cell): Promise<Cell> => ({
+    ...cell,
+    record: await unseal(cell.record),
+    ended: (await unseal(cell.ended ?? null)) ?? undefined,
+  })
 
   const { commit } = store
   return {

@@ -1,6 +1,6 @@
 /** A logout is final, whatever comes in its tick: the page left, the storage cleared, a login, another tab that sees it first. */
 import type { Page } from 'playwright-core'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { labServer } from './server.ts'
 import { each, profile, signedIn, tab, until, useChromium } from './support.ts'
 
@@ -148,6 +148,54 @@ test('invariant 5: a logout before the store was read revokes what stands there,
     await until('its tokens are revoked', () => !server.backend.sessionAlive('alice'))
     await context.close()
   }
+})
+
+describe('invariant 5: tokens that are newer than what a page knew of that signed out and was left', () => {
+  /** A page signs out and is left, deaf to the refresh of the one beside it. */
+  async function leftDeaf(revoke: boolean) {
+    const { server, tabs, context } = await signedIn(2)
+    const [page, beside] = tabs as [Page, Page]
+    // What it sends itself as it is left may get out, or not.
+    await page.route('**/logout', (route) => route.abort())
+    await page.evaluate((revoke) => {
+      setTimeout(() => {
+        const late = performance.now() + 600
+        while (performance.now() < late) {}
+        void lab.auth.logout({ revoke })
+        location.href = '/elsewhere'
+      })
+    }, revoke)
+    await beside.evaluate(() => lab.auth.refresh())
+    await page.waitForURL('**/elsewhere')
+    return { server, context, beside }
+  }
+
+  test('are revoked by the one who has them', async () => {
+    const { server, beside } = await leftDeaf(true)
+    await until('it hears of it', async () => (await beside.evaluate(() => lab.who())) === null)
+    await until('they are revoked', () => !server.backend.sessionAlive('alice'))
+  })
+
+  test('are revoked by the one who comes next, where the page had not read the store', async () => {
+    const { server, tabs, context } = await signedIn(1)
+    const [page] = tabs as [Page]
+    await page.reload()
+    await page.evaluate(() => {
+      void lab.start()
+      void lab.logout()
+      location.href = '/elsewhere'
+    })
+    await page.waitForURL('**/elsewhere')
+    const next = await tab(context, server, {})
+    expect(await next.evaluate(() => lab.who())).toBe(null)
+    await until('they are revoked', () => !server.backend.sessionAlive('alice'))
+  })
+
+  test('live on after logout({ revoke: false })', async () => {
+    const { server, beside } = await leftDeaf(false)
+    await until('it hears of it', async () => (await beside.evaluate(() => lab.who())) === null)
+    expect(server.backend.sessionAlive('alice')).toBe(true)
+  })
 })
 
 test('invariant 5: of a logout and a login in one tick the login stands, whatever the store has been heard of', async () => {

@@ -1,7 +1,16 @@
 /** What those found who came with other runtimes, other servers and a stopwatch, held. */
 import { getEventListeners } from 'node:events'
 import { describe, expect, test, vi } from 'vitest'
-import { bearer, flaskJwt, type LiveRecord } from '../../src/index.ts'
+import {
+  type Backend,
+  bearer,
+  createAuth,
+  flaskJwt,
+  flaskJwtCookies,
+  type LiveRecord,
+  type Store,
+  type Tombstone,
+} from '../../src/index.ts'
 import { handStore, mint, ok, refuse, serve } from './by-hand.ts'
 import {
   alice,
@@ -257,11 +266,36 @@ test('5: a store is told of a logout in its tick, and one that fails at it hears
   const { id } = await auth.login(alice)
   await pass(second)
   const logout = auth.logout()
-  expect(told).toEqual([[id, start + second]])
+  expect(told).toEqual([[id, start + second, 1]])
   await logout
   expect(store.record).toMatchObject({ id, ended: 'logout' })
   void another().auth.logout()
-  expect(told.at(-1)).toEqual([undefined, start + second])
+  // Knows of none that it has revoked.
+  expect(told.at(-1)).toEqual([undefined, start + second, 0])
+  void another().auth.logout({ revoke: false })
+  expect(told.at(-1)).toEqual([undefined, start + second, Infinity])
+})
+
+test('5: a session that a store has ended for a context that is gone has its tokens revoked, but for cookies', async () => {
+  const session = { id: 'its', version: 2, calledAt: start, reason: 'expired', revision: 'a' } as const
+  const tokens = { access: { token: mint('alice'), at: start }, refreshToken: 'refresh-2' }
+  const over: Tombstone = { id: 'its', version: 2, calledAt: start, ended: 'logout', revision: 'b' }
+  for (const [backend, ended, revoked] of [
+    [flaskJwt(), { ...session, ...tokens, fresh: { token: mint('alice', { jti: 'fresh' }) } }, 3],
+    [flaskJwt(), { ...session, access: 'nonsense' }, 0],
+    [flaskJwt(), over, 0],
+    [flaskJwtCookies({ csrf: false }), { ...session, ...tokens }, 0],
+  ] as const) {
+    const server = serve(() => ok())
+    const store: Store = {
+      name: 'marked',
+      read: () => ({ record: over, now: start, ended: ended as LiveRecord }),
+    }
+    const auth = createAuth({ baseUrl, backend: backend as Backend, store, fetch: server.fetch })
+    await settle()
+    expect(auth.session).toBe(null)
+    expect(server.sent).toHaveLength(revoked)
+  }
 })
 
 describe('a fetch over XMLHttpRequest, that tells no redirect but where it was led,', () => {

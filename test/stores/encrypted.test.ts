@@ -237,8 +237,8 @@ describe('encrypted', () => {
   test('a store that can keep a logout at once is told of it', () => {
     const told: unknown[] = []
     const below: Store = { ...memoryStore(), end: (...given) => void told.push(given) }
-    encrypted(below, { keys: [now] }).end?.('i', 7)
-    expect(told).toEqual([['i', 7]])
+    encrypted(below, { keys: [now] }).end?.('i', 7, 2)
+    expect(told).toEqual([['i', 7, 2]])
   })
 
   test('keys are bytes, base64 or a CryptoKey; what is none is said to be none, and never quoted', async () => {
