@@ -174,8 +174,12 @@ export function createFlow(
       )
       const given = consult(backend, 'classify', answer)
       found = typeof given === 'string' ? { signal: given } : given
-      // An answer that isn't about the token, to a token that has run out by now, is about the token.
-      if (found?.signal === 'other' && status === 401 && !session.usable(token)) found = { signal: 'expired' }
+      // An answer that says nothing of the token, to one that has run out by now, is about the token. So is a 403, where
+      // nothing is left to find out with.
+      const mute = found?.signal === 'other' || found?.signal === 'unknown'
+      const forbidden = status === 403 && !session.held?.record.refreshToken
+      if (mute && (status === 401 ? !session.usable(token) : forbidden && token.over()))
+        found = { signal: 'expired' }
     }
     if (vain.size && found?.signal !== 'unknown') vain.delete(call.route)
     if (response.ok) token.doubted = undefined
@@ -371,6 +375,8 @@ export function createFlow(
     const now = session.held
     if (!now) return
     const token = session.token(now)
+    // Its servers may not agree: calls are not made to pay for it.
+    if (outcome.kind === 'unavailable' && outcome.reason === 'refresh_limit' && token) token.rejected = false
     if (outcome.kind === 'unavailable' && (must || !session.usable(token))) throw unavailable(outcome)
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
     if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
@@ -415,7 +421,9 @@ function changed(): AuthError {
 
 function unavailable(outcome: Extract<Outcome, { kind: 'unavailable' }>): AuthError {
   const { reason, status, retryAt, cause } = outcome
-  const why = status === undefined ? reason : `${reason} ${status}`
+  // One that stays is a word that the backend's options want.
+  const no = status !== undefined && status > 399 && status < 429 ? ', not known as a refusal' : ''
+  const why = status === undefined ? reason : `${reason} ${status}${no}`
   const message = `The access token could not be refreshed (${why}); the session lives`
   return new AuthError('refresh_unavailable', message, { retryAt }, cause)
 }

@@ -100,7 +100,9 @@ export function takeCall(
   const method = (rest.method ?? request?.method ?? 'GET').toUpperCase()
   const signal = rest.signal === undefined ? request?.signal : rest.signal
   const foreign = headers.has('authorization') || !wire.allowed(url)
-  const bare = auth === false || foreign
+  // Without cookies it is nobody's.
+  const omits = wire.cookies && (rest.credentials ?? request?.credentials) === 'omit'
+  const bare = auth === false || foreign || omits
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.
   // Where `Request.body` is not implemented (Firefox) it is undefined, whatever the body.
   const bodied = request !== undefined && request.body !== null && !/^(GET|HEAD)$/.test(request.method)

@@ -21,8 +21,6 @@ export interface CellRoom {
   readonly unsaved: boolean
   /** Resolves when it has taken them, or was given time to. Never rejects. */
   saved(): Promise<void>
-  /** Whether the store could be asked, and written, when it last was. */
-  isThere(): boolean
   /** The store's own time: the latest and the earliest it can be by what we know. */
   latest(): number
   earliest(): number
@@ -281,14 +279,13 @@ export function createCell(
       revoke = listener
     },
     isOwn: (revision) => own.has(revision),
-    isThere: () => available,
     saved: () => within(on, saving, 2 * PATIENCE, () => undefined).catch(() => {}),
   }
 }
 
 function tokensOf(record: StoreRecord | undefined): (string | undefined)[] {
-  const { access, fresh, refreshToken } = (record ?? {}) as Partial<LiveRecord>
-  return [access?.token, fresh?.token, refreshToken]
+  const { access, fresh, refreshToken, former } = (record ?? {}) as Partial<LiveRecord>
+  return [access?.token, fresh?.token, refreshToken, ...[former ?? []].flat()]
 }
 
 /** What a store gave, if it is a record of ours: a store can be written to by others. */

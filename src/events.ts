@@ -57,7 +57,8 @@ export function createEmitter(note: (type: string, value: unknown) => void): Emi
       }
     },
     emit(type, value, then) {
-      note(type, value)
+      // The next listener is told the same.
+      note(type, Object.freeze(value))
       queue.push(() => {
         const set = listeners.get(type) ?? new Set()
         // An ask may be moot before it is told, or by who was told of it first.

@@ -54,7 +54,10 @@ export function createKy(
     const body = text?.()
     if (body !== undefined) rest.body = body
     const above: AboveInit[typeof ABOVE] = {
-      eachSend: (send) => limited(send, timeout, input as Request),
+      eachSend(send) {
+        user?.()
+        return limited(send, timeout, input as Request)
+      },
       // A Request no longer tells a stream that can be read once from a body that can be copied.
       stream,
       user: user?.(),
@@ -72,8 +75,13 @@ export function createKy(
           if (options.fetch !== fetch) return
           const { timeout = DEFAULT_TIMEOUT, body } = options
           const stream = body instanceof ReadableStream
-          const { session } = auth
-          options.stayfresh = { timeout, stream, user: () => session, text: textOf(options) }
+          let { session } = auth
+          // Before the store was read: whoever it goes out as at first.
+          const user = (): typeof session => {
+            if (session === undefined) session = auth.session
+            return session
+          }
+          options.stayfresh = { timeout, stream, user, text: textOf(options) }
           options.timeout = false
         },
       ],

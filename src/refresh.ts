@@ -75,6 +75,8 @@ type Result =
 const MOVED: Outcome = { kind: 'moved' }
 
 const RETRY_AFTER_AT_MOST = 3_600_000
+// How long an answer that has come while all stood still may take to be read, and written, ms.
+const CATCH_UP = 1_000
 // What a store says of a claim is not believed beyond this.
 const CLAIM_AT_MOST = 600_000
 
@@ -148,6 +150,8 @@ export function createRefresher(
     const me = on.id()
     const waited = stopwatch(on)
     let tries = 0
+    // Whose claim we wait out.
+    let awaited: string | undefined
     for (;;) {
       await session.cell.read()
       const held = wanted(id, version)
@@ -167,8 +171,16 @@ export function createRefresher(
       if (claimed > 0) {
         const bound = refreshTimeout - waited()
         if (bound <= 0) return unavailable('busy', claimed)
+        awaited = claim?.by
         // A store that watches wakes us; the bound serves those that don't, and a notice that got lost.
         await session.changed(Math.min(claimed, bound, 250))
+        continue
+      }
+
+      // Who stood still, and others with him, finds it run out though its answer has come, and is about to be read.
+      if (claim && claim.by === awaited) {
+        awaited = undefined
+        await session.changed(CATCH_UP)
         continue
       }
 
@@ -178,12 +190,14 @@ export function createRefresher(
         // Only over the very record that was judged: one that has changed since is judged anew.
         if (standing?.revision !== record.revision || session.isEnded(id)) return undefined
         const begun = recent(record)
+        // Cut, as wall clocks are: by a part of a millisecond it would seem to lie ahead.
+        const now = Math.floor(session.cell.earliest())
         // More than the exchange may take: time to hear that the claim is ours, and more for a store that is slow.
         const span = refreshTimeout * (1 + Math.min(0.25 * tries, 2))
         return {
           ...record,
           claim: { by: me, until: session.cell.latest() + span, span },
-          begun: isEarly(held) ? [...begun, session.cell.earliest()] : begun,
+          begun: isEarly(held) ? [...begun, now] : begun,
         }
       })
       // As it is held by now: a password may have replaced what was to be spent while the claim was being written.
@@ -276,19 +290,21 @@ export function createRefresher(
       const stays = backend.cookies
         ? live && session.owns(user, { record: live })
         : live?.access?.token === accessToken || (tried && live?.id === id && live.version > version + 1)
-      // One of a family that the session has gone on with by a refresh: that would end with it. Nobody else has this one.
-      const kin = backend.revokes === 'grant' && live?.id === id && live.reason !== 'reauthenticated'
+      // One of a family that the session goes on with: that would end with it. But for a password that brought one of its own.
+      const own = live?.reason === 'reauthenticated' && live.refreshToken !== claimed.refreshToken
+      const kin = backend.revokes === 'grant' && live?.id === id && !own
       if (stays || (kin && !session.isEnded(id))) return
       returned = true
       const kept = refreshToken === live?.refreshToken
       void revoke({ accessToken, refreshToken: kept ? undefined : refreshToken })
     }
     await session.cell.change((stood, refused) => {
-      const next = successor(stood, claimed, reason, result)
+      // What was given back stays so.
+      const next = returned ? undefined : successor(stood, claimed, reason, result)
       if (!refused) tried ||= made
       made = next !== undefined
-      // Not wanted; or no longer, where it was kept here while the store was away.
-      if (!made) giveBack(stood)
+      // Not wanted; or no longer, where it was kept here while the store was away, and may have taken it after all.
+      if (!made && (refused !== undefined || session.isEnded(id))) giveBack(stood)
       return next
     }, true)
 
@@ -363,7 +379,7 @@ export function createRefresher(
     const response = await wire.call(consult(backend, 'refresh', refreshToken, before, still), { signal })
     const answer = await readAnswer(response, signal, true)
     const { status } = answer
-    const { ok, statusText, headers } = response
+    const { ok, headers } = response
     let failure: Failure = { reason: 'status', status, retryAfter: retryAfter(answer) }
     if (ok) {
       let cause: Error | undefined
@@ -382,9 +398,8 @@ export function createRefresher(
       const blob = await response.clone().blob()
       // Of another fetch's own kind: to the Response here it would be an object like any other.
       const body = blob instanceof Blob ? blob : await response.clone().arrayBuffer()
-      // What came in another charset would be no reason phrase (RFC 9112 section 4).
-      const init = { status, statusText: statusText.replace(/[^\t -~\x80-\xff]/g, ''), headers }
-      const copy = (): Response => new Response(body, init)
+      // Of a call it is the refusal, whatever the status was in which a token endpoint says so.
+      const copy = (): Response => new Response(body, { status: 401, headers })
       // A 200 would be taken for the answer to the call.
       return { kind: 'refused', status, response: ok ? undefined : copy }
     }
@@ -401,14 +416,23 @@ export function createRefresher(
   }
 
   async function revoke({ refreshToken, accessToken }: Tokens, ended?: boolean): Promise<void> {
+    const nobody = (): Promise<boolean> => session.cell.peek().then(() => !session.held)
     const one = async (token: string, kind: 'access' | 'refresh'): Promise<void> => {
-      const spec = backend.logout && consult(backend, 'logout', token, kind, ended)
+      const spec = backend.logout && consult(backend, 'logout', token, kind, ended, nobody)
       if (!spec) return
       const controller = new AbortController()
-      // keepalive: a logout is often the last thing a page does.
-      const sent = wire.call(spec, { keepalive: true, signal: controller.signal })
-      // Late, or nobody reads what it says.
-      await within(on, sent, refreshTimeout, () => undefined).finally(() => controller.abort())
+      const { signal } = controller
+      const tell = async (): Promise<void> => {
+        for (let tries = 0; tries < 3 && !signal.aborted; tries++) {
+          if (tries) await sleep(on, 250 * 2 ** tries * (0.5 + on.random() / 2))
+          // keepalive: a logout is often the last thing a page does.
+          const { status } = await wire.call(spec, { keepalive: true, signal })
+          // What it says nobody reads; but of two at once a small server may be too busy for one.
+          if (status < 500 && status !== 429) return
+        }
+      }
+      // Late, or nobody is there.
+      await within(on, tell(), refreshTimeout, () => undefined).finally(() => controller.abort())
     }
     await Promise.allSettled([
       // One request takes both cookies back.

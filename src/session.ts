@@ -64,7 +64,7 @@ export interface SessionRoom {
   readonly unread: Promise<void> | undefined
   readonly ready: Promise<void>
   readonly cell: CellRoom
-  /** Whether the subject changed while this context lived: private answers of the last user may be cached. */
+  /** Whether the user changed, or left, while this context lived: private answers of the last one may be cached. */
   readonly switched: boolean
   /** Whether the user has signed out, as far as is known here, and nobody has signed in since. */
   readonly signedOut: boolean
@@ -100,6 +100,8 @@ export interface SessionRoom {
   dispose(): void
 }
 
+// The last that a Date can tell, in ms.
+const LAST_DATE = 8.64e15
 // Why a session ends that nobody ended.
 const RAN_OUT = /^(session_expired|token_revoked)$/
 
@@ -116,7 +118,7 @@ export function createSession(
   let told: Tombstone | undefined
   let disposed = false
   let switched = false
-  let lastSubject: string | undefined
+  let last: LiveRecord | undefined
   let picture: Session | null | undefined
   // What the picture was drawn of.
   let drawn: string
@@ -196,9 +198,10 @@ export function createSession(
     held = next
     if (!next) known.length = 0
     else {
-      const { subject } = next.record
-      if (lastSubject !== undefined && subject !== lastSubject) switched = true
-      lastSubject = subject ?? lastSubject
+      const { id, subject } = next.record
+      // Another session of nobody knows whom may be anybody's.
+      if (last && (subject ?? last.subject ?? id) !== (last.subject ?? subject ?? last.id)) switched = true
+      last = next.record
     }
     publish()
   }
@@ -222,7 +225,9 @@ export function createSession(
     drawn = key
     const { csrf: _, ...claims } = current?.claims ?? {}
     const expiresAt =
-      current?.lasts === undefined ? undefined : Math.round(on.now() + current.lasts - current.age())
+      current?.lasts === undefined
+        ? undefined
+        : Math.min(Math.round(on.now() + current.lasts - current.age()), LAST_DATE)
     return Object.freeze({ id, version, subject, status, fresh, expiresAt, claims: Object.freeze(claims) })
   }
 
@@ -312,7 +317,9 @@ export function createSession(
 
   /** Whether a logout that is still to be written was called after this session's login. */
   function isClosed({ calledAt }: LiveRecord): boolean {
-    return closed !== undefined && (cell.unsaved || closed.since() < storeTimeout) && calledAt <= closed.at()
+    if (!closed || !(cell.unsaved || closed.since() < storeTimeout)) return false
+    // Once it is written, what was called in the same millisecond has been written over it.
+    return calledAt <= closed.at() - (closing || cell.unsaved ? 0 : 1)
   }
 
   function adopt(record: LiveRecord, origin: Origin, event?: 'loggedIn' | 'tokenRefreshed'): void {
@@ -461,7 +468,7 @@ export function createSession(
       return unread
     },
     get switched() {
-      return switched
+      return switched || (!held && last !== undefined)
     },
     get signedOut() {
       return signedOut

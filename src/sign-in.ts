@@ -16,6 +16,7 @@ import type {
   Flow,
   LiveRecord,
   LogoutReason,
+  RequestSpec,
   StoreRecord,
   Tokens,
   Tombstone,
@@ -45,6 +46,8 @@ interface Brought {
   /** The same by the wall clock, where it was asked for by us. */
   sentAt?: number
 }
+
+type Bring = () => Promise<Brought>
 
 export interface SignIn {
   login(credentials: unknown): Promise<void>
@@ -87,7 +90,7 @@ export function createSignIn(
     return attempt
   }
 
-  async function begin(): Promise<Attempt> {
+  function begin(): Attempt {
     if (!session.writable) {
       throw new AuthError(
         'store_read_only',
@@ -97,11 +100,14 @@ export function createSignIn(
     }
     const attempt = enter(session.cell.moment())
     if (begun.set(attempt.id, ++calls).size > 100) begun.delete(begun.keys().next().value as string)
-    if (session.held === undefined) {
-      await session.ready
-      attempt.seen = session.cell.standing
-    }
     return attempt
+  }
+
+  /** Waits for the first reading of the store. */
+  async function opened(attempt: Attempt): Promise<void> {
+    if (session.held !== undefined) return
+    await session.ready
+    attempt.seen = session.cell.standing
   }
 
   /** A logout or a later login: what an earlier login makes is over before it has begun. */
@@ -137,10 +143,12 @@ export function createSignIn(
     }
   }
 
-  async function start(reason: ChangeReason, bring: (attempt: Attempt) => Promise<Brought>): Promise<void> {
-    const attempt = await begin()
-    const { id, seen } = attempt
+  async function start(reason: ChangeReason, prepare: (attempt: Attempt) => Bring): Promise<void> {
+    const attempt = begin()
     try {
+      const bring = prepare(attempt)
+      await opened(attempt)
+      const { id, seen } = attempt
       const brought = await untilDropped(attempt, bring)
       const next = record(reason, brought, attempt)
       for (const earlier of attempts) {
@@ -214,11 +222,15 @@ export function createSignIn(
   }
 
   async function reauthenticate(credentials: unknown): Promise<void> {
-    const attempt = await begin()
+    const attempt = begin()
     try {
+      let id: string | undefined
+      const bring = obtain(attempt, credentials, () => id)
+      await opened(attempt)
       const user = session.held?.record
       if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
-      const { tokens, at } = await untilDropped(attempt, () => obtain(attempt, credentials, user.id), user.id)
+      id = user.id
+      const { tokens, at } = await untilDropped(attempt, bring, id)
       const access = storedToken(tokens, at)
       const subject = subjectOf(backend, access)
       let mismatch = false
@@ -252,6 +264,7 @@ export function createSignIn(
           access,
           fresh: undefined,
           refreshToken: tokens.refreshToken ?? standing.refreshToken,
+          former: replaced(standing, tokens),
           due: refresher.draw(access, standing.due),
           claim: tokens.refreshToken ? undefined : standing.claim,
           failures: undefined,
@@ -277,6 +290,12 @@ export function createSignIn(
     if (!backend.cookies) for (const tokens of pairs(record)) void refresher.revoke(tokens, true)
   })
 
+  /** The refresh tokens that are replaced by what a password brings, the last few. A cookie is overwritten. */
+  function replaced({ former, refreshToken: old }: LiveRecord, { refreshToken }: Tokens) {
+    const same = backend.cookies || !old || !refreshToken || refreshToken === old
+    return same ? former : [...(former ?? []), old].slice(-5)
+  }
+
   function logout(revoke: boolean): Promise<void> {
     const calledAt = session.cell.moment()
     // A login that is told of while it is still being seen to is ended below, but it is what was held.
@@ -284,12 +303,13 @@ export function createSignIn(
     for (const attempt of attempts) supersede(attempt, 'logout')
     const mine = session.held?.record
     const before = calls
-    const revoked = new Set<string | undefined>()
+    const revoked = new Set<string>()
     const revoking: Promise<void>[] = []
     const give = (record: Partial<LiveRecord>): void => {
       for (const tokens of pairs(record)) {
         const left = Object.fromEntries(
-          Object.entries(tokens).filter(([, token]) => !revoked.has(token) && revoked.add(token)),
+          // Of one that is both the server may take the one kind alone.
+          Object.entries(tokens).filter((one) => !revoked.has(one.join()) && revoked.add(one.join())),
         )
         if (revoke) revoking.push(refresher.revoke(left, true))
       }
@@ -306,19 +326,19 @@ export function createSignIn(
       // A login that was called later stays.
       if (standing && standing.id !== mine?.id) {
         const order = begun.get(standing.id)
-        if (order === undefined ? standing.calledAt > calledAt() : order > before) return undefined
+        // What lies ahead was written before the clock was set back.
+        const later = standing.calledAt > calledAt() && standing.calledAt <= session.cell.latest()
+        if (order === undefined ? later : order > before) return undefined
       }
       const ends = standing ?? held
       if (!ends) {
         // An empty store doesn't say that it is nobody: whoever the cookies are of is signed out.
         if (backend.cookies) give({ refreshToken: '~' })
-        // Nor does one that is out of reach: who stands there is signed out once it is back.
-        else if (session.cell.isThere()) return undefined
         return { id: on.id(), version: 1, calledAt: calledAt(), ended: 'logout' }
       }
       // Over already, but a login that was called since then is over with this; and what ran out may be helped elsewhere.
       if (isEnded(ends)) {
-        const over = ends.ended === 'logout' && (!held || ends.calledAt >= calledAt())
+        const over = ends.ended === 'logout' && ends.calledAt >= calledAt()
         return over ? undefined : { ...ends, calledAt: calledAt(), ended: 'logout' }
       }
       // Newer tokens than we held, and those of a session that we had not heard of; but not what a login has brought since.
@@ -341,7 +361,9 @@ export function createSignIn(
    */
   function takeBack({ accessToken, refreshToken }: Tokens, { by }: Attempt, id?: string): void {
     const mine = session.held?.record
-    if (backend.cookies && id && id === mine?.id) return
+    // Nor is a token that it came without one of its own: what is taken back ends all that came of the login.
+    const kin = backend.cookies || (backend.revokes === 'grant' && !refreshToken)
+    if (kin && id && id === mine?.id) return
     const live = [mine?.refreshToken, mine?.access?.token, by?.refreshToken, by?.accessToken]
     const dead = (token: string | null | undefined) => (live.includes(token as string) ? undefined : token)
     void refresher.revoke({ accessToken: dead(accessToken) ?? undefined, refreshToken: dead(refreshToken) })
@@ -349,11 +371,20 @@ export function createSignIn(
 
   // --- getting tokens ------------------------------------------------------------------------------------
 
-  /** `id`: the session that is to be made fresh. */
-  async function obtain(attempt: Attempt, given: unknown, id?: string): Promise<Brought> {
-    const { signal } = attempt.controller
+  /**
+   * What asks for tokens. Credentials are taken down at the call: forms are cleared right after. `which`: the session that
+   * is to be made fresh.
+   */
+  function obtain(attempt: Attempt, given: unknown, which?: () => string | undefined): Bring {
+    if (typeof given === 'function') return () => bring(attempt, given as Flow, which?.())
     const still = (): Promise<boolean> =>
-      session.cell.peek().then(() => !attempt.dropped && (!id || session.held?.record.id === id))
+      session.cell.peek().then(() => !attempt.dropped && (!which || session.held?.record.id === which()))
+    const spec = consult(backend, which && backend.reauth ? 'reauth' : 'login', given as never, still)
+    return () => bring(attempt, spec, which?.())
+  }
+
+  async function bring(attempt: Attempt, given: Flow | RequestSpec, id?: string): Promise<Brought> {
+    const { signal } = attempt.controller
     let at = session.cell.latest()
     const sentAt = typeof given === 'function' ? undefined : on.now()
     let elapsed = stopwatch(on)
@@ -368,16 +399,15 @@ export function createSignIn(
     const drop = (answer: Answer): void => takeBack(consult(backend, 'tokens', answer) ?? {}, attempt, id)
     let response: Response
     if (typeof given === 'function') {
-      const result = await (given as Flow)({ fetch: tokenless, signal })
+      const result = await given({ fetch: tokenless, signal })
       at = session.cell.latest()
       elapsed = stopwatch(on)
       if (!isMessage(result)) return { tokens: checkTokens(result, 'the flow’s tokens'), at }
       response = result as Response
     } else {
-      const spec = consult(backend, id && backend.reauth ? 'reauth' : 'login', given as never, still)
       try {
         // Not aborted by a logout: its tokens could not be revoked then.
-        const sent = wire.call(spec)
+        const sent = wire.call(given)
         response = await within(on, sent, LOGIN_TIMEOUT, () => {
           void sent
             .then((answered) => readAnswer(answered, undefined, true))
@@ -453,17 +483,13 @@ export function createSignIn(
   }
 
   /** What `brought` comes to, unless a logout or a later login is faster: then its tokens are revoked. */
-  async function untilDropped(
-    attempt: Attempt,
-    bring: (attempt: Attempt) => Promise<Brought>,
-    id?: string,
-  ): Promise<Brought> {
+  async function untilDropped(attempt: Attempt, bring: Bring, id?: string): Promise<Brought> {
     if (attempt.dropped) throw attempt.dropped
     const { signal } = attempt.controller
     return new Promise((resolve, reject) => {
       const dropped = (): void => reject(attempt.dropped)
       signal.addEventListener('abort', dropped)
-      bring(attempt)
+      bring()
         .then((value) => {
           if (attempt.dropped) takeBack(value.tokens, attempt, id)
           resolve(value)
@@ -476,7 +502,14 @@ export function createSignIn(
     login: (credentials) => start('login', (attempt) => obtain(attempt, credentials)),
     reauthenticate,
     setTokens: (given) =>
-      start('set_tokens', async () => ({ tokens: checkTokens(given, 'setTokens'), at: undefined })),
+      start('set_tokens', () => {
+        const tokens = checkTokens(given, 'setTokens')
+        // What counts from now counts for whoever reads it later, too.
+        return async () => ({
+          tokens,
+          at: tokens.expiresIn === undefined ? undefined : session.cell.latest(),
+        })
+      }),
     logout,
     restore,
     initial(tokens) {
@@ -504,10 +537,11 @@ export function createSignIn(
   }
 }
 
-/** The tokens of a session as they are revoked: a pair, and the fresh one beside it. */
-const pairs = ({ access, fresh, refreshToken }: Partial<LiveRecord>): Tokens[] => [
+/** The tokens of a session as they are revoked: a pair, and what there is beside it. */
+const pairs = ({ access, fresh, refreshToken, former = [] }: Partial<LiveRecord>): Tokens[] => [
   { refreshToken, accessToken: access?.token },
   { accessToken: fresh?.token },
+  ...former.map((refreshToken) => ({ refreshToken })),
 ]
 
 const isEnded = (record: StoreRecord): record is Tombstone => 'ended' in record

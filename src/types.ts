@@ -349,8 +349,14 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   /**
    * The request that revokes one token, or `undefined` if the server has none for that kind. `ended`: the user signed
    * out; else it is one that came too late. With tokens in cookies `~` stands for whatever is there, of which nobody knows.
+   * `nobody`: whether nobody has signed in since, for what is found out later.
    */
-  logout?(token: string, kind: 'access' | 'refresh', ended?: boolean): RequestSpec | undefined
+  logout?(
+    token: string,
+    kind: 'access' | 'refresh',
+    ended?: boolean,
+    nobody?: () => Promise<boolean>,
+  ): RequestSpec | undefined
   /** The tokens of a login or refresh answer, or `undefined` if it brought none. `access`: as for `refresh`. */
   tokens(answer: Answer, access?: StoredToken): Tokens | undefined
   /** Which responses to look into. Default: the error statuses. */
@@ -433,6 +439,8 @@ export interface LiveRecord {
   readonly fresh?: StoredToken | undefined
   /** Gone once it was refused, or spent without a new one. */
   readonly refreshToken?: string | undefined
+  /** Refresh tokens that a password has replaced, and that the server may still take: a logout revokes them, too. */
+  readonly former?: readonly string[] | undefined
   /** How far into the life of `access` it is to be refreshed, in ms: drawn once, so that all contexts agree. */
   readonly due?: number | undefined
   /** Who is exchanging the refresh token, until when in the store's time, and how many ms that was at first. */

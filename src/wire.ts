@@ -23,6 +23,8 @@ export interface Wire {
   resolve(input: string | URL): URL
   /** Whether the access token may go there, once the base is known. */
   allowed(url: URL): boolean
+  /** Whether it is by cookies that a call is somebody's. */
+  readonly cookies: boolean
   /** What goes along with a call. */
   attach(token: string | undefined, call: Outgoing): Attachment | undefined
   /** The fetch beneath, looked up at each call. */
@@ -102,6 +104,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       return url
     },
     allowed: (url) => origins.has(url.origin),
+    cookies: backend.cookies === 'both',
     attach: (token, call) =>
       backend.attach
         ? consult(backend, 'attach', token, call)

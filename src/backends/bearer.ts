@@ -20,16 +20,19 @@ import { readChallenge } from './challenge.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
 
 /**
- * An endpoint that takes JSON.
+ * An endpoint that takes JSON, or a form.
  *
  * @example
  * ```ts
  * bearer({ login: { path: 'auth/login', members: { mode: 'json' } } }) // Directus
+ * bearer({ login: { path: 'token', form: true } })                     // FastAPI
  * ```
  */
 export interface JsonEndpoint extends Endpoint {
   /** Further members of the JSON, such as Directus’ `{ mode: 'json' }`. Default: none. */
   members?: Readonly<Record<string, unknown>>
+  /** Whether it takes a form (`application/x-www-form-urlencoded`), as FastAPI's login does. Default `false`: JSON. */
+  form?: boolean
 }
 
 /**
@@ -143,6 +146,7 @@ const MESSAGES = [
   'detail',
   'error.message',
   'errors.0.message',
+  'detail.0.msg',
 ] as const
 
 /**
@@ -167,7 +171,7 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   options: BearerOptions<Claims> = {},
 ): Backend<Claims, Credentials> {
   checkOptions('bearer', options, TAKES)
-  const takes = { path: 'string', method: 'string', members: 'object' }
+  const takes = { path: 'string', method: 'string', members: 'object', form: 'boolean' }
   const takesToken = { ...takes, send: "'body'|'bearer'", key: 'string' }
   const endpoints = {
     login: takes,
@@ -203,12 +207,16 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   }
   const refusing = new Set([...refusals, ...refusals.map(snake)])
 
-  const json = (path: string, endpoint: JsonEndpoint | undefined, members: object): RequestSpec => ({
-    path: endpoint?.path ?? path,
-    method: endpoint?.method ?? 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({ ...endpoint?.members, ...members }),
-  })
+  const json = (path: string, endpoint: JsonEndpoint | undefined, members: object): RequestSpec => {
+    const all = { ...endpoint?.members, ...members }
+    const type = endpoint?.form ? 'x-www-form-urlencoded' : 'json'
+    return {
+      path: endpoint?.path ?? path,
+      method: endpoint?.method ?? 'POST',
+      headers: { 'content-type': `application/${type}`, ...headers },
+      body: endpoint?.form ? `${new URLSearchParams(all as Record<string, string>)}` : JSON.stringify(all),
+    }
+  }
   const withToken = (
     path: string,
     endpoint: EndpointWithToken | undefined,

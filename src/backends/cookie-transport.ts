@@ -23,6 +23,8 @@ export interface Purpose {
   sure?: boolean | undefined
   /** Whether the refresh cookie may be another’s. */
   unproven?: boolean
+  /** Of the user's logout: whether nobody has signed in since, as far as the store knows. */
+  nobody?: (() => Promise<boolean>) | undefined
 }
 
 export interface Marked {
@@ -39,8 +41,9 @@ export interface CookieTransport {
 
 // A login waits for what would overwrite its cookies, but not for ever, ms.
 const PATIENCE = 10_000
-// How long a refresh waits for those of other tabs, ms.
+// How long a refresh waits for those of other tabs, ms, and how long at the least.
 const A_TURN = 3_000
+const A_MOMENT = 100
 const MOVED = 'Who is signed in is another by now'
 const WHOSE = 'Nobody knows whose cookies came'
 
@@ -59,7 +62,7 @@ export function createCookieTransport(
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
   // The user's logout, while nobody has signed in after it.
-  let ending: { at: number; sent: Promise<unknown> } | undefined
+  let ending: { at: number; sent: Promise<unknown>; nobody: Purpose['nobody'] } | undefined
 
   async function transport(
     send: Send,
@@ -77,7 +80,7 @@ export function createCookieTransport(
       if (ending) void takeBack(ending, send, base)
       return response
     }
-    const { still, anew } = purpose
+    const { still, anew, nobody } = purpose
     // The cookies that come last are those that stay, whoever was called last: a login waits for all that was called
     // before it, and what is called after it for the login; but for a logout, often the last thing that a page does.
     const unhurried = kind !== 'logout' || !anew
@@ -101,7 +104,7 @@ export function createCookieTransport(
     })
     running.add(over)
     if (kind === 'login') signingIn = over
-    if (kind === 'logout' && anew) ending = { at: Date.now(), sent }
+    if (kind === 'logout' && anew) ending = { at: Date.now(), sent, nobody }
     return sent
   }
 
@@ -111,6 +114,7 @@ export function createCookieTransport(
    */
   async function takeBack(mine: NonNullable<typeof ending>, send: Send, base: string): Promise<void> {
     await mine.sent.catch(() => {})
+    if (mine.nobody && !(await mine.nobody())) return
     if (ending !== mine || Date.now() - mine.at > PATIENCE || !values.at(base).access) return
     const { path, ...spec } = signOut()
     ending = undefined
@@ -222,7 +226,7 @@ async function alone(
     return await locks.request(`stayfresh:refresh:${url}`, { signal: waiting.signal }, mine)
   } catch (error) {
     if (had) throw error
-    patience /= 2
+    patience = Math.max(patience / 2, A_MOMENT)
     return await turn()
   } finally {
     clearTimeout(timer)

@@ -213,8 +213,16 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     })
   }
 
-  function signOut(headers: Record<string, string> | undefined, anew?: boolean): RequestSpec {
-    return marked(over({ path: 'logout', method: 'DELETE', headers }, logout), { kind: 'logout', anew })
+  function signOut(
+    headers: Record<string, string> | undefined,
+    anew?: boolean,
+    nobody?: Purpose['nobody'],
+  ): RequestSpec {
+    return marked(over({ path: 'logout', method: 'DELETE', headers }, logout), {
+      kind: 'logout',
+      anew,
+      nobody,
+    })
   }
 
   // --- what an answer says -------------------------------------------------------------------------------
@@ -249,7 +257,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     return (typeof value === 'string' && value) || undefined
   }
 
-  function tokens({ status, headers, body, empty }: Answer, before?: StoredToken): Tokens | undefined {
+  function tokens(answer: Answer, before?: StoredToken): Tokens | undefined {
+    const { status, headers, body, empty } = answer
     const arrival: Arrival = values.arrival(headers) ?? { kind: 'flow', before: NONE, now: NONE }
     const { kind, before: were, now, who, unproven } = arrival
     const asking = kind === 'whoami'
@@ -267,7 +276,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     }
     // Nobody, or a refresh token is left to find out with.
     if (status >= 400) {
-      return asking && !before && csrf && refreshToken && status === 401 ? { refreshToken } : undefined
+      // Without CSRF values nobody sees the cookies: but whoever had one that ran out may have the other.
+      const left = csrf ? status === 401 : plain.classify(answer) === 'expired'
+      return asking && !before && refreshToken && left ? { refreshToken } : undefined
     }
     // A page in place of an answer tells nobody’s name.
     if (asking && body === undefined) return undefined
@@ -313,11 +324,11 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     reauth: (credentials, still) =>
       marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true, same: true, still }),
     refresh: refreshing,
-    logout(handle, kind, ended) {
+    logout(handle, kind, ended, nobody) {
       if (!logout) return undefined
       const bearing = inMemory && kind === 'access'
       const headers = bearing ? { authorization: `Bearer ${handle}` } : stampOf(handle)
-      return signOut(headers, ended && !bearing)
+      return signOut(headers, ended && !bearing, nobody)
     },
     room: cookieRoom,
     tokens,

@@ -50,9 +50,9 @@ export interface FlaskJwtOptions<Claims = StandardClaims> {
   refresh?: Endpoint
   /**
    * Default `DELETE logout`, once per token. `tokens: 'access'` for a server that takes only the access token
-   * (the tutorial's: `{ method: 'POST', tokens: 'access' }`); `false` for none.
+   * (the tutorial's: `{ method: 'POST', tokens: 'access' }`), `'refresh'` for the other; `false` for none.
    */
-  logout?: (Endpoint & { tokens?: 'both' | 'access' }) | false
+  logout?: (Endpoint & { tokens?: 'both' | 'access' | 'refresh' }) | false
   /** `JWT_ERROR_MESSAGE_KEY`. Default `msg`. */
   messageKey?: string
   /** `JWT_JSON_KEY`. Default `access_token`. */
@@ -168,8 +168,9 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     reauth: (credentials) => withCredentials(reauth, credentials),
     refresh: (token) => ({ ...refresh, path: refresh?.path ?? 'refresh', headers: bearer(token) }),
     logout(token, kind) {
-      if (!logout || (kind === 'refresh' && logout.tokens === 'access')) return undefined
-      const { path = 'logout', method = 'DELETE' } = logout
+      if (!logout) return undefined
+      const { path = 'logout', method = 'DELETE', tokens = 'both' } = logout
+      if (tokens !== 'both' && tokens !== kind) return undefined
       return { path, method, headers: bearer(token) }
     },
     tokens({ body }) {

@@ -4,8 +4,8 @@
  * claims is gone.
  */
 import type { Cell, Notice, Store, StoreRecord, Tombstone } from '../types.ts'
-import { createWatchers, onServer, random, webLocks } from './page.ts'
-import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
+import { createWatchers, onServer, random, readyLocks } from './page.ts'
+import { claimOf, createDecoder, FORMAT, isExpected, keyIn, noticeOf, type Written } from './record.ts'
 
 /**
  * Options of {@link browserStore}.
@@ -47,9 +47,8 @@ const A_MOMENT = 250
  * ```
  */
 export function browserStore(options?: BrowserStoreOptions): Store {
-  const { key = 'session' } = { ...options }
-  checkKey(key)
   const name = 'browserStore'
+  const key = keyIn(name, options)
   if (typeof document === 'undefined' && typeof indexedDB === 'undefined') return onServer(name)
 
   const decode = createDecoder(name)
@@ -156,7 +155,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   /** Takes the lock of a claim that is about to be made. Nobody ever waits for it. */
   function take(by: string): Promise<boolean> {
     return new Promise((resolve) => {
-      const locks = webLocks()
+      const locks = readyLocks()
       if (!locks) return resolve(false)
       const use = (lock: Lock | null): Promise<void> | undefined => {
         resolve(lock !== null)
@@ -189,7 +188,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   async function isGone({ record, lock }: WrittenHere): Promise<boolean> {
     const by = claimOf(record)
     if (by === undefined || by !== lock || held.has(by)) return false
-    const names = await webLocks()
+    const names = await readyLocks()
       ?.query()
       .then(
         (state) => state.held?.map((one) => one.name),
@@ -208,7 +207,8 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   let mine: string | undefined
 
   function end(id: string | undefined, calledAt: number, version: number): undefined {
-    mine = JSON.stringify({ id, calledAt, version })
+    // Called again, with nobody there any more: it is the same one that has ended.
+    mine = JSON.stringify({ ...JSON.parse(mine ?? '{}'), ...(id !== undefined && { id, version }), calledAt })
     put()
     // Applications that clear localStorage do so right after.
     queueMicrotask(put)
@@ -223,11 +223,16 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   /** `null`: nothing is kept any more. */
   function keep(text: string | null): void {
-    try {
-      if (text === null) globalThis.localStorage?.removeItem(mark)
-      else globalThis.localStorage?.setItem(mark, text)
-    } catch {
-      // Denied, or full: then the tombstone is all there is.
+    for (const place of ['localStorage', 'sessionStorage'] as const) {
+      try {
+        if (text === null) globalThis[place]?.removeItem(mark)
+        else {
+          globalThis[place]?.setItem(mark, text)
+          return
+        }
+      } catch {
+        // Denied, or full: then for the next page of this tab alone, or the tombstone is all there is.
+      }
     }
   }
 
@@ -240,7 +245,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   function marked(): { id?: unknown; calledAt: number; version?: unknown; own: boolean } | undefined {
     try {
-      const text = globalThis.localStorage?.getItem(mark) ?? 'null'
+      const text = localStorage.getItem(mark) ?? sessionStorage.getItem(mark) ?? 'null'
       const { id, calledAt, version } = Object(JSON.parse(text))
       return typeof calledAt === 'number' ? { id, calledAt, version, own: text === mine } : undefined
     } catch {

@@ -46,7 +46,7 @@ export interface EncryptedOptions {
 }
 
 /** The members that are sealed: tokens, and whose they are. */
-const SECRET = ['access', 'fresh', 'refreshToken', 'subject'] as const
+const SECRET = ['access', 'fresh', 'refreshToken', 'former', 'subject'] as const
 
 interface Sealed extends Omit<LiveRecord, (typeof SECRET)[number]> {
   /** The key's id, the nonce and what is sealed, in base64url. */
@@ -145,11 +145,13 @@ export function encrypted(store: Store, options: EncryptedOptions): Store {
     }
   }
 
-  const opened = async (cell: Cell): Promise<Cell> => ({
-    ...cell,
-    record: await unseal(cell.record),
-    ended: (await unseal(cell.ended ?? null)) ?? undefined,
-  })
+  // What a logout has replaced in its tick: to be told with the next answer, as nothing is opened in a tick.
+  let replaced: StoreRecord | undefined
+  const opened = async (cell: Cell): Promise<Cell> => {
+    const ended = cell.ended ?? replaced
+    replaced = undefined
+    return { ...cell, record: await unseal(cell.record), ended: (await unseal(ended ?? null)) ?? undefined }
+  }
 
   const { commit } = store
   return {
@@ -169,7 +171,11 @@ export function encrypted(store: Store, options: EncryptedOptions): Store {
       },
     }),
     ...(store.watch && { watch: store.watch.bind(store) }),
-    ...(store.end && { end: store.end.bind(store) }),
+    ...(store.end && {
+      end(...given: Parameters<NonNullable<Store['end']>>): undefined {
+        replaced = store.end?.(...given)
+      },
+    }),
     ...(store.empty && { empty: store.empty }),
   }
 }

@@ -10,7 +10,9 @@ export interface Life {
 
 /** The life of the refresh token, or of the access token where there is none; `undefined` where nobody tells. */
 export function lifeOf(record: StoreRecord): Life | undefined {
-  if ('ended' in record) return undefined
+  // What is exchanged itself can be so long after its end (Laravel).
+  if ('ended' in record || (record.refreshToken && record.refreshToken === record.access?.token))
+    return undefined
   const token = record.refreshToken ?? record.access?.token
   // Of a sealed record, that tells of its tokens no more than this.
   if (token === undefined) return (record as { life?: Life }).life

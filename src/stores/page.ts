@@ -138,6 +138,12 @@ export function webLocks(): LockManager | undefined {
   return (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined
 }
 
+/** Those that answer now: none does in a page that is rendered ahead, until it is shown. */
+export function readyLocks(): LockManager | undefined {
+  const { prerendering } = Object(globalThis.document) as { prerendering?: boolean }
+  return prerendering ? undefined : webLocks()
+}
+
 /** On a server: empty and read-only, so that a module-level `auth` leaks nothing between users. */
 export const onServer = (name: string): Store => ({
   name,

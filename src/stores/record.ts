@@ -55,6 +55,18 @@ export function isExpected(record: StoreRecord | null | undefined, expected: str
   return (record?.revision ?? null) === expected
 }
 
+/** The key that a store was given: sessions are told apart by it, so that a slip of its name is none. */
+export function keyIn(store: string, options: object | undefined): string {
+  const { key = 'session', ...rest } = { ...options } as { key?: string }
+  const [option] = Object.keys(rest)
+  if (option !== undefined || typeof (options ?? {}) !== 'object')
+    throw new AuthError('invalid_option', `${store} takes { key }, got ${option ?? typeof options}`, {
+      option: option ?? 'options',
+    })
+  checkKey(key)
+  return key
+}
+
 /** Sessions are told apart by their key. */
 export function checkKey(key: unknown): void {
   if (typeof key === 'string' && key) return

@@ -4,7 +4,16 @@
  */
 import type { Cell, Store, StoreRecord } from '../types.ts'
 import { createWatchers, onServer, openChannel, random, webLocks } from './page.ts'
-import { checkKey, claimOf, createDecoder, FORMAT, isExpected, noticeOf, type Written } from './record.ts'
+import {
+  asNotice,
+  claimOf,
+  createDecoder,
+  FORMAT,
+  isExpected,
+  keyIn,
+  noticeOf,
+  type Written,
+} from './record.ts'
 
 /**
  * Options of {@link tabStore}.
@@ -53,9 +62,8 @@ const PATIENCE_WITHOUT_LOCKS = 250
  * ```
  */
 export function tabStore(options?: TabStoreOptions): Store {
-  const { key = 'session' } = { ...options }
-  checkKey(key)
   const name = 'tabStore'
+  const key = keyIn(name, options)
   // Asked of the document: newer runtimes have a sessionStorage on the server, one for all users.
   if (typeof document === 'undefined') return onServer(name)
 
@@ -65,7 +73,9 @@ export function tabStore(options?: TabStoreOptions): Store {
   const page = performance.timeOrigin
   let hold: Hold | undefined
   let spare: { readonly record: StoreRecord | null; readonly problem: unknown } | undefined
-  const { watch, tell } = createWatchers(undefined, letGo)
+  const { watch } = createWatchers(undefined, letGo)
+  // What a logout has replaced before it was known to be this tab's own.
+  let replaced: StoreRecord | undefined
   // Who watches; `undefined`: nobody ever has.
   let watching: Set<object> | undefined
 
@@ -83,9 +93,9 @@ export function tabStore(options?: TabStoreOptions): Store {
     return typeof found?.tab === 'string' ? found : null
   }
 
-  function save(tab: string, record: StoreRecord): void {
+  function save(tab: string, record: StoreRecord, by = page): void {
     try {
-      sessionStorage.setItem(item, JSON.stringify({ format: FORMAT, tab, page, record }))
+      sessionStorage.setItem(item, JSON.stringify({ format: FORMAT, tab, page: by, record }))
       spare = undefined
     } catch (problem) {
       spare = { record, problem }
@@ -96,7 +106,8 @@ export function tabStore(options?: TabStoreOptions): Store {
         // Denied: nothing stands there.
       }
     }
-    tell(noticeOf(record))
+    // To all stores of this page: storage tells other frames alone.
+    dispatchEvent(new CustomEvent(item, { detail: noticeOf(record) }))
   }
 
   // --- whose it is ---------------------------------------------------------------------------------------
@@ -215,7 +226,10 @@ export function tabStore(options?: TabStoreOptions): Store {
   async function look(): Promise<Cell> {
     if (spare) return cell(null)
     try {
-      return cell((await find())?.record)
+      const found = await find()
+      const ended = hold && replaced
+      replaced = undefined
+      return { ...cell(found?.record), ended }
     } catch (problem) {
       spare ??= { record: null, problem }
       return cell(null)
@@ -237,13 +251,22 @@ export function tabStore(options?: TabStoreOptions): Store {
     },
     end(id, calledAt) {
       const found = spare ? null : load()
-      // Written at once: as the page is left nobody gets as far as `commit`. What it does not hold it has yet to look at.
-      if (!found || found.record.id !== id || 'ended' in found.record) return undefined
-      save(found.tab, { id, version: found.record.version, calledAt, ended: 'logout', revision: random() })
-      return found.record
+      if (!found || 'ended' in found.record) return undefined
+      const { record } = found
+      if (id === undefined ? record.calledAt >= calledAt : record.id !== id) return undefined
+      // Written at once: as the page is left nobody gets as far as `commit`.
+      const { version } = record
+      const over: StoreRecord = { id: record.id, version, calledAt, ended: 'logout', revision: random() }
+      save(found.tab, over, found.page)
+      if (id !== undefined) return record
+      // Perhaps a copy's: then its tokens are another tab's.
+      replaced = record
+      return undefined
     },
     watch(listener) {
       const unwatch = watch(listener)
+      const told = ({ detail }: CustomEventInit): void => listener(asNotice(detail))
+      addEventListener(item, told)
       // From a frame of the same tab.
       const heard = ({ key }: StorageEvent): void => {
         if (key === item) listener()
@@ -253,6 +276,7 @@ export function tabStore(options?: TabStoreOptions): Store {
       return () => {
         watching?.delete(heard)
         unwatch()
+        removeEventListener(item, told)
         removeEventListener('storage', heard)
       }
     },

@@ -317,10 +317,11 @@ const oauth2Answers: Table['answers'] = {
     },
     means: { signal: 'step_up', acrValues: 'myACR phr', maxAge: 5 },
   },
-  'no token': {
-    status: 401,
+  // No token; but FastAPI and others answer any 401 so.
+  'a bare challenge': {
+    ...bare,
     headers: { 'www-authenticate': 'Bearer realm="example"' },
-    means: 'missing',
+    refuses: false,
   },
   'a 401 whose challenge the browser has hidden': { ...bare, body: { title: 'No' }, refuses: false },
   'one that says it in the body, too': {

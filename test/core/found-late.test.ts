@@ -343,7 +343,7 @@ test('5: a logout before the store can be read ends what a client is started wit
   store.read = read
   await pass(minute)
   expect(auth.session).toBeNull()
-  expect(store.record).toBeNull()
+  expect(store.record).toMatchObject({ ended: 'logout' })
 })
 
 test('a client that is disposed of before the store has answered revokes nothing of what it was started with', async () => {

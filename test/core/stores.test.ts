@@ -1141,7 +1141,6 @@ test('a store that goes on in memory says why with each answer, and that is told
 })
 
 test('5: a store that goes on in memory is told of a logout, though nobody is signed in there', async () => {
-  const below = memoryStore()
   let spare: StoreRecord | null = null
   const problem = new Error('the database is still opening')
   const store: Store = {
@@ -1157,10 +1156,31 @@ test('5: a store that goes on in memory is told of a logout, though nobody is si
   await auth.logout()
   expect(spare).toMatchObject({ ended: 'logout', calledAt: Date.now() })
   expect(summary(told)).toEqual(['storeUnavailable: read'])
-  // Of a store that is there nothing has to be said where nobody is signed in.
-  const { auth: other } = room({ client: { store: below } })
-  await other.logout()
-  expect((await below.read()).record).toBe(null)
+})
+
+test('5: a logout with nobody signed in wins over a login that was called before it elsewhere', async () => {
+  for (const before of ['nothing', 'a logout']) {
+    const store = memoryStore()
+    const { auth, another, hold, backend, told } = room({ client: { store } })
+    const { auth: other } = another()
+    if (before !== 'nothing') {
+      await auth.login(alice)
+      await auth.logout()
+    }
+    const { release } = hold('login')
+    const login = failure(auth.login(alice))
+    await pass(second)
+    await other.logout()
+    release()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    await settle()
+    expect([auth.session, other.session]).toEqual([null, null])
+    expect(backend.sessionAlive('alice')).toBe(false)
+    expect(summary(told).filter((one) => one.includes('logged')).length).toBe(before === 'nothing' ? 0 : 2)
+    await pass(1)
+    await auth.login(alice)
+    expect(other.session).toMatchObject({ subject: 'alice' })
+  }
 })
 
 test.each([

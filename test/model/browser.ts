@@ -76,6 +76,8 @@ export function furnish(
     },
   }
   Object.defineProperty(globalThis, 'document', { configurable: true, value: document })
+  // Node's are shared by all its threads, and keep their own time.
+  Object.defineProperty(globalThis.navigator, 'locks', { configurable: true, value: undefined })
   globalThis.setTimeout = ((callback: () => void, ms: number) => ({ stop: timer(callback, ms) })) as never
   globalThis.clearTimeout = ((handle?: { stop?(): void }) => handle?.stop?.()) as never
   AbortSignal.timeout = (ms) => {
@@ -85,6 +87,7 @@ export function furnish(
   }
   return () => {
     Reflect.deleteProperty(globalThis, 'document')
+    Reflect.deleteProperty(globalThis.navigator, 'locks')
     globalThis.setTimeout = realSet
     globalThis.clearTimeout = realClear
     AbortSignal.timeout = realTimeout
