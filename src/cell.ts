@@ -36,8 +36,6 @@ export interface CellRoom {
   change(fn: Change, keep?: boolean): MaybePromise<StoreRecord | null>
   /** Has the store keep at once that a session is over. Gives back what that has replaced. */
   end(id: string | undefined, calledAt: number, version: number): LiveRecord | undefined
-  /** Calls back with a session that the store has ended for a context that is gone: its tokens are to be revoked. */
-  onEnded(listener: (record: LiveRecord) => void): void
   /** Whether a revision is one of this context's own. */
   isOwn(revision: string): boolean
 }
@@ -63,6 +61,8 @@ export function createCell(
     isOutdated(record: StoreRecord): boolean
     /** Told of what stands there; `decided`: or shall stand there, as soon as it can be written. */
     see(record: StoreRecord | null, origin: Origin, decided?: boolean): void
+    /** Told of a session that the store has ended for a context that is gone. */
+    ended(record: LiveRecord): void
   },
 ): CellRoom {
   // The store's time when last heard of: known to lie between the asking and the answer.
@@ -71,7 +71,6 @@ export function createCell(
   let available = true
   // Called when the store is there again: what it has not taken is brought to it before others go on without it.
   let back = (): void => {}
-  let revoke = (_: LiveRecord): void => {}
   // Changes that the store has not taken yet, oldest first.
   const unsaved: Change[] = []
   let saving: Promise<void> = Promise.resolve()
@@ -106,7 +105,7 @@ export function createCell(
         back()
       }
       const left = live(ended)
-      if (left) revoke(left)
+      if (left) room.ended(left)
       const overtaken = heard !== before
       heard = { now, asked, answered: stopwatch(on) }
       return { record, overtaken }
@@ -274,9 +273,6 @@ export function createCell(
         // It is committed all the same.
         return undefined
       }
-    },
-    onEnded(listener) {
-      revoke = listener
     },
     isOwn: (revision) => own.has(revision),
     saved: () => within(on, saving, 2 * PATIENCE, () => undefined).catch(() => {}),

@@ -423,7 +423,8 @@ export function createRefresher(
       const controller = new AbortController()
       const { signal } = controller
       const tell = async (): Promise<void> => {
-        for (let tries = 0; tries < 3 && !signal.aborted; tries++) {
+        // Of cookies once: by the next time they may be those of a login.
+        for (let tries = 0; tries < (backend.cookies ? 1 : 3) && !signal.aborted; tries++) {
           if (tries) await sleep(on, 250 * 2 ** tries * (0.5 + on.random() / 2))
           // keepalive: a logout is often the last thing a page does.
           const { status } = await wire.call(spec, { keepalive: true, signal })

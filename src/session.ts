@@ -96,6 +96,8 @@ export interface SessionRoom {
   snapshot(): Session | null | undefined
   /** Calls back when asking for this session's password makes no sense any more. */
   onMoot(listener: () => void): void
+  /** Calls back with a session that was ended here for a context that is gone: its tokens are to be revoked. */
+  onEnded(listener: (record: LiveRecord) => void): void
   learnSkew(token: ReadToken, sentAt: number): void
   dispose(): void
 }
@@ -124,15 +126,23 @@ export function createSession(
   let drawn: string
   let skew = 0
   let announcedSkew = 0
-  // Sessions that were ended here, should the store still show them: why, and up to which version.
-  const endings = new Map<string, { reason: LogoutReason; version: number }>()
+  // Sessions that were ended, should the store still show them: why, up to which version, and up to which whoever ended them
+  // has revoked their tokens.
+  const endings = new Map<string, { reason: LogoutReason; version: number; revoked: number }>()
   let wake = (): void => {}
   let moot = (): void => {}
   let closed: { since: Stopwatch; at(): number } | undefined
   // Logouts that are being written: they revoke what stands there, too.
   let closing = 0
 
-  const cell = createCell(store, emitter, on, storeTimeout, { held: () => held?.record, isOutdated, see })
+  let revoke = (_: LiveRecord): void => {}
+
+  const cell = createCell(store, emitter, on, storeTimeout, {
+    held: () => held?.record,
+    isOutdated,
+    see,
+    ended: (record) => revoke(record),
+  })
 
   // --- tokens in hand ------------------------------------------------------------------------------------
 
@@ -232,7 +242,8 @@ export function createSession(
   }
 
   function end(id: string, reason: LogoutReason, origin: Origin): void {
-    remember(id, reason, held?.record.id === id ? held.record.version : Number.POSITIVE_INFINITY)
+    const version = held?.record.id === id ? held.record.version : Number.POSITIVE_INFINITY
+    remember(id, reason, version, origin === 'this context' ? version : 0)
     if (held?.record.id !== id) return
     const { subject } = held.record
     become(null)
@@ -240,13 +251,17 @@ export function createSession(
     emitter.emit('loggedOut', { type: 'loggedOut', reason, subject, origin })
   }
 
-  function remember(id: string, reason: LogoutReason, version: number): void {
+  function remember(id: string, reason: LogoutReason, version: number, revoked = version): void {
     const known = endings.get(id)
     if (reason === 'logout') signedOut = true
     const upTo = RAN_OUT.test(reason) ? version : Number.POSITIVE_INFINITY
     // The first reason is the true one, as a logout is not made an expiry by what comes after it; but it is always one.
     const first = reason === 'logout' ? reason : (known?.reason ?? reason)
-    endings.set(id, { reason: first, version: Math.max(known?.version ?? 0, upTo) })
+    endings.set(id, {
+      reason: first,
+      version: Math.max(known?.version ?? 0, upTo),
+      revoked: Math.max(known?.revoked ?? 0, revoked),
+    })
     if (endings.size > 100) endings.delete(endings.keys().next().value as string)
   }
 
@@ -365,6 +380,8 @@ export function createSession(
       const { id, version, calledAt } = standing
       if (id !== mine?.id) {
         if (!isSignedOut(id)) return undefined
+        // By who was left right after the logout, perhaps, and had not heard of these.
+        if (version > (endings.get(id)?.revoked ?? 0)) revoke(standing)
         return mine ?? { id, version, calledAt, ended: 'logout' }
       }
       if (standing.version >= mine.version) return undefined
@@ -516,6 +533,9 @@ export function createSession(
     },
     onMoot(listener) {
       moot = listener
+    },
+    onEnded(listener) {
+      revoke = listener
     },
     learnSkew,
     dispose() {

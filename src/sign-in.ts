@@ -286,7 +286,7 @@ export function createSignIn(
   }
 
   // Cookies are those of whoever has signed in last.
-  session.cell.onEnded((record) => {
+  session.onEnded((record) => {
     if (!backend.cookies) for (const tokens of pairs(record)) void refresher.revoke(tokens, true)
   })
 

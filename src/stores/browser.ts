@@ -208,13 +208,14 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   function end(id: string | undefined, calledAt: number, version: number): undefined {
     // Called again, with nobody there any more: it is the same one that has ended.
-    mine = JSON.stringify({ ...JSON.parse(mine ?? '{}'), ...(id !== undefined && { id, version }), calledAt })
+    const before = id === undefined && mine !== undefined ? JSON.parse(mine) : { id, version }
+    mine = JSON.stringify({ ...before, calledAt })
     put()
     // Applications that clear localStorage do so right after.
     queueMicrotask(put)
     globalThis.addEventListener?.('pagehide', put)
     // Workers have no localStorage, and a page that is left tells nobody later.
-    if (id !== undefined) tell({ revision: mine, id, version: 1, calledAt, ended: 'logout' }, true)
+    if (id !== undefined) tell({ revision: mine, id, version, calledAt, ended: 'logout' }, true)
   }
 
   function put(): void {

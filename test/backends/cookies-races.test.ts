@@ -216,6 +216,34 @@ describe('5: what the user ended', () => {
     expect(await bench.who()).toBeNull()
   })
 
+  test('5: nor does it end a login that has come in another tab meanwhile', async () => {
+    const bench = await cookieBench()
+    const held = door('/protected')
+    const tab = bench.page({
+      store: bench.store,
+      beneath: (next) => {
+        const hold = held.beneath(async () => new Response())
+        return async (input, init) => {
+          const response = await next(input, init)
+          if (new URL(new Request(input, init).url).pathname === '/protected') await hold(`${base}protected`)
+          return response
+        }
+      },
+    })
+    const other = bench.page({ store: bench.store })
+    await Promise.all([tab.ready, other.ready])
+    const call = tab.fetch('protected')
+    await held.reached
+    await tab.logout()
+    await other.login(bob)
+    bench.backend.clearLog()
+    held.open()
+    expect((await call).status).toBe(200)
+    // What would be sent goes out before this one does.
+    await other.fetch('protected')
+    expect([bench.came(), await bench.who()]).toEqual([['GET protected 200'], 'bob'])
+  })
+
   test('5: a login that was kept here, the store being away, and lost to a logout elsewhere is taken back', async () => {
     const held = door('/login')
     const { auth, page, store, cookies } = await cookieBench()

@@ -27,6 +27,7 @@ describe('a bad option is refused by its name', () => {
     ['bearer: refresh', 'url', () => bearer({ refresh: { url: 'auth/refresh' } } as never)],
     ['bearer: refresh', 'send', () => bearer({ refresh: { send: 'header' } } as never)],
     ['bearer: login', 'members', () => bearer({ login: { members: 'mode=json' } } as never)],
+    ['bearer: login', 'form', () => bearer({ login: { form: 'yes' } } as never)],
     ['bearer: reauth', 'path', () => bearer({ reauth: { path: 5 } } as never)],
     ['bearer: logout', 'tokens', () => bearer({ logout: { tokens: 'all' } } as never)],
     ['bearer', 'refusals', () => bearer({ refusals: [5] as never })],
@@ -96,6 +97,26 @@ test.each(['k3y\nwith: a line', 'k3y\0', 'k3y—dash'])(
     const error = thrown(() => bearer({ headers: { 'x-key': value } }))
     if (!isAuthError(error, 'invalid_option')) throw error
     expect([error.option, leaks(error, 'k3y')]).toEqual(['headers', []])
+  },
+)
+
+test('an endpoint of bearer() that takes a form is given one, its members too', () => {
+  const backend = bearer({ login: { path: 'token', form: true, members: { scope: 'a b' } } })
+  for (const request of [backend.login, backend.reauth]) {
+    const { path, headers, body } = request?.({ username: 'alice', password: 'ö&=' }) ?? {}
+    expect(path).toBe('token')
+    expect(new Headers(headers).get('content-type')).toBe('application/x-www-form-urlencoded')
+    expect(body).toBe('scope=a+b&username=alice&password=%C3%B6%26%3D')
+  }
+  expect(JSON.parse(String(backend.refresh('spare').body))).toEqual({ refresh_token: 'spare' })
+})
+
+test.each(['both', 'access', 'refresh', undefined] as const)(
+  'flaskJwt() revokes what it is told to: %s',
+  (tokens) => {
+    const { logout } = flaskJwt({ logout: { tokens } })
+    const revokes = (['access', 'refresh'] as const).filter((kind) => logout?.('token', kind))
+    expect(revokes).toEqual(tokens === 'access' || tokens === 'refresh' ? [tokens] : ['access', 'refresh'])
   },
 )
 

@@ -155,12 +155,13 @@ describe('invariant 5: tokens that are newer than what a page knew of that signe
   async function leftDeaf(revoke: boolean) {
     const { server, tabs, context } = await signedIn(2)
     const [page, beside] = tabs as [Page, Page]
-    // What it sends itself as it is left may get out, or not.
+    // What it sends itself as it is left may get out, or not; and what it asks of the database from then on dies with it.
     await page.route('**/logout', (route) => route.abort())
     await page.evaluate((revoke) => {
       setTimeout(() => {
         const late = performance.now() + 600
         while (performance.now() < late) {}
+        IDBFactory.prototype.open = () => ({}) as never
         void lab.auth.logout({ revoke })
         location.href = '/elsewhere'
       })
@@ -196,6 +197,113 @@ describe('invariant 5: tokens that are newer than what a page knew of that signe
     await until('it hears of it', async () => (await beside.evaluate(() => lab.who())) === null)
     expect(server.backend.sessionAlive('alice')).toBe(true)
   })
+})
+
+test('invariant 5: a logout is kept for the next page of the tab, though localStorage is full', async () => {
+  const server = await labServer()
+  server.backend.fault('logout', 'drop', { times: Infinity })
+  const page = await tab(await profile(), server, {})
+  for (const _ of [1, 2]) {
+    await page.evaluate(() => lab.signIn())
+    await page.evaluate(() => {
+      for (let size = 1 << 22; size; size >>= 1) {
+        try {
+          for (let count = 0; ; count++) localStorage.setItem(`filler ${size} ${count}`, 'x'.repeat(size))
+        } catch {
+          // Full, but for less than that.
+        }
+      }
+      IDBFactory.prototype.open = () => ({}) as never
+      void lab.logout()
+      location.href = '/elsewhere'
+    })
+    await page.waitForURL('**/elsewhere')
+    await page.goto(server.url)
+    await page.evaluate(() => lab.start())
+    expect(await page.evaluate(() => lab.who())).toBe(null)
+    await page.evaluate(() => localStorage.clear())
+  }
+})
+
+test.each([
+  [1, 0],
+  [2, 0],
+  [2, 3_600_000],
+])(
+  'invariant 5: %i logouts in the tick that a page is left end it, the clock set back by %i ms',
+  async (times, ahead) => {
+    const server = await labServer()
+    server.backend.fault('logout', 'drop', { times: Infinity })
+    const context = await profile()
+    const page = await tab(context, server, {})
+    await page.evaluate(async (ahead) => {
+      const real = Date.now
+      Date.now = () => real() + ahead
+      await lab.signIn()
+      Date.now = real
+    }, ahead)
+    await page.reload()
+    await page.evaluate(() => lab.start())
+    expect(await page.evaluate(() => lab.who())).toBe('alice')
+    await page.evaluate((times) => {
+      IDBFactory.prototype.open = () => ({}) as never
+      for (let count = 0; count < times; count++) void lab.logout()
+      location.href = '/elsewhere'
+    }, times)
+    await page.waitForURL('**/elsewhere')
+    const next = await tab(context, server, {})
+    expect(await next.evaluate(() => lab.who())).toBe(null)
+  },
+)
+
+test('invariants 5 and 6: two clients of a page, each with a tabStore() of its own, have one session', async () => {
+  const server = await labServer()
+  const page = await tab(await profile(), server, { store: 'tabStore' })
+  await page.evaluate(() => lab.signIn())
+  const got = await page.evaluate(async () => {
+    const other = lab.create('tabStore')
+    await other.ready
+    const seen: unknown[] = [other.session?.subject]
+    await lab.signIn('bob')
+    seen.push((await (await other.fetch('protected')).json()).sub)
+    await lab.auth.logout({ revoke: false })
+    seen.push((await other.fetch('protected')).status, other.session)
+    return seen
+  })
+  expect(got).toEqual(['alice', 'bob', 401, null])
+})
+
+test('invariant 5: a tab of its own is signed out by a logout before its store was read, but no other is by that of its copy', async () => {
+  const server = await labServer()
+  const page = await tab(await profile(), server, { store: 'tabStore' })
+  await page.evaluate(() => lab.signIn())
+  const opened = page.waitForEvent('popup')
+  await page.evaluate(() => void open('/'))
+  const copy = await opened
+  await copy.waitForFunction(() => globalThis.lab)
+  await copy.evaluate(() => {
+    void lab.start({ store: 'tabStore' })
+    return lab.logout()
+  })
+  expect(await page.evaluate(() => lab.ask())).toBe('200')
+  await copy.close()
+  await page.reload()
+  await page.evaluate(() => {
+    void lab.start({ store: 'tabStore' })
+    void lab.logout()
+    location.reload()
+  })
+  await page.waitForFunction(() => globalThis.lab && !lab.auth)
+  await page.evaluate(() => lab.start({ store: 'tabStore' }))
+  expect(await page.evaluate(() => lab.who())).toBe(null)
+  // Where the page is not left its tokens are revoked, too.
+  await page.evaluate(() => lab.signIn())
+  await page.reload()
+  await page.evaluate(() => {
+    void lab.start({ store: 'tabStore' })
+    return lab.logout()
+  })
+  await until('they are revoked', () => !server.backend.sessionAlive('alice'))
 })
 
 test('invariant 5: of a logout and a login in one tick the login stands, whatever the store has been heard of', async () => {

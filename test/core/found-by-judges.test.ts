@@ -507,6 +507,49 @@ test('4: with tokens in cookies a call that leaves them out says nothing of the 
   }
 })
 
+test('1: tabs get their turns at the refresh again once nobody is in the way, however often they waited in vain', async () => {
+  const page = { cookie: '', baseURI: baseUrl }
+  let busy = true
+  let turns = 0
+  // As in a browser: granted by another process, some milliseconds later.
+  const request = async (
+    _: string,
+    { signal }: { signal: AbortSignal },
+    run: () => unknown,
+  ): Promise<unknown> => {
+    await new Promise<void>((yes, no) => {
+      signal.addEventListener('abort', () => no(signal.reason))
+      if (!busy) setTimeout(yes, 3)
+    })
+    turns++
+    return run()
+  }
+  vi.stubGlobal('document', page)
+  vi.stubGlobal('navigator', { locks: { request } })
+  try {
+    let given = 0
+    const server = serve(({ path }) => {
+      if (path !== '/logout') page.cookie = `csrf_access_token=a${++given}; csrf_refresh_token=r${given}`
+      return ok({ sub: 'alice' })
+    })
+    const auth = createAuth({ baseUrl, backend: flaskJwtCookies(), fetch: server.fetch })
+    await auth.login(alice)
+    const refresh = async (): Promise<void> => {
+      const done = auth.refresh()
+      await pass(5 * second)
+      await done
+      await pass(10 * minute)
+    }
+    for (let count = 0; count < 15; count++) await refresh()
+    expect(turns).toBe(0)
+    busy = false
+    await refresh()
+    expect(turns).toBe(1)
+  } finally {
+    vi.unstubAllGlobals()
+  }
+})
+
 test('a session whose token can be exchanged long after its end is kept for longer by stores that throw away what is over', () => {
   const token = jwt({ iat: 1, exp: 901 })
   const record = { access: { token }, refreshToken: token } as LiveRecord
