@@ -82,16 +82,9 @@ export function createAuthOn<Claims, Credentials>(
 
   const disposal = new AbortController()
   const history: HistoryEntry[] = []
-  const emitter = createEmitter((type, value) => {
-    if (type === 'session') return
-    const {
-      reason,
-      origin,
-      status,
-      session: shown,
-    } = value as Omit<HistoryEntry, 'at' | 'type'> & { session?: Session }
+  const emitter = createEmitter(({ type, reason, origin, status, session: shown }) => {
     const version = shown?.version ?? session.held?.record.version
-    history.push(Object.freeze({ at: on.now(), type: type as 'loggedIn', reason, origin, status, version }))
+    history.push(Object.freeze({ at: on.now(), type, reason, origin, status, version }))
     if (history.length > HISTORY) history.shift()
   })
   const wire = createWire(options)

@@ -114,12 +114,7 @@ export function createCell(
       // Said once for each time that it goes away.
       if (available) {
         available = false
-        emitter.emit('storeUnavailable', {
-          type: 'storeUnavailable',
-          reason: what,
-          error,
-          origin: 'this context',
-        })
+        emitter.emit({ type: 'storeUnavailable', reason: what, error, origin: 'this context' })
       }
     }
     // Database drivers quote what they could not write.

@@ -4,6 +4,7 @@
  */
 
 import { AuthError } from './errors.ts'
+import type { HistoryEntry, Session } from './types.ts'
 
 // What `auth.on` takes.
 const EVENTS = [
@@ -18,10 +19,20 @@ const EVENTS = [
 
 type Listener = (value: never) => unknown
 
+/** What every event has, and what some have. */
+export interface Emitted extends Pick<HistoryEntry, 'type' | 'reason' | 'origin'> {
+  readonly status?: number | undefined
+  readonly session?: Session | null | undefined
+  /** Aborts when it is moot. */
+  readonly signal?: AbortSignal
+}
+
 export interface Emitter {
   on(type: string, listener: Listener): () => void
-  /** `then` runs when every listener has been called. */
-  emit(type: string, value: unknown, then?: () => void): void
+  /** Tells of an event. `then` runs when every listener has been called. */
+  emit<Event extends Emitted>(event: Event, then?: () => void): void
+  /** Tells of the session: no event, and of none of their history. */
+  publish(snapshot: Session | null | undefined): void
   /** Tells one listener alone. */
   one(listener: Listener, value: unknown): void
   clear(): void
@@ -38,10 +49,23 @@ export function report(error: unknown): void {
 }
 
 /** `note` is told of every event before any listener is. */
-export function createEmitter(note: (type: string, value: unknown) => void): Emitter {
+export function createEmitter(note: (event: Emitted) => void): Emitter {
   const listeners = new Map<string, Set<{ listener: Listener }>>()
+  // The first is the one that is under way.
   const queue: (() => void)[] = []
-  let draining = false
+
+  function tell(type: string, value: unknown, then?: () => void): void {
+    const job = (): void => {
+      const set = listeners.get(type) ?? new Set()
+      for (const entry of [...set]) {
+        // An ask may be moot before it is told, or by who was told of it first.
+        if (set.has(entry) && !(value as Emitted | null)?.signal?.aborted) call(entry.listener, value)
+      }
+      then?.()
+    }
+    if (queue.push(job) > 1) return
+    for (; queue[0]; queue.shift()) queue[0]()
+  }
 
   return {
     on(type, listener) {
@@ -56,21 +80,12 @@ export function createEmitter(note: (type: string, value: unknown) => void): Emi
         set.delete(entry)
       }
     },
-    emit(type, value, then) {
+    emit(event, then) {
       // The next listener is told the same.
-      note(type, Object.freeze(value))
-      queue.push(() => {
-        const set = listeners.get(type) ?? new Set()
-        // An ask may be moot before it is told, or by who was told of it first.
-        const moot = (): boolean => (value as { signal?: AbortSignal } | null)?.signal?.aborted === true
-        for (const entry of [...set]) if (set.has(entry) && !moot()) call(entry.listener, value)
-        then?.()
-      })
-      if (draining) return
-      draining = true
-      for (let next = queue.shift(); next; next = queue.shift()) next()
-      draining = false
+      note(Object.freeze(event))
+      tell(event.type, event, then)
     },
+    publish: (snapshot) => tell('session', snapshot),
     one: call,
     clear() {
       for (const set of listeners.values()) set.clear()

@@ -92,12 +92,12 @@ export function createAsker(
     // Told by the snapshot that the event takes.
     if (reason !== 'fresh_token_required') held.expired = true
     const event = {
-      type: 'reauthRequired',
+      type: 'reauthRequired' as const,
       reason,
       session: session.snapshot(),
       acrValues: found?.acrValues,
       maxAge: found?.maxAge,
-      origin: 'this context',
+      origin: 'this context' as const,
       signal: controller.signal,
       waitUntil(promise: PromiseLike<unknown>): void {
         if (!dispatching) {
@@ -111,7 +111,7 @@ export function createAsker(
     }
     // Whoever was told of the snapshot may have signed out.
     if (closing) return over
-    emitter.emit('reauthRequired', event, () => {
+    emitter.emit(event, () => {
       dispatching = false
       if (!waits.length) return close()
       for (const wait of waits) {

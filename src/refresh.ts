@@ -121,13 +121,7 @@ export function createRefresher(
       // Of a limit and a cool-down each call is told by its error.
       if (outcome.reason !== 'cool_down' && !told) {
         const { reason, status, retryAt } = outcome
-        emitter.emit('refreshFailed', {
-          type: 'refreshFailed',
-          reason,
-          status,
-          retryAt,
-          origin: 'this context',
-        })
+        emitter.emit({ type: 'refreshFailed', reason, status, retryAt, origin: 'this context' })
       }
     }
     return outcome
@@ -316,7 +310,7 @@ export function createRefresher(
     if (!held) return MOVED
     if (result.kind === 'refused') {
       const { response, status } = result
-      emitter.emit('refreshRefused', { reason, status, origin: 'this context' })
+      emitter.emit({ type: 'refreshRefused', reason, status, origin: 'this context' })
       return { kind: 'refused', response }
     }
     const { reason: why, status, cause } = result

@@ -199,7 +199,7 @@ export function createSession(
     skew = found
     if (Math.abs(skew - announcedSkew) < 30_000) return
     announcedSkew = skew
-    emitter.emit('clockSkew', { type: 'clockSkew', reason: 'token', skew, origin: 'this context' })
+    emitter.emit({ type: 'clockSkew', reason: 'token', skew, origin: 'this context' })
   }
 
   // --- who is signed in ----------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ export function createSession(
     const next = draw()
     if (next === picture) return
     picture = next
-    emitter.emit('session', next)
+    emitter.publish(next)
   }
 
   function draw(): Session | null | undefined {
@@ -248,7 +248,7 @@ export function createSession(
     const { subject } = held.record
     become(null)
     moot()
-    emitter.emit('loggedOut', { type: 'loggedOut', reason, subject, origin })
+    emitter.emit({ type: 'loggedOut', reason, subject, origin })
   }
 
   function remember(id: string, reason: LogoutReason, version: number, revoked = version): void {
@@ -363,11 +363,10 @@ export function createSession(
       if (origin === 'other context') moot()
       if (before.subject === undefined || before.subject !== record.subject) {
         const { subject } = before
-        emitter.emit('loggedOut', { type: 'loggedOut', reason: 'replaced', subject, origin })
+        emitter.emit({ type: 'loggedOut', reason: 'replaced', subject, origin })
       }
     }
-    if (event && held === next)
-      emitter.emit(event, { type: event, reason: record.reason, session: picture, origin })
+    if (event && held === next) emitter.emit({ type: event, reason: record.reason, session: picture, origin })
   }
 
   /** Writes the session back into a cell that has lost it, or its latest version; or that it has ended. */
