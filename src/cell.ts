@@ -245,7 +245,7 @@ export function createCell(
     earliest,
     moment() {
       const since = stopwatch(on)
-      const [from, to] = heard ? [earliest(), latest()] : [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+      const [from, to] = heard ? [earliest(), latest()] : [Infinity, -Infinity]
       return () => {
         // Only together do what was known then and what is known by now tell a sleep from a clock that was set.
         const least = Math.max(from, earliest() - since())

@@ -242,7 +242,7 @@ export function createSession(
   }
 
   function end(id: string, reason: LogoutReason, origin: Origin): void {
-    const version = held?.record.id === id ? held.record.version : Number.POSITIVE_INFINITY
+    const version = held?.record.id === id ? held.record.version : Infinity
     remember(id, reason, version, origin === 'this context' ? version : 0)
     if (held?.record.id !== id) return
     const { subject } = held.record
@@ -254,7 +254,7 @@ export function createSession(
   function remember(id: string, reason: LogoutReason, version: number, revoked = version): void {
     const known = endings.get(id)
     if (reason === 'logout') signedOut = true
-    const upTo = RAN_OUT.test(reason) ? version : Number.POSITIVE_INFINITY
+    const upTo = RAN_OUT.test(reason) ? version : Infinity
     // The first reason is the true one, as a logout is not made an expiry by what comes after it; but it is always one.
     const first = reason === 'logout' ? reason : (known?.reason ?? reason)
     endings.set(id, {

@@ -235,11 +235,11 @@ export function createSignIn(
       const subject = subjectOf(backend, access)
       let mismatch = false
       // What was given to the store last, and the first of what it may have taken.
-      let made = Number.POSITIVE_INFINITY
+      let made = Infinity
       let tried = made
       const stands = await session.cell.change((stood, refused) => {
         if (!refused) tried = Math.min(tried, made)
-        made = Number.POSITIVE_INFINITY
+        made = Infinity
         // An empty cell has lost its data, unless that means that the user cleared it; so has one with an older version.
         const mine = session.lossy ? session.held?.record : undefined
         const older = stood && !isEnded(stood) && stood.id === mine?.id && stood.version < mine.version

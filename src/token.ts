@@ -93,9 +93,9 @@ function look(stored: StoredToken): ReadToken {
   // A life that was over before it began says nothing, and believing it would refresh for ever.
   if (!((lasts ?? 0) > 0)) lasts = undefined
   let freshFor: number | undefined
-  if (fresh === true) freshFor = Number.POSITIVE_INFINITY
+  if (fresh === true) freshFor = Infinity
   else if (fresh === false) freshFor = 0
   // As with a life: the stamp it counts from was cut to whole seconds.
-  else if (isNumber(fresh)) freshFor = isNumber(iat) ? (fresh - iat) * 1000 - 1000 : Number.POSITIVE_INFINITY
+  else if (isNumber(fresh)) freshFor = isNumber(iat) ? (fresh - iat) * 1000 - 1000 : Infinity
   return { ...stored, claims, lasts, freshFor }
 }
