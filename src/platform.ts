@@ -24,7 +24,7 @@ export const platform: Platform = {
   },
   random: () => Math.random(),
   // randomUUID exists in secure contexts only.
-  id: () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join(''),
+  id: () => crypto.getRandomValues(new Uint32Array(4)).join(''),
 }
 
 /** How much time has passed since a moment: the larger of both clocks, for neither alone sees a sleep and a jump. */
