@@ -57,6 +57,30 @@ export function createCookieRoom(
     return tokens && checkTokens(tokens, 'what is known of the cookies')
   }
 
+  /** Makes a session of who is found, if the store is empty. Whether there was anything to find out. */
+  async function find(): Promise<boolean> {
+    await session.ready
+    // To find out may spend the refresh token, and a read-only store would not keep what comes.
+    if (backend.cookies === 'refresh' && !session.writable) return false
+    const { attempts, enter, record, takeBack } = signIn
+    // A tombstone is final, though the store has lost it, and a login that is under way says who it is.
+    if (session.held !== null || session.cell.standing || session.signedOut || attempts.size) return false
+    // Called before all else, so that no login is ever taken for an earlier one.
+    const attempt = enter(() => 0)
+    try {
+      const tokens = await look()
+      if (!tokens) return true
+      const first = record('initial', { tokens, at: undefined }, attempt)
+      await session.cell.change((standing) => (standing || attempt.dropped ? undefined : first))
+      // What a refresh has brought, signed out meanwhile.
+      const late = backend.cookies === 'refresh' && tokens.accessToken && !session.held
+      if (late && session.endReason(attempt.id) === 'logout') takeBack(tokens, attempt)
+      return true
+    } finally {
+      attempts.delete(attempt)
+    }
+  }
+
   async function adopt(id: string, before: StoredToken | undefined): Promise<void> {
     await session.cell.peek()
     const same = (record: StoreRecord | null | undefined): record is LiveRecord =>
@@ -87,7 +111,7 @@ export function createCookieRoom(
 
   return {
     restore() {
-      restoring ??= signIn.restore(look).then(
+      restoring ??= find().then(
         (found) => {
           if (!found) restoring = undefined
         },

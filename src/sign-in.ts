@@ -24,7 +24,7 @@ import type {
 import { readAnswer, type Wire } from './wire.ts'
 
 /** A login or re-authentication under way. */
-interface Attempt {
+export interface Attempt {
   /** The session that it will make. */
   readonly id: string
   readonly calledAt: () => number
@@ -54,11 +54,18 @@ export interface SignIn {
   reauthenticate(credentials: unknown): Promise<void>
   setTokens(tokens: Tokens): Promise<void>
   logout(revoke: boolean): Promise<void>
-  /** Makes a session of what `find` finds, if the store is empty. Whether there was anything to find out. */
-  restore(find: () => Promise<Tokens | undefined>): Promise<boolean>
   /** Starts with tokens that become a session if the store is empty. */
   initial(tokens: Tokens): void
   dispose(): void
+
+  // For the room of cookies, which makes a session of whom it finds.
+
+  /** What is under way. Who enters leaves by taking his own out. */
+  readonly attempts: Set<Attempt>
+  enter(calledAt: () => number): Attempt
+  record(reason: ChangeReason, brought: Brought, attempt: Attempt): Omit<LiveRecord, 'revision'>
+  /** Revokes what nobody wants any more. */
+  takeBack(tokens: Tokens, attempt: Attempt): void
 }
 
 // A login can't be aborted by its caller, so that it has a bound; a flow, where a person may be slow, has none.
@@ -460,28 +467,6 @@ export function createSignIn(
     return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
   }
 
-  async function restore(find: () => Promise<Tokens | undefined>): Promise<boolean> {
-    await session.ready
-    // To find out may spend the refresh token, and a read-only store would not keep what comes.
-    if (backend.cookies === 'refresh' && !session.writable) return false
-    // A tombstone is final, though the store has lost it, and a login that is under way says who it is.
-    if (session.held !== null || session.cell.standing || session.signedOut || attempts.size) return false
-    // Called before all else, so that no login is ever taken for an earlier one.
-    const attempt = enter(() => 0)
-    try {
-      const tokens = await find()
-      if (!tokens) return true
-      const first = record('initial', { tokens, at: undefined }, attempt)
-      await session.cell.change((standing) => (standing || attempt.dropped ? undefined : first))
-      // What a refresh has brought, signed out meanwhile.
-      const late = backend.cookies === 'refresh' && tokens.accessToken && !session.held
-      if (late && session.endReason(attempt.id) === 'logout') takeBack(tokens, attempt)
-      return true
-    } finally {
-      attempts.delete(attempt)
-    }
-  }
-
   /** What `brought` comes to, unless a logout or a later login is faster: then its tokens are revoked. */
   async function untilDropped(attempt: Attempt, bring: Bring, id?: string): Promise<Brought> {
     if (attempt.dropped) throw attempt.dropped
@@ -511,7 +496,10 @@ export function createSignIn(
         })
       }),
     logout,
-    restore,
+    attempts,
+    enter,
+    record,
+    takeBack,
     initial(tokens) {
       const attempt = enter(session.cell.moment())
       const { id, controller } = attempt
