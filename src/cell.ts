@@ -287,13 +287,15 @@ function sound(given: StoreRecord | null): StoreRecord | null {
   const record = Object.fromEntries(there) as unknown as StoreRecord
   const { access, fresh, refreshToken, subject, due, retryAt, failures, claim } = record as LiveRecord
   const times = [record.calledAt, due, retryAt, failures, claim?.until]
-  for (const stored of [access, fresh]) times.push(stored?.at, stored?.life)
+  const tokens: unknown[] = refreshToken === undefined ? [] : [refreshToken]
+  for (const stored of [access, fresh]) {
+    if (stored === undefined) continue
+    times.push(stored.at, stored.life)
+    tokens.push(stored.token)
+  }
   if (times.some((time) => time != null && typeof time !== 'number')) return null
   if ('ended' in record) return typeof record.ended === 'string' ? record : null
   const known = subject === undefined || typeof subject === 'string'
-  const tokens = tokensOf(record).filter(
-    (token, index) => token !== undefined || [access, fresh][index] !== undefined,
-  )
   return known && (access || refreshToken) && tokens.every(isToken) ? record : null
 }
 
