@@ -372,8 +372,8 @@ export function createSignIn(
     const kin = backend.cookies || (backend.revokes === 'grant' && !refreshToken)
     if (kin && id && id === mine?.id) return
     const live = [mine?.refreshToken, mine?.access?.token, by?.refreshToken, by?.accessToken]
-    const dead = (token: string | null | undefined) => (live.includes(token as string) ? undefined : token)
-    void refresher.revoke({ accessToken: dead(accessToken) ?? undefined, refreshToken: dead(refreshToken) })
+    const dead = <T>(token: T): T | undefined => (live.includes(token as string) ? undefined : token)
+    void refresher.revoke({ accessToken: dead(accessToken), refreshToken: dead(refreshToken) })
   }
 
   // --- getting tokens ------------------------------------------------------------------------------------
