@@ -16,6 +16,7 @@ import type {
   Flow,
   LiveRecord,
   LogoutReason,
+  MaybePromise,
   RequestSpec,
   StoreRecord,
   Tokens,
@@ -395,7 +396,16 @@ export function createSignIn(
     let at = session.cell.latest()
     const sentAt = typeof given === 'function' ? undefined : on.now()
     let elapsed = stopwatch(on)
-    const late = (): Error => new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
+    /** What comes, if it does in time; the tokens of an answer that comes later are nobody's. */
+    const inTime = <T>(coming: Promise<T>, read: (came: T) => MaybePromise<Answer>): Promise<T> =>
+      within(on, coming, LOGIN_TIMEOUT - elapsed.least(), () => {
+        void coming
+          .then(read)
+          .then((answer) => takeBack(consult(backend, 'tokens', answer) ?? {}, attempt, id))
+          .catch(() => {})
+        return new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
+      })
+    const read = (answered: Response): Promise<Answer> => readAnswer(answered, undefined, true)
     const unavailable = (error: unknown): AuthError =>
       new AuthError(
         'login_unavailable',
@@ -403,7 +413,6 @@ export function createSignIn(
         { status: undefined, response: undefined },
         safeCause(error),
       )
-    const drop = (answer: Answer): void => takeBack(consult(backend, 'tokens', answer) ?? {}, attempt, id)
     let response: Response
     if (typeof given === 'function') {
       const result = await given({ fetch: tokenless, signal })
@@ -414,24 +423,13 @@ export function createSignIn(
     } else {
       try {
         // Not aborted by a logout: its tokens could not be revoked then.
-        const sent = wire.call(given)
-        response = await within(on, sent, LOGIN_TIMEOUT, () => {
-          void sent
-            .then((answered) => readAnswer(answered, undefined, true))
-            .then(drop)
-            .catch(() => {})
-          return late()
-        })
+        response = await inTime(wire.call(given), read)
       } catch (error) {
         throw unavailable(error)
       }
     }
     const { status } = response
-    const reading = readAnswer(response, undefined, true)
-    const answer = await within(on, reading, LOGIN_TIMEOUT - elapsed.least(), () => {
-      void reading.then(drop).catch(() => {})
-      return late()
-    }).catch((error): Answer => {
+    const answer = await inTime(read(response), (came) => came).catch((error): Answer => {
       // Cookies are there with the head.
       if (response.ok && !response.bodyUsed && !backend.cookies) throw unavailable(error)
       return { status, headers: response.headers, body: undefined, empty: false }
