@@ -100,7 +100,7 @@ export function createAuthOn<Claims, Credentials>(
   const cookies = room?.(session, signIn, backend, wire, on, refreshTimeout)
   const flow = createFlow(session, refresher, asker, backend, on, refreshTimeout, cookies)
   if (initial) signIn.initial(checkTokens(initial, 'initial'))
-  else session.start(undefined)
+  else session.start()
 
   const alive = (): void => {
     if (disposal.signal.aborted) throw disposed()

@@ -52,12 +52,18 @@ export interface Stamp {
   readonly subject?: string | undefined
 }
 
+/** What an empty store is given at the start: until it has been asked, and here if it is empty and does not take it. */
+export interface Initial {
+  readonly change: Change
+  /** Whether it has been: `change` says so. */
+  readonly asked: boolean
+  /** Called once the store has been asked, and what it is given is a session, or is none. */
+  decided(): void
+}
+
 export interface SessionRoom {
-  /**
-   * Reads the store for the first time, with the change that makes a session where there is none. `decided`: called once
-   * the store has been asked, and what it is given is a session, or is none.
-   */
-  start(initial: Change | undefined, decided?: () => void): void
+  /** Reads the store for the first time, with what makes a session where there is none. */
+  start(initial?: Initial): void
   /** `undefined` until the store was read. */
   readonly held: Held | null | undefined
   /** Set while what is held may be out of date: settles once the store was asked, within bounds. */
@@ -391,10 +397,10 @@ export function createSession(
 
   // --- being told ----------------------------------------------------------------------------------------
 
-  // What an empty store is given at the start: until it has been asked, and here if it is empty and does not take it.
-  let first: { change: Change; asked: boolean; decided(): void } | undefined
+  let first: Initial | undefined
 
-  function decided(): void {
+  function answered(): void {
+    missed = false
     first?.decided()
     first = undefined
   }
@@ -408,22 +414,15 @@ export function createSession(
       answer = Promise.reject(error)
     }
     if (!isPromise(answer)) {
-      missed = false
-      decided()
+      answered()
       return Promise.resolve()
     }
     const mine = answer
-      .then(
-        () => {
-          missed = false
-          decided()
-        },
-        () => {
-          if (first?.asked) return reread()
-          believe()
-          return void find()
-        },
-      )
+      .then(answered, () => {
+        if (first?.asked) return reread()
+        believe()
+        return void find()
+      })
       .then(() => {
         if (unread !== mine) return
         unread = undefined
@@ -466,14 +465,8 @@ export function createSession(
 
   return {
     cell,
-    start(initial, decided = () => {}) {
-      if (initial) {
-        const change: Change = (standing) => {
-          if (first) first.asked = true
-          return initial(standing)
-        }
-        first = { change, asked: false, decided }
-      }
+    start(initial) {
+      first = initial
       ready = reread()
       unwatch = store.watch?.(notice)
     },

@@ -503,19 +503,24 @@ export function createSignIn(
       const { id, controller } = attempt
       begun.set(id, ++calls)
       const { signal } = controller
-      const first = record('initial', { tokens, at: undefined }, attempt)
+      const made = record('initial', { tokens, at: undefined }, attempt)
       let given = false
-      // From then on it is a session as any other, or none.
-      const decided = (): void => {
-        if (attempts.delete(attempt) && session.endReason(id)) void undo(attempt, tokens, given)
+      const first = {
+        asked: false,
+        change(standing: StoreRecord | null) {
+          first.asked = true
+          if (standing || attempt.dropped || session.isEnded(id)) return undefined
+          given = true
+          return { ...made, calledAt: attempt.calledAt() }
+        },
+        // From then on it is a session as any other, or none.
+        decided() {
+          if (attempts.delete(attempt) && session.endReason(id)) void undo(attempt, tokens, given)
+        },
       }
       // A store that can't be asked keeps no token alive.
-      signal.addEventListener('abort', () => void session.ready.then(decided))
-      session.start((standing) => {
-        if (standing || attempt.dropped || session.isEnded(id)) return undefined
-        given = true
-        return { ...first, calledAt: attempt.calledAt() }
-      }, decided)
+      signal.addEventListener('abort', () => void session.ready.then(first.decided))
+      session.start(first)
     },
     dispose() {
       for (const attempt of attempts) abandon(attempt, disposed())
