@@ -158,7 +158,7 @@ export function createAuthOn<Claims, Credentials>(
     get ready() {
       if (!cookies) return session.ready
       // With an empty store the cookies are asked who it is, so that nobody is shown a login for nothing.
-      ready ??= session.ready.then(cookies.restore).then(() => {})
+      ready ??= cookies.restore().then(() => {})
       return ready
     },
     subscribe(listener) {
