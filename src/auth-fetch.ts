@@ -148,7 +148,7 @@ export function createFlow(
     const unknown = cookies && (await free(call, cookies.restore()))
     const { held } = session
     if (held || (held === null && !unknown) || call.auth === 'optional') return held ?? null
-    const message = 'The store can not be read, so that nobody knows who is signed in'
+    const message = 'The store can not be read'
     throw new AuthError('refresh_unavailable', message, { retryAt: on.now() }, unknown as Error)
   }
 
@@ -366,7 +366,7 @@ export function createFlow(
 
   async function refresh(call: Caller): Promise<void> {
     const held = await present(call)
-    if (!held) throw new AuthError('not_signed_in', 'There is nobody whose token could be refreshed', {})
+    if (!held) throw new AuthError('not_signed_in', 'Nobody is signed in', {})
     await renewed(call, held, 'requested', true)
   }
 

@@ -18,7 +18,7 @@ import { createWire } from './wire.ts'
 // Enough for the story of a day, and small in a bug report.
 const HISTORY = 100
 
-const TIME = 'milliseconds, a finite number that is not negative'
+const TIME = 'milliseconds, finite and not negative'
 
 const isFunction = (value: unknown): boolean => typeof value === 'function'
 const has = (value: unknown, ...methods: string[]): boolean =>

@@ -100,11 +100,7 @@ export function createSignIn(
 
   function begin(): Attempt {
     if (!session.writable) {
-      throw new AuthError(
-        'store_read_only',
-        'The store has no commit(), so that nobody can sign in through it',
-        {},
-      )
+      throw new AuthError('store_read_only', 'The store has no commit()', {})
     }
     const attempt = enter(session.cell.moment())
     if (begun.set(attempt.id, ++calls).size > 100) begun.delete(begun.keys().next().value as string)
@@ -236,7 +232,7 @@ export function createSignIn(
       const bring = obtain(attempt, credentials, () => id)
       await opened(attempt)
       const user = session.held?.record
-      if (!user) throw new AuthError('not_signed_in', 'There is nobody to re-authenticate', {})
+      if (!user) throw new AuthError('not_signed_in', 'Nobody is signed in', {})
       id = user.id
       const { tokens, at } = await untilDropped(attempt, bring, id)
       const access = storedToken(tokens, at)

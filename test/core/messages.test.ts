@@ -7,7 +7,7 @@ virtualTime()
 
 type Case = [message: string, code: AuthErrorCode, act: (room: Room) => Promise<unknown>]
 
-const time = 'milliseconds, a finite number that is not negative'
+const time = 'milliseconds, finite and not negative'
 const options =
   'baseUrl, backend, store, initial, origins, refreshAhead, refreshTimeout, refreshLimit, reauthTimeout, fetch, allowInsecure'
 
@@ -126,7 +126,7 @@ describe('a call', () => {
       },
     ],
     [
-      'The store can not be read, so that nobody knows who is signed in',
+      'The store can not be read',
       'refresh_unavailable',
       async () => {
         const store = { ...memoryStore(), read: () => Promise.reject(new Error('no disk')) }
@@ -143,7 +143,7 @@ describe('a call', () => {
         return auth.fetch('protected')
       },
     ],
-    ['There is nobody whose token could be refreshed', 'not_signed_in', ({ auth }) => auth.refresh()],
+    ['Nobody is signed in', 'not_signed_in', ({ auth }) => auth.refresh()],
     [
       `minValidity takes ${time}, got number`,
       'invalid_option',
@@ -230,7 +230,7 @@ describe('a login', () => {
         return auth.login(alice)
       },
     ],
-    ['There is nobody to re-authenticate', 'not_signed_in', ({ auth }) => auth.reauthenticate(alice)],
+    ['Nobody is signed in', 'not_signed_in', ({ auth }) => auth.reauthenticate(alice)],
     [
       'The password was that of another user; nothing was changed',
       'subject_mismatch',
@@ -249,7 +249,7 @@ describe('a login', () => {
       },
     ],
     [
-      'The store has no commit(), so that nobody can sign in through it',
+      'The store has no commit()',
       'store_read_only',
       () => {
         const { read } = memoryStore()
