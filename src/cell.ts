@@ -4,7 +4,7 @@
  */
 import { safeCause } from './errors.ts'
 import type { Emitter } from './events.ts'
-import { type Platform, type Stopwatch, stopwatch, within } from './platform.ts'
+import { type Platform, type Stopwatch, sleep, stopwatch, within } from './platform.ts'
 import { describe, isNumber, isToken } from './token.ts'
 import type { Cell, Draft, LiveRecord, MaybePromise, Origin, Store, StoreRecord } from './types.ts'
 
@@ -223,12 +223,8 @@ export function createCell(
   async function saveLater(): Promise<void> {
     for (let wait = 100; unsaved.length; wait = Math.min(wait * 2, 30_000)) {
       // The first tries hold a process up that is about to end: what it got last would be lost with it.
-      await new Promise<void>((resolve) => {
-        const stop = on.timer(resolve, wait, wait > PATIENCE)
-        back = () => {
-          stop()
-          resolve()
-        }
+      await sleep(on, wait, wait > PATIENCE, (wake) => {
+        back = wake
       })
       await save().catch(() => {})
     }

@@ -41,9 +41,20 @@ export function stopwatch(on: Platform): Stopwatch {
   return Object.assign(() => Math.max(on.now() - wall, least()), { least })
 }
 
-/** Resolves after `ms`. */
-export function sleep(on: Platform, ms: number): Promise<void> {
-  return new Promise((resolve) => void on.timer(resolve, ms))
+/** Resolves after `ms`, or sooner: by what `early` is given. `idle`: as of a timer. */
+export function sleep(
+  on: Platform,
+  ms: number,
+  idle?: boolean,
+  early?: (wake: () => void) => void,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = on.timer(resolve, ms, idle)
+    early?.(() => {
+      stop()
+      resolve()
+    })
+  })
 }
 
 // What came while nothing ran is read within this, in ms.

@@ -5,7 +5,7 @@
  */
 import { type CellRoom, type Change, createCell, isPromise } from './cell.ts'
 import type { Emitter } from './events.ts'
-import { type Platform, type Stopwatch, stopwatch } from './platform.ts'
+import { type Platform, type Stopwatch, sleep, stopwatch } from './platform.ts'
 import { isNumber, type ReadToken, readToken } from './token.ts'
 import type {
   LiveRecord,
@@ -437,7 +437,7 @@ export function createSession(
     if (missed) return
     missed = true
     for (let wait = 100; missed && !disposed; wait = Math.min(wait * 2, 30_000)) {
-      await new Promise<void>((resolve) => void on.timer(resolve, wait, true))
+      await sleep(on, wait, true)
       if (missed && !disposed) await reread()
     }
   }
@@ -496,12 +496,8 @@ export function createSession(
       (now.record.id === stamp.id || (stamp.subject !== undefined && stamp.subject === now.record.subject)),
     reread,
     changed: (ms) =>
-      new Promise((resolve) => {
-        const stop = on.timer(resolve, ms)
-        wake = () => {
-          stop()
-          resolve()
-        }
+      sleep(on, ms, false, (early) => {
+        wake = early
       }),
     close(at) {
       closed = { since: stopwatch(on), at }
