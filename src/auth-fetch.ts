@@ -10,8 +10,8 @@ import { type Platform, stopwatch, within } from './platform.ts'
 import type { Asker } from './reauth.ts'
 import type { Outcome, Refresher } from './refresh.ts'
 import type { Held, HeldToken, SessionRoom, Stamp } from './session.ts'
-import type { Answer, Backend, ChangeReason, Finding } from './types.ts'
-import { readAnswer } from './wire.ts'
+import type { Backend, ChangeReason, Finding } from './types.ts'
+import { readAnswer, unread } from './wire.ts'
 
 /** What a call has already cost: at most one replay with another token, and one after a login. */
 interface Spent {
@@ -165,17 +165,16 @@ export function createFlow(
       const late = new AbortController()
       const reading = within(on, readAnswer(response, late.signal), bodyTimeout, () => late.abort())
       // A body that never comes tells as little as none.
-      const { status, headers } = response
-      const nothing: Answer = { status, headers, body: undefined, empty: true }
       // What came is handed back after a disposal, too.
       const answer = await free(
         { signal: call.signal },
-        reading.catch(() => nothing),
+        reading.catch(() => unread(response, true)),
       )
       const given = consult(backend, 'classify', answer)
       found = typeof given === 'string' ? { signal: given } : given
       // An answer that says nothing of the token, to one that has run out by now, is about the token. So is a 403, where
       // nothing is left to find out with.
+      const { status } = response
       const mute = found?.signal === 'other' || found?.signal === 'unknown'
       const forbidden = status === 403 && !session.held?.record.refreshToken
       if (mute && (status === 401 ? !session.usable(token) : forbidden && token.over()))

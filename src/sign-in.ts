@@ -22,7 +22,7 @@ import type {
   Tokens,
   Tombstone,
 } from './types.ts'
-import { readAnswer, type Wire } from './wire.ts'
+import { readAnswer, unread, type Wire } from './wire.ts'
 
 /** A login or re-authentication under way. */
 export interface Attempt {
@@ -428,7 +428,7 @@ export function createSignIn(
     const answer = await inTime(read(response), (came) => came).catch((error): Answer => {
       // Cookies are there with the head.
       if (response.ok && !response.bodyUsed && !backend.cookies) throw unavailable(error)
-      return { status, headers: response.headers, body: undefined, empty: false }
+      return unread(response)
     })
     if (!response.ok) {
       if (status === 408 || status === 429 || status >= 500) {

@@ -135,18 +135,24 @@ function wasLed({ redirected, url }: Response, from: URL): boolean {
   return redirected === undefined && !!url && url.split(/[?#]/)[0] !== from.origin + from.pathname
 }
 
+/** An answer of whose body nothing is known, or but that it has one. */
+export function unread({ status, headers }: Response, empty = false): Answer {
+  return { status, headers, body: undefined, empty }
+}
+
 /**
  * Reads an answer through a clone, up to a bound, and the caller's body stays unread: JSON only, but for `own`
  * answers, those of the backend's own endpoints, which may come under any name.
  */
 export async function readAnswer(response: Response, signal?: AbortSignal, own?: boolean): Promise<Answer> {
-  const { status, headers } = response
-  const answer: Answer = { status, headers, body: undefined, empty: true }
-  if (response.body === null || headers.get('content-length') === '0') return answer
+  const { headers } = response
+  const nothing = unread(response, true)
+  const something = unread(response)
+  if (response.body === null || headers.get('content-length') === '0') return nothing
   const json = own || /[/+]json\s*(;|$)/i.test(`${headers.get('content-type')}`)
   // A body may be long in coming: nobody waits for its first bytes to learn that they are not JSON. Only a 401 means
   // something else without one.
-  if (!json && status !== 401) return { ...answer, empty: false }
+  if (!json && response.status !== 401) return something
   const copy = response.clone()
   const reader = copy.body?.getReader?.()
   const cancel = (): void => void (MAY_CANCEL ? reader?.cancel().catch(() => {}) : reader?.releaseLock())
@@ -173,14 +179,13 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
   }
   if (enough()) {
     cancel()
-    return { ...answer, empty: false }
+    return something
   }
-  if (size === 0) return answer
-  let body: unknown
+  if (size === 0) return nothing
   try {
-    body = JSON.parse(text)
+    something.body = JSON.parse(text)
   } catch {
     // Not JSON after all; the parser's error would quote it.
   }
-  return { ...answer, body, empty: false }
+  return something
 }
