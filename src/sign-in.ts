@@ -34,6 +34,8 @@ export interface Attempt {
   readonly controller: AbortController
   /** Why it was aborted: not every runtime's signal keeps that. */
   dropped?: AuthError
+  /** Called then, before who listens to the signal. */
+  leave?(): void
   /** What it brought, once that is in the store; or kept here, the store being away. */
   kept?: Tokens
   /** What the login brought that took its place: it may be the very same. */
@@ -123,6 +125,7 @@ export function createSignIn(
 
   function abandon(attempt: Attempt, why: AuthError): void {
     attempt.dropped ??= why
+    attempt.leave?.()
     attempt.controller.abort(why)
   }
 
@@ -464,16 +467,12 @@ export function createSignIn(
   /** What `brought` comes to, unless a logout or a later login is faster: then its tokens are revoked. */
   async function untilDropped(attempt: Attempt, bring: Bring, id?: string): Promise<Brought> {
     if (attempt.dropped) throw attempt.dropped
-    const { signal } = attempt.controller
     return new Promise((resolve, reject) => {
-      const dropped = (): void => reject(attempt.dropped)
-      signal.addEventListener('abort', dropped)
-      bring()
-        .then((value) => {
-          if (attempt.dropped) takeBack(value.tokens, attempt, id)
-          resolve(value)
-        }, reject)
-        .finally(() => signal.removeEventListener('abort', dropped))
+      attempt.leave = () => reject(attempt.dropped)
+      bring().then((value) => {
+        if (attempt.dropped) takeBack(value.tokens, attempt, id)
+        resolve(value)
+      }, reject)
     })
   }
 
@@ -496,9 +495,8 @@ export function createSignIn(
     takeBack,
     initial(tokens) {
       const attempt = enter(session.cell.moment())
-      const { id, controller } = attempt
+      const { id } = attempt
       begun.set(id, ++calls)
-      const { signal } = controller
       const made = record('initial', { tokens, at: undefined }, attempt)
       let given = false
       const first = {
@@ -515,7 +513,7 @@ export function createSignIn(
         },
       }
       // A store that can't be asked keeps no token alive.
-      signal.addEventListener('abort', () => void session.ready.then(first.decided))
+      attempt.leave = () => void session.ready.then(first.decided)
       session.start(first)
     },
     dispose() {
