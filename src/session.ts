@@ -248,13 +248,13 @@ export function createSession(
   }
 
   function end(id: string, reason: LogoutReason, origin: Origin): void {
-    const version = held?.record.id === id ? held.record.version : Infinity
+    const mine = held?.record.id === id ? held.record : undefined
+    const version = mine?.version ?? Infinity
     remember(id, reason, version, origin === 'this context' ? version : 0)
-    if (held?.record.id !== id) return
-    const { subject } = held.record
+    if (!mine) return
     become(null)
     moot()
-    emitter.emit({ type: 'loggedOut', reason, subject, origin })
+    emitter.emit({ type: 'loggedOut', reason, subject: mine.subject, origin })
   }
 
   function remember(id: string, reason: LogoutReason, version: number, revoked = version): void {
