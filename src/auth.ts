@@ -108,7 +108,6 @@ export function createAuthOn<Claims, Credentials>(
     wire.base()
   }
   const caller = (): Caller => ({ began: asker.begin(), disposal: disposal.signal })
-  let ready: Promise<void> | undefined
   const snapshot = (): Session<Claims> => session.snapshot() as Session<Claims>
 
   const auth: Auth<Claims, Credentials> = {
@@ -156,10 +155,7 @@ export function createAuthOn<Claims, Credentials>(
       return session.snapshot() as Session<Claims> | null | undefined
     },
     get ready() {
-      if (!cookies) return session.ready
-      // With an empty store the cookies are asked who it is, so that nobody is shown a login for nothing.
-      ready ??= cookies.restore().then(() => {})
-      return ready
+      return (cookies ?? session).ready
     },
     subscribe(listener) {
       const now = session.snapshot()

@@ -14,6 +14,8 @@ import type { Backend, LiveRecord, StoredToken, StoreRecord, Tokens } from './ty
 import { readAnswer, type Wire } from './wire.ts'
 
 export interface CookieRoom {
+  /** With an empty store the cookies are asked who it is, so that nobody is shown a login for nothing. */
+  readonly ready: Promise<void>
   /**
    * Finds out, once, who is signed in by cookies, and makes that a session if the store is empty. Gives what went
    * wrong, if that can't be found out: then the next call tries again. Never rejects.
@@ -34,6 +36,7 @@ export function createCookieRoom(
   on: Platform,
   timeout: number,
 ): CookieRoom {
+  let ready: Promise<void> | undefined
   let restoring: Promise<unknown> | undefined
   let reading: { of: StoredToken | undefined; done: Promise<void> } | undefined
 
@@ -109,19 +112,25 @@ export function createCookieRoom(
     return had && (!seen || seen.endsWith(had) ? had : seen)
   }
 
+  function restore(): Promise<unknown> {
+    restoring ??= find().then(
+      (found) => {
+        if (!found) restoring = undefined
+      },
+      (error) => {
+        restoring = undefined
+        return safeCause(error)
+      },
+    )
+    return restoring
+  }
+
   return {
-    restore() {
-      restoring ??= find().then(
-        (found) => {
-          if (!found) restoring = undefined
-        },
-        (error) => {
-          restoring = undefined
-          return safeCause(error)
-        },
-      )
-      return restoring
+    get ready() {
+      ready ??= restore().then(() => {})
+      return ready
     },
+    restore,
     async reread({ record: { id, access } }) {
       if (reading?.of !== access) reading = { of: access, done: adopt(id, access).catch(() => {}) }
       const mine = reading
