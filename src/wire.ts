@@ -160,7 +160,9 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
   const decoder = reader && new TextDecoder()
   let text = ''
   let size = 0
-  const enough = (): boolean => size > (own ? READ_OWN_AT_MOST : READ_AT_MOST) || (size > 0 && !json)
+  // Of what is not JSON only whether there is any.
+  const most = own ? READ_OWN_AT_MOST : json ? READ_AT_MOST : 0
+  const enough = (): boolean => size > most
   signal?.addEventListener('abort', cancel)
   try {
     while (reader && !enough()) {
