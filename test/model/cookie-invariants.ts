@@ -37,10 +37,16 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   )
   if (lost || told.some(({ known }) => known?.status === 'error')) return
   // Nor what it was asked under a value that had been replaced, where no page can read the new one, and whoami does not
-  // tell it: the token has run out, or there is no answer.
+  // tell it: the token has run out, or there is no answer, or one that says nothing.
+  const mute = (seq: number): boolean =>
+    backend.log.some((entry) => entry.fault !== undefined && sendOf(entry)?.seq === seq)
   const unread = world.sends.some(
     ({ route, call, context, seq, known }) =>
-      route === 'whoami' && !call && context === deed.context && seq > deed.seq && known?.status !== 200,
+      route === 'whoami' &&
+      !call &&
+      context === deed.context &&
+      seq > deed.seq &&
+      (known?.status !== 200 || mute(seq)),
   )
   if (program.world.told && unread && told.some(({ known }) => known?.status === 401)) return
   // Nor what the server gives out by itself, to a call of another tab that was still under way; or where no page can see
