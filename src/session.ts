@@ -74,6 +74,8 @@ export interface SessionRoom {
   readonly switched: boolean
   /** Whether the user has signed out, as far as is known here, and nobody has signed in since. */
   readonly signedOut: boolean
+  /** When the last logout elsewhere was called for, in the store's time: it counts though the store has lost it. */
+  readonly lastLogout: number
   readonly writable: boolean
   /** Whether the store tells nobody of changes. */
   readonly blind: boolean
@@ -123,6 +125,7 @@ export function createSession(
   let unread: Promise<void> | undefined
   let missed = false
   let signedOut = false
+  let lastLogout = 0
   let told: Tombstone | undefined
   let disposed = false
   let switched = false
@@ -321,10 +324,11 @@ export function createSession(
 
   /** Takes note of a tombstone. It is all that stands there, so that it ends what was there before it, too. */
   function hearOfEnd(
-    { id, version, ended }: Pick<Tombstone, 'id' | 'version' | 'ended'>,
+    { id, version, ended, calledAt }: Pick<Tombstone, 'id' | 'version' | 'ended' | 'calledAt'>,
     origin: Origin,
   ): void {
     remember(id, ended, version)
+    if (ended === 'logout' && origin === 'other context') lastLogout = Math.max(lastLogout, calledAt ?? 0)
     const before = held?.record
     // What is not saved yet is newer than a stranger's tombstone.
     if (before && (id === before.id || !cell.unsaved)) end(before.id, ended, origin)
@@ -481,6 +485,9 @@ export function createSession(
     },
     get signedOut() {
       return signedOut
+    },
+    get lastLogout() {
+      return lastLogout
     },
     get ready() {
       return ready

@@ -10,6 +10,7 @@ import {
   memoryStore,
   oauth2,
   type Store,
+  type Tombstone,
 } from '../../src/index.ts'
 import { createKy } from '../../src/ky.ts'
 import { encrypted } from '../../src/stores/encrypted.ts'
@@ -328,6 +329,29 @@ describe('5: of a login and a logout in contexts where nobody is signed in', () 
     }
     if (first === 'logout') expect(stands).toBe('bob')
   })
+})
+
+test('5: a logout elsewhere that was heard of wins over a login that was called before it, though its tombstone was lost', async () => {
+  const store = handStore()
+  const { auth, another, hold } = room({
+    client: { store: Object.assign(store, { empty: 'ended' as const }) },
+  })
+  await auth.login(alice)
+  const { auth: other } = another()
+  await other.ready
+  const { release } = hold('login')
+  const login = failure(auth.login(bob))
+  await pass(second)
+  await other.logout()
+  store.notify(noticeOf(store.record as Tombstone))
+  await settle()
+  store.record = null
+  release()
+  await pass(second)
+  expect([(await login).code, auth.session]).toEqual(['session_changed', null])
+  await pass(1)
+  await auth.login(bob)
+  expect(auth.session).toMatchObject({ subject: 'bob' })
 })
 
 test.each([0, 60 * minute])(
