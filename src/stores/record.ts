@@ -58,11 +58,9 @@ export function isExpected(record: StoreRecord | null | undefined, expected: str
 /** The key that a store was given: sessions are told apart by it, so that a slip of its name is none. */
 export function keyIn(store: string, options: object | undefined): string {
   const { key = 'session', ...rest } = { ...options } as { key?: string }
-  const [option] = Object.keys(rest)
-  if (option !== undefined || typeof (options ?? {}) !== 'object')
-    throw new AuthError('invalid_option', `${store} takes { key }, got ${option ?? typeof options}`, {
-      option: option ?? 'options',
-    })
+  const slip = typeof (options ?? {}) === 'object' ? Object.keys(rest)[0] : typeof options
+  if (slip !== undefined)
+    throw new AuthError('invalid_option', `${store} takes { key }, got ${slip}`, { option: 'options' })
   checkKey(key)
   return key
 }
