@@ -172,13 +172,12 @@ export function createFlow(
       )
       const given = consult(backend, 'classify', answer)
       found = typeof given === 'string' ? { signal: given } : given
-      // An answer that says nothing of the token, to one that has run out by now, is about the token. So is a 403, where
-      // nothing is left to find out with.
-      const { status } = response
-      const mute = found?.signal === 'other' || found?.signal === 'unknown'
-      const forbidden = status === 403 && !session.held?.record.refreshToken
-      if (mute && (status === 401 ? !session.usable(token) : forbidden && token.over()))
-        found = { signal: 'expired' }
+      // A 401 that says nothing of the token, to one that has run out by now, is about the token. Beyond doubt, where it may
+      // be the route's, and nothing is left to find out with.
+      const signal = response.status === 401 && found?.signal
+      const unsure = signal === 'unknown' && !session.held?.record.refreshToken
+      const spent = unsure ? token.rejected || token.over() : !session.usable(token)
+      if (spent && (signal === 'other' || signal === 'unknown')) found = { signal: 'expired' }
     }
     if (vain.size && found?.signal !== 'unknown') vain.delete(call.route)
     if (response.ok) token.doubted = undefined
@@ -374,9 +373,10 @@ export function createFlow(
     const now = session.held
     if (!now) return
     const token = session.token(now)
-    // Its servers may not agree: calls are not made to pay for it.
+    const works = session.usable(token)
+    // Not all servers may agree: calls are not made to pay for it.
     if (outcome.kind === 'unavailable' && outcome.reason === 'refresh_limit' && token) token.rejected = false
-    if (outcome.kind === 'unavailable' && (must || !session.usable(token))) throw unavailable(outcome)
+    if (outcome.kind === 'unavailable' && (must || !works)) throw unavailable(outcome)
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
     if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
       await free(call, asker.ask('session_expired', held.record, call))

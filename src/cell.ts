@@ -289,6 +289,7 @@ function sound(given: StoreRecord | null): StoreRecord | null {
     times.push(stored.at, stored.life)
     tokens.push(stored.token)
   }
+  if ('former' in record) Object.assign(record, { former: [record.former].flat().filter(isToken) })
   if (times.some((time) => time != null && typeof time !== 'number')) return null
   if ('ended' in record) return typeof record.ended === 'string' ? record : null
   const known = subject === undefined || typeof subject === 'string'

@@ -81,8 +81,7 @@ export function createEmitter(note: (event: Emitted) => void): Emitter {
       }
     },
     emit(event, then) {
-      // The next listener is told the same.
-      note(Object.freeze(event))
+      note(event)
       tell(event.type, event, then)
     },
     publish: (snapshot) => tell('session', snapshot),

@@ -138,8 +138,10 @@ export function createAsker(
     await session.cell.change((standing) => {
       // Cleared by the user meanwhile: that is what it is told as.
       if (!standing && !session.lossy) return undefined
-      // What the store has lost is what we hold, which may be another by now.
-      const ends = standing ?? session.held?.record
+      // What the store has lost is what we hold, which may be another by now; or was helped, and is not written yet.
+      const mine = session.held?.record
+      if (mine?.id === id && mine.version > version) return undefined
+      const ends = standing ?? mine
       if (ends && (ends.id !== id || ends.version !== version || 'ended' in ends)) return undefined
       // The same version by another way, while ours could not be written: it is another's, and has not been found wanting.
       // Nor has a cookie that took the place of the one which was.

@@ -144,9 +144,12 @@ export function createRefresher(
     const me = on.id()
     const waited = stopwatch(on)
     let tries = 0
-    // Whose claim we wait out.
+    // Whose claim we wait out; and since we looked last.
     let awaited: string | undefined
+    let looked = stopwatch(on)
     for (;;) {
+      const before = looked
+      looked = stopwatch(on)
       await session.cell.read()
       const held = wanted(id, version)
       // Nobody waits for it any more.
@@ -172,7 +175,7 @@ export function createRefresher(
       }
 
       // Who stood still, and others with him, finds it run out though its answer has come, and is about to be read.
-      if (claim && claim.by === awaited) {
+      if (claim && claim.by === awaited && before() > CATCH_UP) {
         awaited = undefined
         await session.changed(CATCH_UP)
         continue
@@ -298,7 +301,7 @@ export function createRefresher(
       if (!refused) tried ||= made
       made = next !== undefined
       // Not wanted; or no longer, where it was kept here while the store was away, and may have taken it after all.
-      if (!made && (refused !== undefined || session.isEnded(id))) giveBack(stood)
+      if (!made && (refused !== undefined || !tried || session.isEnded(id))) giveBack(stood)
       return next
     }, true)
 
@@ -419,7 +422,12 @@ export function createRefresher(
       const tell = async (): Promise<void> => {
         // Of cookies once: by the next time they may be those of a login.
         for (let tries = 0; tries < (backend.cookies ? 1 : 3) && !signal.aborted; tries++) {
-          if (tries) await sleep(on, 250 * 2 ** tries * (0.5 + on.random() / 2))
+          if (tries) {
+            await sleep(on, 250 * 2 ** tries * (0.5 + on.random() / 2))
+            // Of a server that has one for each user it may be that of a login since.
+            const { access, refreshToken: live } = session.held?.record ?? {}
+            if (token === access?.token || token === live) return
+          }
           // keepalive: a logout is often the last thing a page does.
           const { status } = await wire.call(spec, { keepalive: true, signal })
           // What it says nobody reads; but of two at once a small server may be too busy for one.

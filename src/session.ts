@@ -94,8 +94,11 @@ export interface SessionRoom {
   changed(ms: number): Promise<void>
   /** Every session whose login was called before `at()` has been ended. What it gives back is called once that is written. */
   close(at: () => number): () => void
-  /** The user ended it: from now on nothing of it is held, whatever the store says. */
-  end(id: string, reason: LogoutReason, origin: Origin): void
+  /**
+   * The user ended it: from now on nothing of it is held, whatever the store says. `revoked`: the last version of whose tokens
+   * none need be revoked any more; of another context's logout it is not known, of one here it is what is held.
+   */
+  end(id: string, reason: LogoutReason, origin: Origin, revoked?: number): void
   isEnded(id: string): boolean
   /** Why a session ended, as far as this context knows. */
   endReason(id: string): LogoutReason | undefined
@@ -219,7 +222,7 @@ export function createSession(
     else {
       const { id, subject } = next.record
       // Another session of nobody knows whom may be anybody's.
-      if (last && (subject ?? last.subject ?? id) !== (last.subject ?? subject ?? last.id)) switched = true
+      if (last && last.id !== id && (subject === undefined || subject !== last.subject)) switched = true
       last = next.record
     }
     publish()
@@ -250,10 +253,10 @@ export function createSession(
     return Object.freeze({ id, version, subject, status, fresh, expiresAt, claims: Object.freeze(claims) })
   }
 
-  function end(id: string, reason: LogoutReason, origin: Origin): void {
+  function end(id: string, reason: LogoutReason, origin: Origin, revoked?: number): void {
     const mine = held?.record.id === id ? held.record : undefined
     const version = mine?.version ?? Infinity
-    remember(id, reason, version, origin === 'this context' ? version : 0)
+    remember(id, reason, version, revoked ?? (origin === 'this context' ? version : 0))
     if (!mine) return
     become(null)
     moot()
@@ -390,7 +393,11 @@ export function createSession(
       if (id !== mine?.id) {
         if (!isSignedOut(id)) return undefined
         // By who was left right after the logout, perhaps, and had not heard of these.
-        if (version > (endings.get(id)?.revoked ?? 0)) revoke(standing)
+        const ending = endings.get(id)
+        if (ending && version > ending.revoked) {
+          ending.revoked = version
+          revoke(standing)
+        }
         return mine ?? { id, version, calledAt, ended: 'logout' }
       }
       if (standing.version >= mine.version) return undefined

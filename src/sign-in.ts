@@ -294,7 +294,7 @@ export function createSignIn(
 
   // Cookies are those of whoever has signed in last.
   session.onEnded((record) => {
-    if (!backend.cookies) for (const tokens of pairs(record)) void refresher.revoke(tokens, true)
+    if (!backend.cookies) for (const tokens of pairs(record)) takeBack(tokens)
   })
 
   /** The refresh tokens that are replaced by what a password brings, the last few. A cookie is overwritten. */
@@ -322,7 +322,7 @@ export function createSignIn(
       }
     }
     if (mine) {
-      session.end(mine.id, 'logout', 'this context')
+      session.end(mine.id, 'logout', 'this context', revoke ? undefined : Infinity)
       give(mine)
     }
     const closed = session.close(calledAt)
@@ -366,7 +366,7 @@ export function createSignIn(
    * What comes after all is nobody's, but for what the session goes on with: its refresh token, sent back as it was, or
    * the cookies that have taken the place of its own. `id`: the session that was to be made fresh.
    */
-  function takeBack({ accessToken, refreshToken }: Tokens, { by }: Attempt, id?: string): void {
+  function takeBack({ accessToken, refreshToken }: Tokens, { by }: Partial<Attempt> = {}, id?: string): void {
     const mine = session.held?.record
     // Nor is a token that it came without one of its own: what is taken back ends all that came of the login.
     const kin = backend.cookies || (backend.revokes === 'grant' && !refreshToken)
@@ -482,11 +482,10 @@ export function createSignIn(
     setTokens: (given) =>
       start('set_tokens', () => {
         const tokens = checkTokens(given, 'setTokens')
+        const { claims, life } = readToken(storedToken(tokens) ?? { token: '' })
         // What counts from now counts for whoever reads it later, too.
-        return async () => ({
-          tokens,
-          at: tokens.expiresIn === undefined ? undefined : session.cell.latest(),
-        })
+        const counts = life !== undefined && claims.iat === undefined
+        return async () => ({ tokens, at: counts ? session.cell.latest() : undefined })
       }),
     logout,
     attempts,
