@@ -338,15 +338,18 @@ export function createSignIn(
         if (order === undefined ? later : order > before) return undefined
       }
       const ends = standing ?? held
+      // With nobody there a login in the same millisecond comes first.
+      const at = calledAt() - (held ? 0 : 1)
       if (!ends) {
         // An empty store doesn't say that it is nobody: whoever the cookies are of is signed out.
         if (backend.cookies) give({ refreshToken: '~' })
-        return { id: on.id(), version: 1, calledAt: calledAt(), ended: 'logout' }
+        return { id: on.id(), version: 1, calledAt: at, ended: 'logout' }
       }
       // Over already, but a login that was called since then is over with this; and what ran out may be helped elsewhere.
       if (isEnded(ends)) {
-        const over = ends.ended === 'logout' && ends.calledAt >= calledAt()
-        return over ? undefined : { ...ends, calledAt: calledAt(), ended: 'logout' }
+        return ends.ended === 'logout' && ends.calledAt >= at
+          ? undefined
+          : { ...ends, calledAt: at, ended: 'logout' }
       }
       // Newer tokens than we held, and those of a session that we had not heard of; but not what a login has brought since.
       const since = session.held?.record.access?.token
