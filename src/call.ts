@@ -122,7 +122,7 @@ export function takeCall(
       if (added || !bare) options.headers = own
       Object.assign(options, more)
     }
-    if (!bare) {
+    if (!bare || omits) {
       // A Request that is given further members forgets where it came from (Fetch, the Request constructor).
       if (request) {
         if (request.referrer !== 'about:client') options.referrer ??= request.referrer

@@ -214,7 +214,7 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
       path: endpoint?.path ?? path,
       method: endpoint?.method ?? 'POST',
       headers: { 'content-type': `application/${type}`, ...headers },
-      body: endpoint?.form ? `${new URLSearchParams(all as Record<string, string>)}` : JSON.stringify(all),
+      body: endpoint?.form ? `${new URLSearchParams(JSON.parse(JSON.stringify(all)))}` : JSON.stringify(all),
     }
   }
   const withToken = (

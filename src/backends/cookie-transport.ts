@@ -56,7 +56,7 @@ export function createCookieTransport(
   values: CookieValues,
   header: string,
   owner: CookieOwner | undefined,
-  signOut: () => RequestSpec,
+  signOut: (nobody: Purpose['nobody']) => RequestSpec,
 ): CookieTransport {
   // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
   const running = new Set<Promise<void>>()
@@ -116,7 +116,7 @@ export function createCookieTransport(
     await mine.sent.catch(() => {})
     if (mine.nobody && !(await mine.nobody())) return
     if (ending !== mine || Date.now() - mine.at > PATIENCE || !values.at(base).access) return
-    const { path, ...spec } = signOut()
+    const { path, ...spec } = signOut(mine.nobody)
     ending = undefined
     const last = { redirect: 'manual', cache: 'no-store', keepalive: true } as const
     await transport(send, new URL(path, base).href, { ...spec, ...last }, base).catch(() => {})

@@ -183,7 +183,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
             plain.refused(answer) || isGone(answer) || [408, 425, 429].includes(answer.status),
         })
       : undefined
-  const { transport, calling } = createCookieTransport(values, header, owner, () => signOut(undefined, true))
+  const { transport, calling } = createCookieTransport(values, header, owner, (nobody) =>
+    signOut(undefined, true, nobody),
+  )
 
   // --- what goes out --------------------------------------------------------------------------------------
 
@@ -257,8 +259,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     return (typeof value === 'string' && value) || undefined
   }
 
-  function tokens(answer: Answer, before?: StoredToken): Tokens | undefined {
-    const { status, headers, body, empty } = answer
+  function tokens({ status, headers, body, empty }: Answer, before?: StoredToken): Tokens | undefined {
     const arrival: Arrival = values.arrival(headers) ?? { kind: 'flow', before: NONE, now: NONE }
     const { kind, before: were, now, who, unproven } = arrival
     const asking = kind === 'whoami'
@@ -276,9 +277,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     }
     // Nobody, or a refresh token is left to find out with.
     if (status >= 400) {
-      // Without CSRF values nobody sees the cookies: but whoever had one that ran out may have the other.
-      const left = csrf ? status === 401 : plain.classify(answer) === 'expired'
-      return asking && !before && refreshToken && left ? { refreshToken } : undefined
+      return asking && !before && csrf && refreshToken && status === 401 ? { refreshToken } : undefined
     }
     // A page in place of an answer tells nobody’s name.
     if (asking && body === undefined) return undefined

@@ -170,7 +170,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     logout(token, kind) {
       if (!logout) return undefined
       const { path = 'logout', method = 'DELETE', tokens = 'both' } = logout
-      if (tokens !== 'both' && tokens !== kind) return undefined
+      if (tokens === (kind === 'access' ? 'refresh' : 'access')) return undefined
       return { path, method, headers: bearer(token) }
     },
     tokens({ body }) {

@@ -146,8 +146,7 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
       if (challenge && challenge.signal !== 'missing') return challenge
       // A browser may have hidden the challenge from another origin: many servers say it in the body, too.
       const told = status === 401 || status === 403 ? ERRORS.get(textAt(body, ['error'])) : undefined
-      // Bare it comes with any 401 of many servers, such as FastAPI, whatever was sent.
-      return told ?? (status === 401 ? 'unknown' : (challenge?.signal ?? 'other'))
+      return told ?? challenge ?? (status === 401 ? 'unknown' : 'other')
     },
     // RFC 6749 section 5.2. Every other error is about the client or the request, and the token may still be good.
     refused: (answer) =>

@@ -207,9 +207,9 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   let mine: string | undefined
 
   function end(id: string | undefined, calledAt: number, version: number): undefined {
-    // Called again, with nobody there any more: it is the same one that has ended.
+    // Called again, with nobody there any more: whoever ended before is over, too, whatever the clocks say.
     const before = id === undefined && mine !== undefined ? JSON.parse(mine) : { id, version }
-    mine = JSON.stringify({ ...before, calledAt })
+    mine = JSON.stringify({ ...before, calledAt, all: id === undefined })
     put()
     // Applications that clear localStorage do so right after.
     queueMicrotask(put)
@@ -244,11 +244,14 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     keep(null)
   }
 
-  function marked(): { id?: unknown; calledAt: number; version?: unknown; own: boolean } | undefined {
+  function marked():
+    | { id?: unknown; calledAt: number; version?: unknown; all?: unknown; own: boolean }
+    | undefined {
     try {
-      const text = localStorage.getItem(mark) ?? sessionStorage.getItem(mark) ?? 'null'
-      const { id, calledAt, version } = Object(JSON.parse(text))
-      return typeof calledAt === 'number' ? { id, calledAt, version, own: text === mine } : undefined
+      // Where that is full something older may stand in the other.
+      const text = sessionStorage.getItem(mark) ?? localStorage.getItem(mark) ?? 'null'
+      const { id, calledAt, version, all = id === undefined } = Object(JSON.parse(text))
+      return typeof calledAt === 'number' ? { id, calledAt, version, all, own: text === mine } : undefined
     } catch {
       // Denied, or not ours.
       return undefined
@@ -259,13 +262,13 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   function endOf(record: StoreRecord | undefined): Tombstone | undefined {
     const said = marked()
     if (!said) return undefined
-    const { id, calledAt, own } = said
+    const { id, calledAt, all, own } = said
     const over = 'ended' in Object(record)
-    if (record && !over && (id === undefined ? record.calledAt < calledAt : record.id === id)) {
+    if (record && !over && (record.id === id || (all && record.calledAt < calledAt))) {
       if (own) return undefined
       return { id: record.id, version: record.version, calledAt, ended: 'logout', revision: random() }
     }
-    if (id === undefined || (over && record?.id === id)) {
+    if (all || (over && record?.id === id)) {
       if (own) unmark()
       else keep(null)
     }

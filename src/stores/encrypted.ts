@@ -173,7 +173,8 @@ export function encrypted(store: Store, options: EncryptedOptions): Store {
     ...(store.watch && { watch: store.watch.bind(store) }),
     ...(store.end && {
       end(...given: Parameters<NonNullable<Store['end']>>): undefined {
-        replaced = store.end?.(...given)
+        const found = store.end?.(...given)
+        if (found && found.version > given[2]) replaced = found
       },
     }),
     ...(store.empty && { empty: store.empty }),

@@ -249,7 +249,7 @@ export function tabStore(options?: TabStoreOptions): Store {
       save(hold.tab, next)
       return settled(cell(next))
     },
-    end(id, calledAt) {
+    end(id, calledAt, upTo) {
       const found = spare ? null : load()
       if (!found || 'ended' in found.record) return undefined
       const { record } = found
@@ -260,7 +260,7 @@ export function tabStore(options?: TabStoreOptions): Store {
       save(found.tab, over, found.page)
       if (id !== undefined) return record
       // Perhaps a copy's: then its tokens are another tab's.
-      replaced = record
+      if (record.version > upTo) replaced = record
       return undefined
     },
     watch(listener) {

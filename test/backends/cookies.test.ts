@@ -611,27 +611,6 @@ describe('a cold start', () => {
     },
   )
 
-  test('without CSRF values, too; but not for somebody who never signed in', async () => {
-    const bare = {
-      server: { csrfProtect: false, refresh: 'rotating' },
-      preset: { csrf: false, whoami: {} },
-    } as const
-    const { page, came } = await cookieBench(bare)
-    later()
-    const auth = page()
-    expect((await auth.fetch('protected', post)).status).toBe(200)
-    expect(auth.session).toMatchObject({ subject: 'alice' })
-    expect(came().slice(0, 2)).toEqual(['GET whoami 401', 'POST refresh 200'])
-    const { page: open, came: seen } = await cookieBench({ ...bare, as: false })
-    const nobody = open()
-    expect((await nobody.fetch('protected', post)).status).toBe(401)
-    expect([nobody.session, nobody.history, seen()]).toEqual([
-      null,
-      [],
-      ['GET whoami 401', 'POST protected 401'],
-    ])
-  })
-
   test('a store that takes nothing down: whoami is asked once all the same', async () => {
     const { page, backend } = await cookieBench()
     const store = { name: 'bare', read: () => ({ record: null, now: Date.now() }) }

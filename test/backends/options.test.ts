@@ -103,7 +103,8 @@ test.each(['k3y\nwith: a line', 'k3y\0', 'k3y—dash'])(
 test('an endpoint of bearer() that takes a form is given one, its members too', () => {
   const backend = bearer({ login: { path: 'token', form: true, members: { scope: 'a b' } } })
   for (const request of [backend.login, backend.reauth]) {
-    const { path, headers, body } = request?.({ username: 'alice', password: 'ö&=' }) ?? {}
+    const { path, headers, body } =
+      request?.({ username: 'alice', password: 'ö&=', otp: undefined } as never) ?? {}
     expect(path).toBe('token')
     expect(new Headers(headers).get('content-type')).toBe('application/x-www-form-urlencoded')
     expect(body).toBe('scope=a+b&username=alice&password=%C3%B6%26%3D')

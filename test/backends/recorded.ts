@@ -317,11 +317,10 @@ const oauth2Answers: Table['answers'] = {
     },
     means: { signal: 'step_up', acrValues: 'myACR phr', maxAge: 5 },
   },
-  // No token; but FastAPI and others answer any 401 so.
-  'a bare challenge': {
-    ...bare,
+  'no token': {
+    status: 401,
     headers: { 'www-authenticate': 'Bearer realm="example"' },
-    refuses: false,
+    means: 'missing',
   },
   'a 401 whose challenge the browser has hidden': { ...bare, body: { title: 'No' }, refuses: false },
   'one that says it in the body, too': {

@@ -306,6 +306,48 @@ test('invariant 5: a tab of its own is signed out by a logout before its store w
   await until('they are revoked', () => !server.backend.sessionAlive('alice'))
 })
 
+test('invariant 5: a second logout, as the page is left, ends a login elsewhere that it had not heard of', async () => {
+  const server = await labServer()
+  server.backend.fault('logout', 'drop', { times: Infinity })
+  const { tabs, context } = await signedIn(2, {}, server)
+  const [page, beside] = tabs as [Page, Page]
+  // The application clears localStorage a moment after the first.
+  await page.evaluate(async () => {
+    const done = lab.logout()
+    setTimeout(() => localStorage.clear())
+    await done
+  })
+  await until('both know', async () => (await beside.evaluate(() => lab.who())) === null)
+  await page.evaluate(() => {
+    setTimeout(() => {
+      const late = performance.now() + 1500
+      while (performance.now() < late) {}
+      IDBFactory.prototype.open = () => ({}) as never
+      void lab.logout()
+      location.href = '/elsewhere'
+    })
+  })
+  await beside.evaluate(() => lab.signIn('bob'))
+  await page.waitForURL('**/elsewhere')
+  const next = await tab(context, server, {})
+  await until('it is over', async () => (await next.evaluate(() => lab.who())) === null)
+})
+
+test('a tab of its own whose store was not read yet takes no token back by logout({ revoke: false })', async () => {
+  const server = await labServer()
+  const page = await tab(await profile(), server, { store: 'tabStore' })
+  await page.evaluate(() => lab.signIn())
+  await page.reload()
+  await page.evaluate(() => {
+    void lab.start({ store: 'tabStore' })
+    return lab.auth.logout({ revoke: false })
+  })
+  expect(await page.evaluate(() => lab.who())).toBe(null)
+  // What was to be sent has been sent before this.
+  expect(await page.evaluate(() => lab.ask())).toBe('401')
+  expect(server.backend.sessionAlive('alice')).toBe(true)
+})
+
 test('invariant 5: of a logout and a login in one tick the login stands, whatever the store has been heard of', async () => {
   const { server, tabs } = await signedIn(3)
   const [page] = tabs as [Page]

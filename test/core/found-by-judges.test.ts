@@ -83,21 +83,6 @@ describe('4: a session that is over beyond doubt is told as over', () => {
   })
 })
 
-test('4: a bare Bearer challenge costs one refresh with oauth2(), where nobody can tell how long a token lasts', async () => {
-  let works = 'opaque-1'
-  const server = serve(({ path, token }) => {
-    if (path === '/token') return ok({ access_token: works, refresh_token: 'spare' })
-    return token === works
-      ? ok()
-      : new Response(null, { status: 401, headers: { 'www-authenticate': 'Bearer' } })
-  })
-  const backend = oauth2({ tokenEndpoint: 'token', clientId: 'web' })
-  const auth = createAuth({ baseUrl, backend, fetch: server.fetch })
-  await auth.login({ grant_type: 'password' } as never)
-  works = 'opaque-2'
-  expect((await auth.fetch('items')).status).toBe(200)
-})
-
 describe('5: the revocation of a logout', () => {
   test.each([429, 500, 503])(
     'is sent again where the server answers %i, three times at the most',

@@ -5,12 +5,14 @@ import {
   type Cell,
   createAuth,
   flaskJwt,
+  flaskJwtCookies,
   type LiveRecord,
   memoryStore,
   type Notice,
   type Store,
   type StoreRecord,
 } from '../../src/index.ts'
+import { encrypted } from '../../src/stores/encrypted.ts'
 import { handStore, jwt, mint, ok, refuse, serve } from './by-hand.ts'
 import {
   alice,
@@ -312,4 +314,48 @@ test('5: a logout with nobody there does not cost a login elsewhere that is call
   await auth.logout()
   await other.login(bob)
   expect(other.session).toMatchObject({ subject: 'bob' })
+})
+
+describe('a store that replaces a session in the tick of its logout, encrypted,', () => {
+  test.each([
+    [true, 2],
+    [false, 0],
+  ])('has each token taken back once, or none: revoke %s', async (revoke, count) => {
+    const inner = handStore()
+    inner.end = (id, calledAt) => {
+      const found = inner.record as LiveRecord
+      if (found?.id !== id) return undefined
+      inner.record = { id: found.id, version: found.version, calledAt, ended: 'logout', revision: 'over' }
+      return found
+    }
+    const server = serve(() => ok())
+    const store = encrypted(inner, { keys: [{ id: 'k', key: new Uint8Array(32) }] })
+    const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch, store })
+    await auth.setTokens({ accessToken: mint('alice'), refreshToken: 'spare' })
+    await auth.logout({ revoke })
+    await settle()
+    expect(server.tokens('/logout')).toHaveLength(count)
+  })
+})
+
+test('6: what is asked for without cookies does not come from the cache of the last user, either', async () => {
+  const page = { cookie: '', baseURI: baseUrl }
+  vi.stubGlobal('document', page)
+  try {
+    const caches: unknown[] = []
+    const fetch = async (input: unknown, init?: RequestInit) => {
+      if (String(input).endsWith('/items')) caches.push(init?.cache)
+      const { username } = String(input).endsWith('/login') ? JSON.parse(String(init?.body)) : ({} as never)
+      if (username) page.cookie = `csrf_access_token=${username}`
+      return ok({ sub: username })
+    }
+    const auth = createAuth({ baseUrl, backend: flaskJwtCookies(), fetch: fetch as typeof globalThis.fetch })
+    for (const user of [alice, bob]) {
+      await auth.login(user)
+      await auth.fetch('items', { credentials: 'omit' })
+    }
+    expect(caches).toEqual([undefined, 'reload'])
+  } finally {
+    vi.unstubAllGlobals()
+  }
 })
