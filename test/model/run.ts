@@ -3,7 +3,7 @@ import type fc from 'fast-check'
 import { createAuthOn } from '../../src/auth.ts'
 import { flaskJwt } from '../../src/backends/flask-jwt.ts'
 import { flaskJwtCookies } from '../../src/backends/flask-jwt-cookies.ts'
-import type { Auth, Backend, FlowContext, Session } from '../../src/types.ts'
+import type { Auth, Backend, FlowContext, Session, StoredToken } from '../../src/types.ts'
 import { ACCESS, CSRF_ACCESS, CSRF_REFRESH, REFRESH } from './browser.ts'
 import { judge } from './invariants.ts'
 import { type BodyKind, describe, type Manner, type Op, type Program, type User } from './program.ts'
@@ -211,7 +211,13 @@ function stillHonoured({ world }: Run, known: Told['session']): string[] {
   const { jar } = world
   // A cookie that has gone is of use to nobody.
   const there = (token: string): boolean => !jar || [jar.get(ACCESS), jar.get(REFRESH)].includes(token)
-  const tokens = [latest.refreshToken, latest.access?.token, latest.fresh?.token]
+  // Whose request took so long that by its start, which is what counts (12), the life is over.
+  const lives = ({ token, at = Infinity }: StoredToken): boolean => {
+    const { iat = 0, exp = 0 } = world.backend.issued.find((one) => one.token === token) ?? {}
+    return !(world.now() - at >= (exp - iat) * 1000)
+  }
+  const access = [latest.access, latest.fresh].filter((stored) => stored && lives(stored))
+  const tokens = [latest.refreshToken, ...access.map((stored) => stored?.token)]
   return tokens.filter(
     (token) => token !== undefined && there(token) && world.backend.isHonoured(token),
   ) as string[]
