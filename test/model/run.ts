@@ -213,8 +213,8 @@ function stillHonoured({ world }: Run, known: Told['session']): string[] {
   const there = (token: string): boolean => !jar || [jar.get(ACCESS), jar.get(REFRESH)].includes(token)
   // Whose request took so long that by its start, which is what counts (12), the life is over.
   const lives = ({ token, at = Infinity }: StoredToken): boolean => {
-    const { iat = 0, exp = 0 } = world.backend.issued.find((one) => one.token === token) ?? {}
-    return !(world.now() - at >= (exp - iat) * 1000)
+    const { iat = 0, exp } = world.backend.issued.find((one) => one.token === token) ?? {}
+    return world.now() - at < ((exp ?? Infinity) - iat) * 1000
   }
   const access = [latest.access, latest.fresh].filter((stored) => stored && lives(stored))
   const tokens = [latest.refreshToken, ...access.map((stored) => stored?.token)]
