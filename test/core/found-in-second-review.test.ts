@@ -359,3 +359,30 @@ test('6: what is asked for without cookies does not come from the cache of the l
     vi.unstubAllGlobals()
   }
 })
+
+test.each([
+  ['a logout', { ended: 'logout' }],
+  ['a newer version', { version: 2, refreshToken: 'newer' }],
+])(
+  '5: the end of a session that has no access token is not written over %s that was not heard of',
+  async (_, stands) => {
+    const store = handStore()
+    const server = serve(() => refuse('Token has expired'))
+    const auth = createAuth({
+      baseUrl,
+      backend: flaskJwt(),
+      fetch: server.fetch,
+      store,
+      initial: { refreshToken: 'spare' },
+    })
+    const dialog = deferred()
+    auth.on('reauthRequired', (event) => event.waitUntil(dialog.promise))
+    const call = outcome(auth.fetch('items'))
+    await pass(second)
+    store.record = { ...(store.record as LiveRecord), ...(stands as object), revision: 'theirs' }
+    dialog.resolve()
+    await settle()
+    expect(store.record).toMatchObject({ ...stands, revision: 'theirs' })
+    expect(await call).toBe(401)
+  },
+)
