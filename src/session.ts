@@ -143,11 +143,10 @@ export function createSession(
   const endings = new Map<string, { reason: LogoutReason; version: number; revoked: number }>()
   let wake = (): void => {}
   let moot = (): void => {}
+  let revoke = (_: LiveRecord): void => {}
   let closed: { since: Stopwatch; at(): number } | undefined
   // Logouts that are being written: they revoke what stands there, too.
   let closing = 0
-
-  let revoke = (_: LiveRecord): void => {}
 
   const cell = createCell(store, emitter, on, storeTimeout, {
     held: () => held?.record,

@@ -41,7 +41,7 @@ export interface CookieTransport {
 
 // A login waits for what would overwrite its cookies, but not for ever, ms.
 const PATIENCE = 10_000
-// How long a refresh waits for those of other tabs, ms, and how long at the least.
+// How long a refresh waits for those of other tabs, ms, at the most and at the least.
 const A_TURN = 3_000
 const A_MOMENT = 100
 const MOVED = 'Who is signed in is another by now'
@@ -61,6 +61,9 @@ export function createCookieTransport(
   // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
+  // How long a refresh waits for its turn, ms: less each time that it was in vain, for the exchange itself may have less than
+  // that.
+  let patience = A_TURN
   // The user's logout, while nobody has signed in after it.
   let ending: { at: number; sent: Promise<unknown>; nobody: Purpose['nobody'] } | undefined
 
@@ -183,54 +186,51 @@ export function createCookieTransport(
     }
   }
 
+  /**
+   * One after another in all tabs of a browser, whose cookies are the same: of two refreshes at once the second would send what
+   * the first has spent. Who gets no turn, behind a tab that is frozen perhaps, goes all the same.
+   */
+  async function alone(
+    url: string,
+    go: () => Promise<Response>,
+    { signal }: Init,
+    still: Purpose['still'],
+  ): Promise<Response> {
+    const locks = globalThis.document && (globalThis.navigator?.locks as LockManager | undefined)
+    if (!locks) return go()
+    const waiting = new AbortController()
+    const leave = (): void => waiting.abort()
+    const timer = setTimeout(leave, patience)
+    signal?.addEventListener('abort', leave)
+    let had = false
+    const turn = async (): Promise<Response> => {
+      signal?.throwIfAborted()
+      // Who is signed in may be another since, or nobody.
+      if (still && !(await still())) throw new Error(MOVED)
+      return go()
+    }
+    const mine = (): Promise<Response> => {
+      had = true
+      patience = A_TURN
+      return turn()
+    }
+    try {
+      return await locks.request(`stayfresh:refresh:${url}`, { signal: waiting.signal }, mine)
+    } catch (error) {
+      if (had) throw error
+      patience = Math.max(patience / 2, A_MOMENT)
+      return await turn()
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', leave)
+    }
+  }
+
   return {
     transport,
     calling() {
       ending = undefined
     },
-  }
-}
-
-// Less each time that it was in vain, for the exchange itself may have less than that.
-let patience = A_TURN
-
-/**
- * One after another in all tabs of a browser, whose cookies are the same: of two refreshes at once the second would send what
- * the first has spent. Who gets no turn, behind a tab that is frozen perhaps, goes all the same.
- */
-async function alone(
-  url: string,
-  go: () => Promise<Response>,
-  { signal }: Init,
-  still: Purpose['still'],
-): Promise<Response> {
-  const locks = globalThis.document && (globalThis.navigator?.locks as LockManager | undefined)
-  if (!locks) return go()
-  const waiting = new AbortController()
-  const leave = (): void => waiting.abort()
-  const timer = setTimeout(leave, patience)
-  signal?.addEventListener('abort', leave)
-  let had = false
-  const turn = async (): Promise<Response> => {
-    signal?.throwIfAborted()
-    // Who is signed in may be another since, or nobody.
-    if (still && !(await still())) throw new Error(MOVED)
-    return go()
-  }
-  const mine = (): Promise<Response> => {
-    had = true
-    patience = A_TURN
-    return turn()
-  }
-  try {
-    return await locks.request(`stayfresh:refresh:${url}`, { signal: waiting.signal }, mine)
-  } catch (error) {
-    if (had) throw error
-    patience = Math.max(patience / 2, A_MOMENT)
-    return await turn()
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', leave)
   }
 }
 

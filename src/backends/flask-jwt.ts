@@ -170,6 +170,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     logout(token, kind) {
       if (!logout) return undefined
       const { path = 'logout', method = 'DELETE', tokens = 'both' } = logout
+      // Any other word than the two is `both`.
       if (tokens === (kind === 'access' ? 'refresh' : 'access')) return undefined
       return { path, method, headers: bearer(token) }
     },

@@ -189,20 +189,8 @@ describe('5: what the user ended', () => {
 
   test('5: a call that is answered after the logout, with a new cookie, brings nobody back', async () => {
     const bench = await cookieBench({ server: implicit })
-    const held = door('/protected')
-    let count = 0
-    const tab = bench.page({
-      store: bench.store,
-      beneath: (next) => {
-        const hold = held.beneath(async () => new Response())
-        return async (input, init) => {
-          const response = await next(input, init)
-          if (new URL(new Request(input, init).url).pathname === '/protected' && !count++)
-            await hold(`${base}protected`)
-          return response
-        }
-      },
-    })
+    const held = lateAnswer('/protected')
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
     await tab.ready
     later(500_000)
     const call = tab.fetch('protected')
@@ -218,18 +206,8 @@ describe('5: what the user ended', () => {
 
   test('5: nor does it end a login that has come in another tab meanwhile', async () => {
     const bench = await cookieBench()
-    const held = door('/protected')
-    const tab = bench.page({
-      store: bench.store,
-      beneath: (next) => {
-        const hold = held.beneath(async () => new Response())
-        return async (input, init) => {
-          const response = await next(input, init)
-          if (new URL(new Request(input, init).url).pathname === '/protected') await hold(`${base}protected`)
-          return response
-        }
-      },
-    })
+    const held = lateAnswer('/protected')
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
     const other = bench.page({ store: bench.store })
     await Promise.all([tab.ready, other.ready])
     const call = tab.fetch('protected')

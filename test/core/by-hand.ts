@@ -1,6 +1,7 @@
 /** A server and a store by hand, for what the fake backend never does: every answer and every delay is the test's. */
+import { onTestFinished, vi } from 'vitest'
 import type { Cell, Notice, Store, StoreRecord } from '../../src/index.ts'
-import { deferred } from './support.ts'
+import { baseUrl, deferred } from './support.ts'
 
 /** A JWT that nobody has signed. */
 export const jwt = (claims: object | string): string =>
@@ -53,6 +54,16 @@ export function serve(answer: (sent: Sent) => Response | Promise<Response>): Ser
 
 export const ok = (body: object = {}): Response => Response.json(body)
 export const refuse = (msg: string): Response => Response.json({ msg }, { status: 401 })
+
+/** The page, until the test ends: with cookies that it can read. */
+export function stubPage(): { cookie: string } {
+  const page = { cookie: '', baseURI: baseUrl }
+  vi.stubGlobal('document', page)
+  onTestFinished(() => {
+    vi.unstubAllGlobals()
+  })
+  return page
+}
 
 export interface HandStore extends Store {
   /** What stands in it. */

@@ -15,7 +15,7 @@ import { createKy } from '../../src/ky.ts'
 import { encrypted } from '../../src/stores/encrypted.ts'
 import { lifeOf } from '../../src/stores/life.ts'
 import { noticeOf } from '../../src/stores/record.ts'
-import { type HandStore, handStore, jwt, mint, ok, refuse, serve } from './by-hand.ts'
+import { type HandStore, handStore, jwt, mint, ok, refuse, serve, stubPage } from './by-hand.ts'
 import {
   alice,
   baseUrl,
@@ -465,21 +465,16 @@ describe('6: private answers that were cached', () => {
   })
 
   test('are not shown to the next user with tokens in cookies, and no name', async () => {
-    const page = { cookie: '', baseURI: baseUrl }
-    vi.stubGlobal('document', page)
-    try {
-      const auth = client(flaskJwtCookies(), (count) => {
-        page.cookie = `csrf_access_token=a${count}; csrf_refresh_token=r${count}`
-        return { login: true }
-      })
-      for (const user of [alice, bob]) {
-        await auth.login(user as never)
-        await auth.fetch('items')
-      }
-      expect(caches).toEqual([undefined, 'reload'])
-    } finally {
-      vi.unstubAllGlobals()
+    const page = stubPage()
+    const auth = client(flaskJwtCookies(), (count) => {
+      page.cookie = `csrf_access_token=a${count}; csrf_refresh_token=r${count}`
+      return { login: true }
+    })
+    for (const user of [alice, bob]) {
+      await auth.login(user as never)
+      await auth.fetch('items')
     }
+    expect(caches).toEqual([undefined, 'reload'])
   })
 })
 
@@ -517,31 +512,26 @@ test('12: how long an opaque token lasts that was set is the same for who reads 
 })
 
 test('4: with tokens in cookies a call that leaves them out says nothing of the session', async () => {
-  const page = { cookie: '', baseURI: baseUrl }
-  vi.stubGlobal('document', page)
-  try {
-    const server = serve(({ path }) => {
-      if (path !== '/login') return refuse('Missing cookie "access_token_cookie"')
-      page.cookie = 'csrf_access_token=a1'
-      return ok({ sub: 'alice' })
-    })
-    const auth = createAuth({ baseUrl, backend: flaskJwtCookies({ refresh: false }), fetch: server.fetch })
-    await auth.login(alice)
-    for (const call of [
-      () => auth.fetch('items', { credentials: 'omit' }),
-      () => auth.fetch(new Request(`${baseUrl}items`, { credentials: 'omit' })),
-    ]) {
-      expect((await call()).status).toBe(401)
-      expect(auth.session).toMatchObject({ subject: 'alice' })
-    }
-    expect(server.sent).toHaveLength(3)
-  } finally {
-    vi.unstubAllGlobals()
+  const page = stubPage()
+  const server = serve(({ path }) => {
+    if (path !== '/login') return refuse('Missing cookie "access_token_cookie"')
+    page.cookie = 'csrf_access_token=a1'
+    return ok({ sub: 'alice' })
+  })
+  const auth = createAuth({ baseUrl, backend: flaskJwtCookies({ refresh: false }), fetch: server.fetch })
+  await auth.login(alice)
+  for (const call of [
+    () => auth.fetch('items', { credentials: 'omit' }),
+    () => auth.fetch(new Request(`${baseUrl}items`, { credentials: 'omit' })),
+  ]) {
+    expect((await call()).status).toBe(401)
+    expect(auth.session).toMatchObject({ subject: 'alice' })
   }
+  expect(server.sent).toHaveLength(3)
 })
 
 test('1: tabs get their turns at the refresh again once nobody is in the way, however often they waited in vain', async () => {
-  const page = { cookie: '', baseURI: baseUrl }
+  const page = stubPage()
   let busy = true
   let turns = 0
   // As in a browser: granted by another process, some milliseconds later.
@@ -557,30 +547,25 @@ test('1: tabs get their turns at the refresh again once nobody is in the way, ho
     turns++
     return run()
   }
-  vi.stubGlobal('document', page)
   vi.stubGlobal('navigator', { locks: { request } })
-  try {
-    let given = 0
-    const server = serve(({ path }) => {
-      if (path !== '/logout') page.cookie = `csrf_access_token=a${++given}; csrf_refresh_token=r${given}`
-      return ok({ sub: 'alice' })
-    })
-    const auth = createAuth({ baseUrl, backend: flaskJwtCookies(), fetch: server.fetch })
-    await auth.login(alice)
-    const refresh = async (): Promise<void> => {
-      const done = auth.refresh()
-      await pass(5 * second)
-      await done
-      await pass(10 * minute)
-    }
-    for (let count = 0; count < 15; count++) await refresh()
-    expect(turns).toBe(0)
-    busy = false
-    await refresh()
-    expect(turns).toBe(1)
-  } finally {
-    vi.unstubAllGlobals()
+  let given = 0
+  const server = serve(({ path }) => {
+    if (path !== '/logout') page.cookie = `csrf_access_token=a${++given}; csrf_refresh_token=r${given}`
+    return ok({ sub: 'alice' })
+  })
+  const auth = createAuth({ baseUrl, backend: flaskJwtCookies(), fetch: server.fetch })
+  await auth.login(alice)
+  const refresh = async (): Promise<void> => {
+    const done = auth.refresh()
+    await pass(5 * second)
+    await done
+    await pass(10 * minute)
   }
+  for (let count = 0; count < 15; count++) await refresh()
+  expect(turns).toBe(0)
+  busy = false
+  await refresh()
+  expect(turns).toBe(1)
 })
 
 test('a session whose token can be exchanged long after its end is kept for longer by stores that throw away what is over', () => {

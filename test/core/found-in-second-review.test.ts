@@ -13,7 +13,7 @@ import {
   type StoreRecord,
 } from '../../src/index.ts'
 import { encrypted } from '../../src/stores/encrypted.ts'
-import { handStore, jwt, mint, ok, refuse, serve } from './by-hand.ts'
+import { handStore, jwt, mint, ok, refuse, serve, stubPage } from './by-hand.ts'
 import {
   alice,
   baseUrl,
@@ -339,25 +339,20 @@ describe('a store that replaces a session in the tick of its logout, encrypted,'
 })
 
 test('6: what is asked for without cookies does not come from the cache of the last user, either', async () => {
-  const page = { cookie: '', baseURI: baseUrl }
-  vi.stubGlobal('document', page)
-  try {
-    const caches: unknown[] = []
-    const fetch = async (input: unknown, init?: RequestInit) => {
-      if (String(input).endsWith('/items')) caches.push(init?.cache)
-      const { username } = String(input).endsWith('/login') ? JSON.parse(String(init?.body)) : ({} as never)
-      if (username) page.cookie = `csrf_access_token=${username}`
-      return ok({ sub: username })
-    }
-    const auth = createAuth({ baseUrl, backend: flaskJwtCookies(), fetch: fetch as typeof globalThis.fetch })
-    for (const user of [alice, bob]) {
-      await auth.login(user)
-      await auth.fetch('items', { credentials: 'omit' })
-    }
-    expect(caches).toEqual([undefined, 'reload'])
-  } finally {
-    vi.unstubAllGlobals()
+  const page = stubPage()
+  const caches: unknown[] = []
+  const fetch = async (input: unknown, init?: RequestInit) => {
+    if (String(input).endsWith('/items')) caches.push(init?.cache)
+    const { username } = String(input).endsWith('/login') ? JSON.parse(String(init?.body)) : ({} as never)
+    if (username) page.cookie = `csrf_access_token=${username}`
+    return ok({ sub: username })
   }
+  const auth = createAuth({ baseUrl, backend: flaskJwtCookies(), fetch: fetch as typeof globalThis.fetch })
+  for (const user of [alice, bob]) {
+    await auth.login(user)
+    await auth.fetch('items', { credentials: 'omit' })
+  }
+  expect(caches).toEqual([undefined, 'reload'])
 })
 
 test.each([
