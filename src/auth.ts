@@ -5,6 +5,7 @@ import { type Caller, disposed, reasonOf, takeCall } from './call.ts'
 import type { createCookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
 import { createEmitter } from './events.ts'
+import { createExchanger } from './exchange.ts'
 import { type Platform, platform as world } from './platform.ts'
 import { createAsker } from './reauth.ts'
 import { createRefresher } from './refresh.ts'
@@ -90,12 +91,13 @@ export function createAuthOn<Claims, Credentials>(
   const wire = createWire(options)
   const session = createSession(store, emitter, on, refreshTimeout)
   const asker = createAsker(session, emitter, on, reauthTimeout)
-  const refresher = createRefresher(session, backend, wire, emitter, on, {
+  const exchanger = createExchanger(session, backend, wire, on, refreshTimeout)
+  const refresher = createRefresher(session, exchanger, backend, emitter, on, {
     refreshAhead,
     refreshTimeout,
     refreshLimit,
   })
-  const signIn = createSignIn(session, refresher, backend, wire, on)
+  const signIn = createSignIn(session, refresher, exchanger, backend, wire, on)
   const room = backend.room as typeof createCookieRoom | undefined
   const cookies = room?.(session, signIn, backend, wire, on, refreshTimeout)
   const flow = createFlow(session, refresher, asker, backend, on, refreshTimeout, cookies)

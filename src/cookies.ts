@@ -5,8 +5,8 @@
  */
 import { consult } from './consult.ts'
 import { safeCause } from './errors.ts'
+import { storedToken, subjectOf } from './exchange.ts'
 import { type Platform, within } from './platform.ts'
-import { storedToken, subjectOf } from './refresh.ts'
 import type { Held, SessionRoom } from './session.ts'
 import type { SignIn } from './sign-in.ts'
 import { checkTokens } from './token.ts'

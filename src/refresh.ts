@@ -5,14 +5,13 @@
  * loses waits for the record to change. A claim ends by itself, so that nothing hangs on a holder that died; a
  * holder that slept finds out before it sends. No listener and no caller's code runs inside a claim.
  */
-import { consult } from './consult.ts'
-import { isAuthError, safeCause } from './errors.ts'
+import { safeCause } from './errors.ts'
 import type { Emitter } from './events.ts'
-import { type Platform, sleep, stopwatch, within } from './platform.ts'
+import { type Claimed, type Exchanger, RETRY_AFTER_AT_MOST, type Result, subjectOf } from './exchange.ts'
+import { type Platform, stopwatch } from './platform.ts'
 import type { Held, SessionRoom } from './session.ts'
-import { checkTokens, readToken } from './token.ts'
+import { readToken } from './token.ts'
 import type {
-  Answer,
   Backend,
   ChangeReason,
   Draft,
@@ -20,9 +19,7 @@ import type {
   RefreshFailure,
   StoredToken,
   StoreRecord,
-  Tokens,
 } from './types.ts'
-import { readAnswer, type Wire } from './wire.ts'
 
 /** How an attempt to get the next version ended. */
 export type Outcome =
@@ -42,8 +39,6 @@ export interface Refresher {
    * its life, later ones keep their distance: clients that signed in together don't refresh together.
    */
   draw(access: StoredToken | undefined, before?: number): number | undefined
-  /** Takes tokens that must not live on back to the server. `ended`: the user signed out. Never rejects. */
-  revoke(tokens: Tokens, ended?: boolean): Promise<void>
   /** Resolves when what is under way is over; from the call on nothing begins. */
   idle(): Promise<void>
 }
@@ -54,27 +49,8 @@ export interface RefreshOptions {
   refreshLimit: { exchanges: number; interval: number }
 }
 
-/** A record that is claimed by us, and what is spent for its next version. */
-type Claimed = LiveRecord & { [Member in 'claim' | 'refreshToken']-?: NonNullable<LiveRecord[Member]> }
-
-/** An exchange that failed: nobody knows what the server made of it. */
-interface Failure {
-  kind?: undefined
-  reason: RefreshFailure
-  status?: number
-  cause?: Error | undefined
-  retryAfter?: number | undefined
-}
-
-/** What the exchange itself came to. `sentAt`: when the request that brought the tokens began, by our clock. */
-type Result =
-  | { kind: 'tokens'; tokens: Tokens; access: StoredToken; sentAt: number }
-  | { kind: 'refused'; status: number; response: (() => Response) | undefined }
-  | Failure
-
 const MOVED: Outcome = { kind: 'moved' }
 
-const RETRY_AFTER_AT_MOST = 3_600_000
 // How long an answer that has come while all stood still may take to be read, and written, ms.
 const CATCH_UP = 1_000
 // What a store says of a claim is not believed beyond this.
@@ -82,8 +58,8 @@ const CLAIM_AT_MOST = 600_000
 
 export function createRefresher(
   session: SessionRoom,
+  { exchange, revoke }: Exchanger,
   backend: Backend<never, never>,
-  wire: Wire,
   emitter: Emitter,
   on: Platform,
   { refreshAhead, refreshTimeout, refreshLimit }: RefreshOptions,
@@ -268,7 +244,9 @@ export function createRefresher(
   /** Exchanges, and writes down what came of it. `undefined`: it came to nothing, for the claim was lost. */
   async function settle(claimed: Claimed, reason: ChangeReason): Promise<Outcome | undefined> {
     const { id, version } = claimed
-    const came = await exchange(claimed)
+    const came = await exchange(claimed, () =>
+      session.cell.peek().then(() => wanted(id, version) !== undefined),
+    )
     if (!came) return undefined
     const result = checkSubject(came, claimed)
 
@@ -322,126 +300,6 @@ export function createRefresher(
 
   function isAnother({ subject }: LiveRecord, access: StoredToken): boolean {
     return subject !== undefined && (subjectOf(backend, access) ?? subject) !== subject
-  }
-
-  /** The exchange itself: one answer, or again where the server has plainly not processed it. */
-  async function exchange(claimed: Claimed): Promise<Result | undefined> {
-    const { id, version, claim, access, refreshToken } = claimed
-    const still = (): Promise<boolean> => session.cell.peek().then(() => wanted(id, version) !== undefined)
-    const elapsed = stopwatch(on)
-    const controller = new AbortController()
-    const { signal } = controller
-    const late: Failure = { reason: 'timeout' }
-    try {
-      for (let tries = 0; ; tries++) {
-        if (tries) {
-          // A page that was left gives its claim away, and may come back before the next try; so does a store that
-          // loses its data.
-          await session.cell.peek()
-          if (session.held?.record.claim?.by !== claim.by) return undefined
-        }
-        if (elapsed() >= refreshTimeout) return late
-        // Raced, for a fetch that doesn't heed its signal.
-        const result = await within(
-          on,
-          once(refreshToken, access, still, signal),
-          refreshTimeout - elapsed(),
-          // In the same turn: what comes from then on is nobody's.
-          () => controller.abort(),
-          true,
-        ).catch((error): Failure => {
-          if (!error) return late
-          const cause = safeCause(error, refreshToken)
-          // A backend that fails is no network that does.
-          return { reason: isAuthError(cause, 'invalid_option') ? 'bad_answer' : 'network', cause }
-        })
-        if (result.kind || (result.status !== 429 && result.status !== 503)) return result
-        const wait = Math.max(result.retryAfter ?? 0, 250 * 2 ** tries * (0.5 + on.random() / 2))
-        if (elapsed() + wait >= refreshTimeout) return result
-        await sleep(on, wait)
-      }
-    } finally {
-      controller.abort()
-    }
-  }
-
-  async function once(
-    refreshToken: string,
-    before: StoredToken | undefined,
-    still: () => Promise<boolean>,
-    signal: AbortSignal,
-  ): Promise<Result> {
-    const at = session.cell.latest()
-    const sentAt = on.now()
-    const response = await wire.call(consult(backend, 'refresh', refreshToken, before, still), { signal })
-    const answer = await readAnswer(response, signal, true)
-    const { status } = answer
-    const { ok, headers } = response
-    let failure: Failure = { reason: 'status', status, retryAfter: retryAfter(answer) }
-    if (ok) {
-      let cause: Error | undefined
-      try {
-        const tokens = checkTokens(consult(backend, 'tokens', answer, before), 'the refresh answer')
-        const access = storedToken(tokens, at)
-        if (access) return { kind: 'tokens', tokens, access, sentAt }
-      } catch (error) {
-        cause = safeCause(error, refreshToken)
-      }
-      failure = { reason: 'bad_answer', status, cause }
-    }
-    // GraphQL says so with a 200; a page says nothing.
-    if ((!ok || answer.body) && consult(backend, 'refused', answer)) {
-      // Copied as often as there are callers: clones of clones would not bear that.
-      const blob = await response.clone().blob()
-      // Of another fetch's own kind: to the Response here it would be an object like any other.
-      const body = blob instanceof Blob ? blob : await response.clone().arrayBuffer()
-      // Of a call it is the refusal, whatever the status was in which a token endpoint says so.
-      const copy = (): Response => new Response(body, { status: 401, headers })
-      // A 200 would be taken for the answer to the call.
-      return { kind: 'refused', status, response: ok ? undefined : copy }
-    }
-    void response.body?.cancel?.().catch(() => {})
-    return failure
-  }
-
-  /** `Retry-After` (RFC 9110 section 10.2.3) in ms: seconds, or a date by the server's own clock. */
-  function retryAfter({ headers }: Answer): number | undefined {
-    const value = String(headers.get('retry-after'))
-    const here = Date.parse(String(headers.get('date'))) || on.now()
-    const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - here
-    return wait >= 0 ? Math.min(wait, RETRY_AFTER_AT_MOST) : undefined
-  }
-
-  async function revoke({ refreshToken, accessToken }: Tokens, ended?: boolean): Promise<void> {
-    const nobody = (): Promise<boolean> => session.cell.peek().then(() => !session.held)
-    const one = async (token: string, kind: 'access' | 'refresh'): Promise<void> => {
-      const spec = backend.logout && consult(backend, 'logout', token, kind, ended, nobody)
-      if (!spec) return
-      const controller = new AbortController()
-      const { signal } = controller
-      const tell = async (): Promise<void> => {
-        // Of cookies once: by the next time they may be those of a login.
-        for (let tries = 0; tries < (backend.cookies ? 1 : 3) && !signal.aborted; tries++) {
-          if (tries) {
-            await sleep(on, 250 * 2 ** tries * (0.5 + on.random() / 2))
-            // Of a server that has one for each user it may be that of a login since.
-            const { access, refreshToken: live } = session.held?.record ?? {}
-            if (token === access?.token || token === live) return
-          }
-          // keepalive: a logout is often the last thing a page does.
-          const { status } = await wire.call(spec, { keepalive: true, signal })
-          // What it says nobody reads; but of two at once a small server may be too busy for one.
-          if (status < 500 && status !== 429) return
-        }
-      }
-      // Late, or nobody is there.
-      await within(on, tell(), refreshTimeout, () => undefined).finally(() => controller.abort())
-    }
-    await Promise.allSettled([
-      // One request takes both cookies back.
-      refreshToken && !(backend.cookies && accessToken) && one(refreshToken, 'refresh'),
-      accessToken && one(accessToken, 'access'),
-    ])
   }
 
   // --- when ----------------------------------------------------------------------------------------------
@@ -502,27 +360,5 @@ export function createRefresher(
     return Promise.all(flights.values()).then(() => {})
   }
 
-  return { join, due, draw, revoke, idle }
-}
-
-/** What came, as a store keeps it. `at`: the store's time when the request that brought it began. */
-export function storedToken(
-  { accessToken, expiresIn, claims }: Tokens,
-  at?: number,
-): StoredToken | undefined {
-  return accessToken ? { token: accessToken, at, life: expiresIn && expiresIn * 1000, claims } : undefined
-}
-
-/** Whose token it is. */
-export function subjectOf(
-  backend: Backend<never, never>,
-  stored: StoredToken | undefined,
-): string | undefined {
-  if (!stored) return undefined
-  const { claims } = readToken(stored)
-  const subject = backend.subject ? consult(backend, 'subject', claims as never) : claims.sub
-  // A number beyond 2⁵³ was rounded when it was parsed: two users could look like one.
-  return (typeof subject === 'string' && subject) || Number.isSafeInteger(subject)
-    ? String(subject)
-    : undefined
+  return { join, due, draw, idle }
 }

@@ -5,8 +5,8 @@
  */
 import { type CellRoom, type Change, createCell, isPromise } from './cell.ts'
 import type { Emitter } from './events.ts'
+import { createHand, type Hand, type HeldToken } from './hand.ts'
 import { type Platform, type Stopwatch, sleep, stopwatch } from './platform.ts'
-import { isNumber, type ReadToken, readToken } from './token.ts'
 import type {
   LiveRecord,
   LogoutReason,
@@ -15,21 +15,9 @@ import type {
   Origin,
   Session,
   Store,
-  StoredToken,
   StoreRecord,
   Tombstone,
 } from './types.ts'
-
-/** An access token in this context's hand, ageing by this context's clocks since it came. */
-export interface HeldToken extends ReadToken {
-  readonly age: () => number
-  /** Whether it has run out beyond doubt: not by a clock that may have jumped, nor by what others' clocks said. */
-  readonly over: () => boolean
-  /** A server has turned it down; whatever our clock says. */
-  rejected: boolean
-  /** The route that turned it down with a 401 that tells nothing, if it has been taken nowhere since. */
-  doubted?: string
-}
 
 /** The session as this context holds it. */
 export interface Held {
@@ -61,7 +49,7 @@ export interface Initial {
   decided(): void
 }
 
-export interface SessionRoom {
+export interface SessionRoom extends Omit<Hand, 'hold' | 'forget'> {
   /** Reads the store for the first time, with what makes a session where there is none. */
   start(initial?: Initial): void
   /** `undefined` until the store was read. */
@@ -81,11 +69,6 @@ export interface SessionRoom {
   readonly blind: boolean
   /** Whether an empty cell means that data was lost. */
   readonly lossy: boolean
-  /** The access token to send: the fresh one to its own end, then the refreshed one. */
-  token(held: Held): HeldToken | undefined
-  usable(token: HeldToken | undefined): boolean
-  /** Whether it is usable and fresh; `undefined`: it says nothing of freshness. */
-  isFresh(token: HeldToken | undefined): boolean | undefined
   /** Whether `held` still is who made the call: the same session, or another of the same user, both known. */
   owns(stamp: Stamp, held: Pick<Held, 'record'> | null | undefined): boolean
   /** Asks the store, within bounds; `unread` until then. Never rejects. */
@@ -109,7 +92,6 @@ export interface SessionRoom {
   onMoot(listener: () => void): void
   /** Calls back with a session that was ended here for a context that is gone: its tokens are to be revoked. */
   onEnded(listener: (record: LiveRecord) => void): void
-  learnSkew(token: ReadToken, sentAt: number): void
   dispose(): void
 }
 
@@ -136,8 +118,6 @@ export function createSession(
   let picture: Session | null | undefined
   // What the picture was drawn of.
   let drawn: string
-  let skew = 0
-  let announcedSkew = 0
   // Sessions that were ended, should the store still show them: why, up to which version, and up to which whoever ended them
   // has revoked their tokens.
   const endings = new Map<string, { reason: LogoutReason; version: number; revoked: number }>()
@@ -154,70 +134,13 @@ export function createSession(
     see,
     ended: (record) => revoke(record),
   })
-
-  // --- tokens in hand ------------------------------------------------------------------------------------
-
-  // The last ones, newest first: a record that is heard of late may name one that has gone already.
-  const known: HeldToken[] = []
-
-  function hold(stored: StoredToken | undefined): HeldToken | undefined {
-    if (!stored) return undefined
-    // The same token keeps its age, for the store's clock may have jumped since, and that a server turned it down. One
-    // that a server gives once more is a new one all the same.
-    const same = known.find(({ token, at }) => token === stored.token && at === stored.at)
-    if (same) return same
-    const read = readToken(stored)
-    const { iat, exp } = read.claims
-    const serverNow = on.now() + skew
-    let { lasts } = read
-    let age = 0
-    if (stored.at !== undefined) age = cell.latest() - stored.at
-    else if (isNumber(iat)) age = serverNow - iat * 1000
-    const initial = Math.max(age, 0)
-    if (lasts === undefined && iat === undefined && isNumber(exp)) {
-      lasts = exp * 1000 - serverNow + initial
-      // Over before it came: our clock is ahead, and believing it would refresh for each call.
-      if (lasts <= 0 && stored.at !== undefined) lasts = undefined
-    }
-    const since = stopwatch(on)
-    // Beyond doubt: no clock that was set ahead while the store was asked counts, and the second that a life was cut by is
-    // given back.
-    const least = cell.earliest() - (stored.at ?? Infinity)
-    const over = (): boolean => least + since.least() >= (lasts ?? Infinity) + 1_000
-    const made: HeldToken = { ...read, lasts, age: () => initial + since(), over, rejected: false }
-    if (known.unshift(made) > 6) known.pop()
-    return made
-  }
-
-  function usable(token: HeldToken | undefined): boolean {
-    return token !== undefined && !token.rejected && (token.lasts === undefined || token.age() < token.lasts)
-  }
-
-  function isFresh(token: HeldToken | undefined): boolean | undefined {
-    return token?.freshFor === undefined ? undefined : usable(token) && token.age() < token.freshFor
-  }
-
-  function token(of: Held): HeldToken | undefined {
-    return isFresh(of.fresh) ? of.fresh : of.access
-  }
-
-  function learnSkew({ claims: { iat, exp }, life }: ReadToken, sentAt: number): void {
-    // Not the moment of its issue, if the token lasts shorter than from there.
-    if (!isNumber(iat) || ((exp ?? 0) - iat) * 1000 > (life ?? Infinity) + 5000) return
-    // The stamp was cut to whole seconds, and was made between the sending and now.
-    const found = Math.round(iat * 1000 + 500 - (sentAt + on.now()) / 2)
-    if (!isNumber(found)) return
-    skew = found
-    if (Math.abs(skew - announcedSkew) < 30_000) return
-    announcedSkew = skew
-    emitter.emit({ type: 'clockSkew', reason: 'token', skew, origin: 'this context' })
-  }
+  const hand = createHand(cell, emitter, on)
 
   // --- who is signed in ----------------------------------------------------------------------------------
 
   function become(next: Held | null): void {
     held = next
-    if (!next) known.length = 0
+    if (!next) hand.forget()
     else {
       const { id, subject } = next.record
       // Another session of nobody knows whom may be anybody's.
@@ -237,9 +160,9 @@ export function createSession(
   function draw(): Session | null | undefined {
     if (!held) return held
     const { id, version, subject } = held.record
-    const current = token(held)
+    const current = hand.token(held)
     const status = held.expired ? 'expired' : 'active'
-    const fresh = isFresh(current) === true
+    const fresh = hand.isFresh(current) === true
     // A cookie may be another one, that says more, while the version is the same.
     const key = [id, version, status, fresh, current?.token].join()
     if (picture && key === drawn) return picture
@@ -357,8 +280,8 @@ export function createSession(
     const since = stopwatch(on)
     const next: Held = {
       record,
-      access: hold(record.access),
-      fresh: hold(record.fresh),
+      access: hand.hold(record.access),
+      fresh: hand.hold(record.fresh),
       expired: !event && held?.expired === true && held.record.access?.token === record.access?.token,
       left: (until, most, surely) =>
         until === undefined ? 0 : Math.min(until - now, most) - (surely ? since.least() : since()),
@@ -474,6 +397,7 @@ export function createSession(
   let unwatch: (() => void) | undefined
 
   return {
+    ...hand,
     cell,
     start(initial) {
       first = initial
@@ -501,9 +425,6 @@ export function createSession(
     writable: store.commit !== undefined,
     blind: store.watch === undefined,
     lossy: store.empty !== 'ended',
-    token,
-    usable,
-    isFresh,
     owns: (stamp, now) =>
       now != null &&
       (now.record.id === stamp.id || (stamp.subject !== undefined && stamp.subject === now.record.subject)),
@@ -538,7 +459,6 @@ export function createSession(
     onEnded(listener) {
       revoke = listener
     },
-    learnSkew,
     dispose() {
       disposed = true
       unwatch?.()

@@ -2,55 +2,24 @@
  * What the application calls to change who is signed in: login, reauthenticate, setTokens, logout. Of logins and
  * logouts the last called wins, here and among contexts.
  */
-import { disposed, isMessage, isRequest } from './call.ts'
-import { consult } from './consult.ts'
-import { AuthError, safeCause } from './errors.ts'
-import { type Platform, stopwatch, within } from './platform.ts'
-import { type Refresher, storedToken, subjectOf } from './refresh.ts'
+import { disposed } from './call.ts'
+import { AuthError } from './errors.ts'
+import { type Exchanger, storedToken, subjectOf } from './exchange.ts'
+import { type Attempt, type Bring, type Brought, createObtain } from './obtain.ts'
+import type { Platform } from './platform.ts'
+import type { Refresher } from './refresh.ts'
 import type { SessionRoom } from './session.ts'
 import { checkTokens, readToken } from './token.ts'
 import type {
-  Answer,
   Backend,
   ChangeReason,
-  Flow,
   LiveRecord,
   LogoutReason,
-  MaybePromise,
-  RequestSpec,
   StoreRecord,
   Tokens,
   Tombstone,
 } from './types.ts'
-import { readAnswer, unread, type Wire } from './wire.ts'
-
-/** A login or re-authentication under way. */
-export interface Attempt {
-  /** The session that it will make. */
-  readonly id: string
-  readonly calledAt: () => number
-  /** What stood in the store by what was known then. */
-  seen: StoreRecord | null | undefined
-  readonly controller: AbortController
-  /** Why it was aborted: not every runtime's signal keeps that. */
-  dropped?: AuthError
-  /** Called then, before who listens to the signal. */
-  leave?(): void
-  /** What it brought, once that is in the store; or kept here, the store being away. */
-  kept?: Tokens
-  /** What the login brought that took its place: it may be the very same. */
-  by?: Tokens
-}
-
-/** What a flow or the login endpoint brought, and the store's time when it was asked for. */
-interface Brought {
-  tokens: Tokens
-  at: number | undefined
-  /** The same by the wall clock, where it was asked for by us. */
-  sentAt?: number
-}
-
-type Bring = () => Promise<Brought>
+import type { Wire } from './wire.ts'
 
 export interface SignIn {
   login(credentials: unknown): Promise<void>
@@ -71,12 +40,10 @@ export interface SignIn {
   takeBack(tokens: Tokens, attempt: Attempt): void
 }
 
-// A login can't be aborted by its caller, so that it has a bound; a flow, where a person may be slow, has none.
-const LOGIN_TIMEOUT = 30_000
-
 export function createSignIn(
   session: SessionRoom,
-  refresher: Refresher,
+  { draw }: Refresher,
+  exchanger: Exchanger,
   backend: Backend<never, never>,
   wire: Wire,
   on: Platform,
@@ -88,6 +55,7 @@ export function createSignIn(
   let calls = 0
   // What the store was told of the last logout: another context may have written it for us.
   let said: number | undefined
+  const obtain = createObtain(session, backend, wire, on, takeBack)
 
   function enter(calledAt: () => number): Attempt {
     const attempt: Attempt = {
@@ -146,7 +114,7 @@ export function createSignIn(
       subject: subjectOf(backend, named),
       access,
       refreshToken: refreshToken ?? undefined,
-      due: refresher.draw(access),
+      due: draw(access),
     }
   }
 
@@ -203,7 +171,7 @@ export function createSignIn(
   }
 
   /** What was kept here, the store being away, and turns out not to be wanted there, must not live on. */
-  const unwanted = ({ kept = {} }: Attempt): undefined => void refresher.revoke(kept)
+  const unwanted = ({ kept = {} }: Attempt): undefined => void exchanger.revoke(kept)
 
   /** A session that was superseded while it was being written stays ended, and its tokens don't live on. */
   async function undo(attempt: Attempt, tokens: Tokens, given?: boolean): Promise<void> {
@@ -272,7 +240,7 @@ export function createSignIn(
           fresh: undefined,
           refreshToken: tokens.refreshToken ?? standing.refreshToken,
           former: replaced(standing, tokens),
-          due: refresher.draw(access, standing.due),
+          due: draw(access, standing.due),
           claim: tokens.refreshToken ? undefined : standing.claim,
           failures: undefined,
           retryAt: undefined,
@@ -318,7 +286,7 @@ export function createSignIn(
           // Of one that is both the server may take the one kind alone.
           Object.entries(tokens).filter((one) => !revoked.has(one.join()) && revoked.add(one.join())),
         )
-        if (revoke) revoking.push(refresher.revoke(left, true))
+        if (revoke) revoking.push(exchanger.revoke(left, true))
       }
     }
     if (mine) {
@@ -376,95 +344,7 @@ export function createSignIn(
     if (kin && id && id === mine?.id) return
     const live = [mine?.refreshToken, mine?.access?.token, by?.refreshToken, by?.accessToken]
     const dead = <T>(token: T): T | undefined => (live.includes(token as string) ? undefined : token)
-    void refresher.revoke({ accessToken: dead(accessToken), refreshToken: dead(refreshToken) })
-  }
-
-  // --- getting tokens ------------------------------------------------------------------------------------
-
-  /**
-   * What asks for tokens. Credentials are taken down at the call: forms are cleared right after. `which`: the session that
-   * is to be made fresh.
-   */
-  function obtain(attempt: Attempt, given: unknown, which?: () => string | undefined): Bring {
-    if (typeof given === 'function') return () => bring(attempt, given as Flow, which?.())
-    const still = (): Promise<boolean> =>
-      session.cell.peek().then(() => !attempt.dropped && (!which || session.held?.record.id === which()))
-    const spec = consult(backend, which && backend.reauth ? 'reauth' : 'login', given as never, still)
-    return () => bring(attempt, spec, which?.())
-  }
-
-  async function bring(attempt: Attempt, given: Flow | RequestSpec, id?: string): Promise<Brought> {
-    const { signal } = attempt.controller
-    let at = session.cell.latest()
-    const sentAt = typeof given === 'function' ? undefined : on.now()
-    let elapsed = stopwatch(on)
-    /** What comes, if it does in time; the tokens of an answer that comes later are nobody's. */
-    const inTime = <T>(coming: Promise<T>, read: (came: T) => MaybePromise<Answer>): Promise<T> =>
-      within(on, coming, LOGIN_TIMEOUT - elapsed.least(), () => {
-        void coming
-          .then(read)
-          .then((answer) => takeBack(consult(backend, 'tokens', answer) ?? {}, attempt, id))
-          .catch(() => {})
-        return new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
-      })
-    const read = (answered: Response): Promise<Answer> => readAnswer(answered, undefined, true)
-    const unavailable = (error: unknown): AuthError =>
-      new AuthError(
-        'login_unavailable',
-        'The login could not be completed',
-        { status: undefined, response: undefined },
-        safeCause(error),
-      )
-    let response: Response
-    if (typeof given === 'function') {
-      const result = await given({ fetch: tokenless, signal })
-      at = session.cell.latest()
-      elapsed = stopwatch(on)
-      if (!isMessage(result)) return { tokens: checkTokens(result, 'the flow’s tokens'), at }
-      response = result as Response
-    } else {
-      try {
-        // Not aborted by a logout: its tokens could not be revoked then.
-        response = await inTime(wire.call(given), read)
-      } catch (error) {
-        throw unavailable(error)
-      }
-    }
-    const { status } = response
-    const answer = await inTime(read(response), (came) => came).catch((error): Answer => {
-      // Cookies are there with the head.
-      if (response.ok && !response.bodyUsed && !backend.cookies) throw unavailable(error)
-      return unread(response)
-    })
-    if (!response.ok) {
-      if (status === 408 || status === 429 || status >= 500) {
-        throw new AuthError('login_unavailable', `The login could not be completed (${status})`, {
-          status,
-          response,
-        })
-      }
-      const serverMessage = backend.message && consult(backend, 'message', answer)
-      // Logged by whoever logs the error: neither a page's worth of it, nor what moves the cursor or the line.
-      const words = serverMessage ? `: ${serverMessage}`.slice(0, 200).replace(/\p{C}+/gu, ' ') : ''
-      throw new AuthError('login_refused', `The server refused the login (${status})${words}`, {
-        status,
-        serverMessage,
-        response,
-      })
-    }
-    const tokens = consult(backend, 'tokens', answer)
-    if (!tokens) {
-      const what = response.bodyUsed ? 'has been read already' : 'holds no token'
-      throw new AuthError('login_incomplete', `The login answer (${status}) ${what}`, { status, response })
-    }
-    return { tokens: checkTokens(tokens, 'the login answer'), at, sentAt }
-  }
-
-  async function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    const request = isRequest(input) ? input : undefined
-    const url = request ? new URL(request.url) : wire.resolve(input as string | URL)
-    const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true })
-    return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
+    void exchanger.revoke({ accessToken: dead(accessToken), refreshToken: dead(refreshToken) })
   }
 
   /** What `brought` comes to, unless a logout or a later login is faster: then its tokens are revoked. */

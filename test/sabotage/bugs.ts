@@ -82,13 +82,13 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'a refusal on any status: a 500 of the refresh ends the session',
-    edits: [edit('src/refresh.ts', " && consult(backend, 'refused', answer)", '')],
+    edits: [edit('src/exchange.ts', " && consult(backend, 'refused', answer)", '')],
   },
   {
     name: 'a refusal on any error: a refresh that got lost on the way ends the session',
     edits: [
       edit(
-        'src/refresh.ts',
+        'src/exchange.ts',
         'if (!error) return late',
         "if (error) return { kind: 'refused', status: 401, response: () => new Response(null, { status: 401 }) } as never",
       ),
@@ -103,7 +103,7 @@ export const BUGS: readonly Bug[] = [
         'let caller: AbortSignal | null | undefined\n  function join(held: Held, reason: ChangeReason, signal?: AbortSignal | null): Promise<Outcome> {\n    if (!flights.size) caller = signal',
       ),
       edit(
-        'src/refresh.ts',
+        'src/exchange.ts',
         'const { signal } = controller\n    const late',
         "caller?.addEventListener('abort', () => controller.abort())\n    const { signal } = controller\n    const late",
       ),
@@ -192,7 +192,7 @@ export const BUGS: readonly Bug[] = [
     name: '`exp` compared with the local clock',
     edits: [
       edit(
-        'src/session.ts',
+        'src/hand.ts',
         '!token.rejected && (token.lasts === undefined || token.age() < token.lasts)',
         '!token.rejected && on.now() < (token.claims.exp ?? Infinity) * 1000',
       ),

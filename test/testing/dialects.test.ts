@@ -153,6 +153,8 @@ describe('on the wire', () => {
     const { ask, backend } = wire('oauth2', {
       users: { carol: { password: 'secret', sub: '42' } },
       paths: { login: 'oauth/token' },
+      // No second passes between the token's stamp and the answer.
+      clock: { now: () => 1_800_000_000_000 },
     })
     const form = (members: Record<string, string>) => new URLSearchParams(members)
     const challenge = async (path: string, token?: string): Promise<unknown> => (await ask(path, token))[1]

@@ -1,0 +1,142 @@
+/**
+ * Asks for the tokens of a login: at the login endpoint, or by a flow of the application's. It changes nothing: who is signed
+ * in by them is for `sign-in.ts`, which is given too what comes when nobody waits for it any more.
+ */
+import { isMessage, isRequest } from './call.ts'
+import { consult } from './consult.ts'
+import { AuthError, safeCause } from './errors.ts'
+import { type Platform, stopwatch, within } from './platform.ts'
+import type { SessionRoom } from './session.ts'
+import { checkTokens } from './token.ts'
+import type { Answer, Backend, Flow, MaybePromise, RequestSpec, StoreRecord, Tokens } from './types.ts'
+import { readAnswer, unread, type Wire } from './wire.ts'
+
+/** A login or re-authentication under way. */
+export interface Attempt {
+  /** The session that it will make. */
+  readonly id: string
+  readonly calledAt: () => number
+  /** What stood in the store by what was known then. */
+  seen: StoreRecord | null | undefined
+  readonly controller: AbortController
+  /** Why it was aborted: not every runtime's signal keeps that. */
+  dropped?: AuthError
+  /** Called then, before who listens to the signal. */
+  leave?(): void
+  /** What it brought, once that is in the store; or kept here, the store being away. */
+  kept?: Tokens
+  /** What the login brought that took its place: it may be the very same. */
+  by?: Tokens
+}
+
+/** What a flow or the login endpoint brought, and the store's time when it was asked for. */
+export interface Brought {
+  tokens: Tokens
+  at: number | undefined
+  /** The same by the wall clock, where it was asked for by us. */
+  sentAt?: number
+}
+
+export type Bring = () => Promise<Brought>
+
+// A login can't be aborted by its caller, so that it has a bound; a flow, where a person may be slow, has none.
+const LOGIN_TIMEOUT = 30_000
+
+/**
+ * Makes what asks for tokens. Credentials are taken down at the call: forms are cleared right after. `which`: the session that is
+ * to be made fresh.
+ */
+export type Obtain = (attempt: Attempt, given: unknown, which?: () => string | undefined) => Bring
+
+/** @param takeBack is given what comes too late */
+export function createObtain(
+  session: SessionRoom,
+  backend: Backend<never, never>,
+  wire: Wire,
+  on: Platform,
+  takeBack: (tokens: Tokens, attempt: Attempt, id?: string) => void,
+): Obtain {
+  function obtain(attempt: Attempt, given: unknown, which?: () => string | undefined): Bring {
+    if (typeof given === 'function') return () => bring(attempt, given as Flow, which?.())
+    const still = (): Promise<boolean> =>
+      session.cell.peek().then(() => !attempt.dropped && (!which || session.held?.record.id === which()))
+    const spec = consult(backend, which && backend.reauth ? 'reauth' : 'login', given as never, still)
+    return () => bring(attempt, spec, which?.())
+  }
+
+  async function bring(attempt: Attempt, given: Flow | RequestSpec, id?: string): Promise<Brought> {
+    const { signal } = attempt.controller
+    let at = session.cell.latest()
+    const sentAt = typeof given === 'function' ? undefined : on.now()
+    let elapsed = stopwatch(on)
+    /** What comes, if it does in time; the tokens of an answer that comes later are nobody's. */
+    const inTime = <T>(coming: Promise<T>, read: (came: T) => MaybePromise<Answer>): Promise<T> =>
+      within(on, coming, LOGIN_TIMEOUT - elapsed.least(), () => {
+        void coming
+          .then(read)
+          .then((answer) => takeBack(consult(backend, 'tokens', answer) ?? {}, attempt, id))
+          .catch(() => {})
+        return new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
+      })
+    const read = (answered: Response): Promise<Answer> => readAnswer(answered, undefined, true)
+    const unavailable = (error: unknown): AuthError =>
+      new AuthError(
+        'login_unavailable',
+        'The login could not be completed',
+        { status: undefined, response: undefined },
+        safeCause(error),
+      )
+    let response: Response
+    if (typeof given === 'function') {
+      const result = await given({ fetch: tokenless, signal })
+      at = session.cell.latest()
+      elapsed = stopwatch(on)
+      if (!isMessage(result)) return { tokens: checkTokens(result, 'the flow’s tokens'), at }
+      response = result as Response
+    } else {
+      try {
+        // Not aborted by a logout: its tokens could not be revoked then.
+        response = await inTime(wire.call(given), read)
+      } catch (error) {
+        throw unavailable(error)
+      }
+    }
+    const { status } = response
+    const answer = await inTime(read(response), (came) => came).catch((error): Answer => {
+      // Cookies are there with the head.
+      if (response.ok && !response.bodyUsed && !backend.cookies) throw unavailable(error)
+      return unread(response)
+    })
+    if (!response.ok) {
+      if (status === 408 || status === 429 || status >= 500) {
+        throw new AuthError('login_unavailable', `The login could not be completed (${status})`, {
+          status,
+          response,
+        })
+      }
+      const serverMessage = backend.message && consult(backend, 'message', answer)
+      // Logged by whoever logs the error: neither a page's worth of it, nor what moves the cursor or the line.
+      const words = serverMessage ? `: ${serverMessage}`.slice(0, 200).replace(/\p{C}+/gu, ' ') : ''
+      throw new AuthError('login_refused', `The server refused the login (${status})${words}`, {
+        status,
+        serverMessage,
+        response,
+      })
+    }
+    const tokens = consult(backend, 'tokens', answer)
+    if (!tokens) {
+      const what = response.bodyUsed ? 'has been read already' : 'holds no token'
+      throw new AuthError('login_incomplete', `The login answer (${status}) ${what}`, { status, response })
+    }
+    return { tokens: checkTokens(tokens, 'the login answer'), at, sentAt }
+  }
+
+  async function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    const request = isRequest(input) ? input : undefined
+    const url = request ? new URL(request.url) : wire.resolve(input as string | URL)
+    const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true })
+    return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
+  }
+
+  return obtain
+}
