@@ -23,7 +23,7 @@ import { fileURLToPath } from 'node:url'
 import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
 import { describe } from '../token.ts'
-import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
+import type { Cell, LiveRecord, Notice, Store, StoreRecord } from '../types.ts'
 import { claimOf, FORMAT, isExpected, newer, noticeOf, type Written } from './record.ts'
 
 /** The process that made a claim, as far as another one can find out whether it still lives. */
@@ -223,8 +223,20 @@ export function fileStore(path: string | URL): Store {
 
   // --- the cell ------------------------------------------------------------------------------------------
 
+  // A claim of another machine that was heard of last, and since when.
+  let heeded: { by: string; since: number } | undefined
+
+  /** Another machine's claim is as long as it says, from when it was seen here: by that one's clock it may be over. */
+  function heeding({ record, holder }: WrittenHere): StoreRecord {
+    const { claim } = record as LiveRecord
+    if (!claim || !holder || holder.space === space()) return record
+    if (heeded?.by !== claim.by) heeded = { by: claim.by, since: performance.now() }
+    const until = Math.max(claim.until, Date.now() + claim.span - (performance.now() - heeded.since))
+    return { ...(record as LiveRecord), claim: { ...claim, until } }
+  }
+
   const cell = ({ written, problem }: Found): Cell => ({
-    record: written?.record ?? null,
+    record: written && heeding(written),
     now: Date.now(),
     problem,
   })

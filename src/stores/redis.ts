@@ -6,7 +6,7 @@ import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
 import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.ts'
 import { describe, isTime } from '../token.ts'
-import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
+import type { Cell, LiveRecord, Notice, Store, StoreRecord } from '../types.ts'
 import { lifeOf } from './life.ts'
 import { checkKey, FORMAT, isExpected, newer, noticeOf } from './record.ts'
 import { type RedisClient, wireOf } from './redis-client.ts'
@@ -25,23 +25,23 @@ export interface RedisStoreOptions {
   /** Required. The key of this session in Redis, such as `session:4711`: as it is, so that it is safe in a cluster. */
   key: string
   /** Bound on one command, in ms; waiting for the client's connection included. Default 2,000. */
-  timeout?: number
+  timeout?: number | undefined
   /**
    * How long Redis keeps a session whose refresh token does not tell its own end (`exp`), in ms from the last
    * commit. Default 90 days.
    */
-  ttl?: number
+  ttl?: number | undefined
   /**
    * How often to look where Redis denies publish and subscribe, or a second connection, in ms. `false`: not at all,
    * so that a change is learned when the session is next read. Default 1,000.
    */
-  poll?: number | false
+  poll?: number | false | undefined
   /**
    * What a refresh does while Redis is out of reach. `false`: it fails as `refresh_unavailable`, because another
    * process may have spent the refresh token. `true`: it goes on with what this process knows, and writes it back
    * later: for a process that is alone, or a server without reuse detection. Default `false`.
    */
-  alone?: boolean
+  alone?: boolean | undefined
 }
 
 const DAY = 86_400_000
@@ -84,6 +84,8 @@ redis.pcall('PUBLISH', ARGV[7], ARGV[8])
 return { answer[1], 'hash', ARGV[2], ARGV[3], ARGV[4] }`
 
 /** What stands in Redis. */
+type Claim = NonNullable<LiveRecord['claim']>
+
 interface Found {
   readonly record: StoreRecord | null
   /** As it stands there, also of what is none of ours. */
@@ -123,6 +125,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   let back: Stopwatch | undefined
   // The claim that is heeded longer than it says, and since when.
   let heeded: { by: string; since: Stopwatch } | undefined
+  // The claim that was heard of last, and what it was made on.
+  let claimed: { on: string; claim: Claim } | undefined
   // Ends the waiting for another look.
   let again = (): void => {}
   // Whether messages come; and what ends that.
@@ -164,6 +168,10 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     })
     const found = decode(answer)
     const since = stopwatch(platform)
+    const on = basisOf(found.record)
+    const claim = on && (found.record as LiveRecord).claim
+    if (claim) claimed = { on, claim }
+    else if (claimed?.on !== on) claimed = undefined
     heard = { record: found.record, now: () => found.now + since() }
     return found
   }
@@ -197,20 +205,30 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     broken,
   ]
 
-  /** While Redis was away a claim could not be answered for: it ends a while after that, in what this process sees. */
+  /**
+   * The claim that a failover has lost, the token being spent perhaps, is heeded to its end. And while Redis was away a claim
+   * could not be answered for: it ends a while after that, in what this process sees.
+   */
   function heeding(found: Found): Found {
-    const { record } = found
-    if (!back || !record || 'ended' in record || !record.claim) return found
-    const { by } = record.claim
-    const since = heeded && heeded.by === by ? heeded.since : stopwatch(platform)
-    // Where every answer is slow Redis is not away, and the claim of one who has died is not heeded for ever.
-    const until = found.now + Math.min(SETTLING - back(), 2 * SETTLING - since())
-    if (until <= Math.max(record.claim.until, found.now)) return found
-    heeded = { by, since }
-    const span = Math.max(record.claim.span, SETTLING)
+    const record = found.record as LiveRecord
+    const stands = found.record && 'claim' in found.record ? found.record.claim : undefined
+    const claim = stands ?? claimed?.claim
+    if (!claim) return found
+    let { until } = claim
+    if (back) {
+      const since = heeded && heeded.by === claim.by ? heeded.since : stopwatch(platform)
+      // Where every answer is slow Redis is not away, and the claim of one who has died is not heeded for ever.
+      const settled = found.now + Math.min(SETTLING - back(), 2 * SETTLING - since())
+      if (settled > Math.max(until, found.now)) {
+        heeded = { by: claim.by, since }
+        until = settled
+      }
+    }
+    if (until <= found.now || until === stands?.until) return found
+    const span = Math.max(claim.span, SETTLING)
     // By a revision of its own, for who knows the record already would not look at it again.
     const revision = `${record.revision}${HEEDED}${Math.round(until)}`
-    return { ...found, record: { ...record, revision, claim: { ...record.claim, until, span } } }
+    return { ...found, record: { ...record, revision, claim: { ...claim, until, span } } }
   }
 
   function decode(answer: unknown): Found {
@@ -379,6 +397,13 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
       }
     },
   }
+}
+
+/** What a claim is made on: it ends with another version, a failure or a refusal, and with nothing else. */
+function basisOf(record: StoreRecord | null): string | undefined {
+  if (!record || 'ended' in record) return undefined
+  const { id, version, failures, refreshToken } = record
+  return [id, version, failures, refreshToken === undefined].join()
 }
 
 /** As Redis takes it: one that it does not take would fail the script when the record has been written. */

@@ -18,7 +18,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { fileStore } from '../../src/node.ts'
-import type { Notice, Store } from '../../src/types.ts'
+import type { LiveRecord, Notice, Store } from '../../src/types.ts'
 import { contract, live, tombstone } from './contract.ts'
 import { type Agent, contextIn, startAgent, stopAgents } from './processes.ts'
 
@@ -384,7 +384,26 @@ describe('fileStore', () => {
     const written = JSON.parse(readFileSync(newest(path), 'utf8'))
     Object.assign(written.holder, { space: 'elsewhere', pid: 2 ** 22, since: '1' })
     writeFileSync(newest(path), JSON.stringify(written))
+    expect((await store.read()).record).toMatchObject({ claim: { by: 'me' } })
+  })
+
+  test('12: and by that one’s own clock it may be over: it is waited for as long as it says, from when it was seen', async () => {
+    const path = somewhere()
+    const store = fileStore(path)
+    const claim = { by: 'me', until: Date.now() - 60_000, span: 200 }
+    await store.commit?.(live('0'), null)
+    await store.commit?.(live('1', { claim }), '0')
     expect((await store.read()).record).toMatchObject({ claim })
+    const written = JSON.parse(readFileSync(newest(path), 'utf8'))
+    Object.assign(written.holder, { space: 'elsewhere' })
+    writeFileSync(newest(path), JSON.stringify(written))
+    const left = async (): Promise<number> => {
+      const { record } = await store.read()
+      return ((record as LiveRecord).claim?.until ?? 0) - Date.now()
+    }
+    const first = await left()
+    expect(first).toBeGreaterThan(100)
+    await expect.poll(left, { timeout: 2000 }).toBeLessThan(0)
   })
 
   test('keeps no process alive', async () => {

@@ -334,6 +334,59 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
   })
 })
 
+describe('a failover that loses a claim, which had not been copied', () => {
+  const spanned = (by: string) => ({ by, until: Date.now() + 10_000, span: 10_000 })
+  /** As it stands after a failover: the record as it was before its last change. */
+  const failOver = async (change: (store: Required<Store>) => unknown) => {
+    const key = someKey()
+    const [holder, waiter] = [await open('redis', { key }), await open('ioredis', { key })] as const
+    await holder.commit(live('1'), null)
+    await redis.command('COPY', key, `${key}:copy`)
+    await change(holder)
+    await waiter.read()
+    await redis.command('COPY', `${key}:copy`, key, 'REPLACE')
+    return { key, holder, waiter }
+  }
+
+  test('invariant 3: the token that is being spent stays claimed for who had heard of it', async () => {
+    const claim = spanned('holder')
+    const { key, holder, waiter } = await failOver((store) => store.commit(live('2', { claim }), '1'))
+    for (const store of [holder, waiter])
+      expect((await store.read()).record).toMatchObject({ version: 1, claim })
+    // Over that the holder writes what it got.
+    const next = live('3', { version: 2 })
+    const { record } = await holder.read()
+    expect((await holder.commit(next, record?.revision as string)).record).toEqual(next)
+    for (const store of [waiter, await open('redis', { key })])
+      expect((await store.read()).record).toEqual(next)
+  })
+
+  test('and no longer than that: nobody waits for it for ever', async () => {
+    const claim = { ...spanned('holder'), until: Date.now() + 50 }
+    const { waiter } = await failOver((store) => store.commit(live('2', { claim }), '1'))
+    await turn(60)
+    let found = (await waiter.read()).record as LiveRecord
+    while (found.claim) {
+      await turn(100)
+      found = (await waiter.read()).record as LiveRecord
+    }
+    expect(found.revision).toBe('1')
+  })
+
+  test.each([
+    ['failed', { failures: 1 }],
+    ['was refused', { refreshToken: undefined }],
+    ['brought the next version', { version: 2 }],
+  ])('it is over once the exchange %s', async (_, more) => {
+    const key = someKey()
+    const [holder, waiter] = [await open('redis', { key }), await open('ioredis', { key })] as const
+    await holder.commit(live('1', { claim: spanned('holder') }), null)
+    expect((await waiter.read()).record).toHaveProperty('claim')
+    await holder.commit(live('2', more), '1')
+    for (const store of [holder, waiter]) expect((await store.read()).record).not.toHaveProperty('claim')
+  })
+})
+
 test('alone: a store that was never read goes on with nothing', async () => {
   const client = new IoRedis(1, { retryStrategy: () => null }).on('error', () => {})
   const store = redisStore(client, { key: 'x', timeout: 50, alone: true })
