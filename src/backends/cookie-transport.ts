@@ -4,7 +4,7 @@
  */
 import type { Backend, RequestSpec } from '../types.ts'
 import type { CookieOwner } from './cookie-owner.ts'
-import type { Arrival, CookieValues, Kind, Send } from './cookie-values.ts'
+import type { Arrival, CookieValues, Kind, Send, Values } from './cookie-values.ts'
 
 /** What something that goes out is for; rides along to the transport, unseen by `fetch`. */
 export const PURPOSE: unique symbol = Symbol('purpose')
@@ -61,6 +61,8 @@ export function createCookieTransport(
   // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
+  // How many logins have brought cookies.
+  let landed = 0
   // How long a refresh waits for its turn, ms: less each time that it was in vain, for the exchange itself may have less than
   // that.
   let patience = A_TURN
@@ -88,6 +90,7 @@ export function createCookieTransport(
     // before it, and what is called after it for the login; but for a logout, often the last thing that a page does.
     const unhurried = kind !== 'logout' || !anew
     const earlier = kind === 'login' ? [...running] : signingIn && unhurried ? [signingIn] : []
+    const before = landed
     const inTurn = async (): Promise<Response> => {
       if (earlier.length) {
         await Promise.all(earlier)
@@ -96,11 +99,19 @@ export function createCookieTransport(
         if (still && !(await still())) throw new Error(MOVED)
       }
       const url = String(input)
+      // Given back, and overwritten by a login since: not every server's logout looks at the value.
+      const gone = (): boolean =>
+        landed > before || isAnothers(values.at(url), new Headers(init.headers).get(header))
+      if (kind === 'logout' && !anew && gone()) throw new Error(MOVED)
       if (kind === 'whoami' && owner) return owner.look(send, url, init, purpose.sure)
       const go = (): Promise<Response> => stamped(send, url, init, purpose, base)
       return kind === 'refresh' ? alone(url, go, init, still) : go()
     }
     const sent = inTurn()
+    const land = ({ ok }: Response): void => {
+      if (ok) landed++
+    }
+    if (kind === 'login') sent.then(land, () => {})
     const over = bounded(sent).then(() => {
       running.delete(over)
       if (signingIn === over) signingIn = undefined
@@ -232,6 +243,11 @@ export function createCookieTransport(
       ending = undefined
     },
   }
+}
+
+/** Whether what is there, as far as the page can see, has another value than that. */
+function isAnothers({ access, refresh }: Values, stamp: string | null): boolean {
+  return stamp !== null && (access ?? refresh) !== undefined && access !== stamp && refresh !== stamp
 }
 
 /** Waits for `what`, but not for ever. */

@@ -91,7 +91,12 @@ export function createCookieValues(hook: CookieHook | undefined, names: Values |
     const text = cookiesFor(url)
     if (text) {
       const headers = new Headers(init.headers ?? request?.headers)
-      headers.set('cookie', text)
+      try {
+        headers.set('cookie', text)
+      } catch {
+        // The error quotes what it chokes on: every cookie.
+        throw wrong('read', 'gave what no header can carry')
+      }
       given = { ...init, headers }
     }
     const response = await send(input, given)
@@ -114,6 +119,10 @@ function ask<T>(member: keyof CookieHook, answer: () => T): T {
   } catch {
     did = 'threw'
   }
+  throw wrong(member, did)
+}
+
+function wrong(member: keyof CookieHook, did: string): AuthError {
   const option = `cookies.${member}`
-  throw new AuthError('invalid_option', `flaskJwtCookies: ${option}() ${did}`, { option })
+  return new AuthError('invalid_option', `flaskJwtCookies: ${option}() ${did}`, { option })
 }

@@ -3,7 +3,15 @@ import { describe, expect, test, vi } from 'vitest'
 import { type Cell, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { type HandStore, handStore } from '../core/by-hand.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
-import { alice, base, bob, type CookieBench, cookieBench, lateAnswer } from './cookies-support.ts'
+import {
+  alice,
+  base,
+  bob,
+  type CookieBench,
+  type CookieBenchOptions,
+  cookieBench,
+  lateAnswer,
+} from './cookies-support.ts'
 
 const post = { method: 'POST', body: 'a form' }
 const implicit = { implicitRefresh: 450_000 } as const
@@ -52,6 +60,26 @@ async function replaced({ backend, jar }: CookieBench, user: string): Promise<vo
 }
 
 describe('5: what the user ended', () => {
+  test.each<[string, CookieBenchOptions]>([
+    ['looks at no value', { preset: { logout: { method: 'POST' } } }],
+    ['has none to look at', { server: { csrfProtect: false }, preset: { csrf: false } }],
+  ])(
+    'what came late is not given back where a login has overwritten it: the logout %s',
+    async (_, options) => {
+      const held = lateAnswer('/refresh')
+      const { auth, who, came } = await cookieBench({ beneath: held.beneath, ...options })
+      const refresh = auth.refresh()
+      await held.reached
+      await auth.logout()
+      const login = auth.login(bob)
+      held.open()
+      await Promise.all([login, refresh])
+      expect((await auth.fetch('protected')).status).toBe(200)
+      expect([await who(), auth.session?.subject]).toEqual(['bob', 'bob'])
+      expect(came().filter((one) => one.includes('logout')).length).toBe(1)
+    },
+  )
+
   test('5: a refresh that waits for a login is not sent once the user has signed out', async () => {
     const held = door('/login')
     const { auth, page, backend, came } = await cookieBench()
