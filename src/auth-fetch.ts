@@ -282,7 +282,7 @@ export function createFlow(
       signal === 'unknown' &&
       !late &&
       !held.record.refreshToken &&
-      token.lasts !== undefined &&
+      (token.lasts !== undefined || call.route.startsWith('HEAD ')) &&
       !overHere
     ) {
       token.doubted ??= call.route

@@ -194,7 +194,8 @@ export function free<T>({ signal, disposal }: Partial<Caller>, promise: PromiseL
     const leave = (): void => settle(reject, signal?.aborted ? reasonOf(signal) : disposed())
     const stop = wait(signal, leave)
     const over = wait(disposal, leave)
-    promise.then(
+    // Another fetch's answer may be no promise.
+    Promise.resolve(promise).then(
       (value) => settle(resolve, value),
       (error) => settle(reject, error),
     )

@@ -7,7 +7,7 @@ import { isAuthError, safeCause } from './errors.ts'
 import { type Platform, sleep, stopwatch, within } from './platform.ts'
 import type { SessionRoom } from './session.ts'
 import { checkTokens, readToken } from './token.ts'
-import type { Answer, Backend, LiveRecord, RefreshFailure, StoredToken, Tokens } from './types.ts'
+import type { Backend, LiveRecord, RefreshFailure, StoredToken, Tokens } from './types.ts'
 import { readAnswer, type Wire } from './wire.ts'
 
 /** A record that is claimed by us, and what is spent for its next version. */
@@ -62,6 +62,7 @@ export function createExchanger(
           if (session.held?.record.claim?.by !== claim.by) return undefined
         }
         if (elapsed() >= refreshTimeout) return late
+        const begun = elapsed()
         // Raced, for a fetch that doesn't heed its signal.
         const result = await within(
           on,
@@ -78,7 +79,9 @@ export function createExchanger(
         })
         if (result.kind || (result.status !== 429 && result.status !== 503)) return result
         const wait = Math.max(result.retryAfter ?? 0, 250 * 2 ** tries * (0.5 + on.random() / 2))
-        if (elapsed() + wait >= refreshTimeout) return result
+        // What is sent with no time left to answer is of unknown outcome, and what was not processed is not.
+        const room = Math.max(refreshTimeout / 4, elapsed() - begun)
+        if (elapsed() + wait + room > refreshTimeout) return result
         await sleep(on, wait)
       }
     } finally {
@@ -98,7 +101,7 @@ export function createExchanger(
     const answer = await readAnswer(response, signal, true)
     const { status } = answer
     const { ok, headers } = response
-    let failure: Failure = { reason: 'status', status, retryAfter: retryAfter(answer) }
+    let failure: Failure = { reason: 'status', status, retryAfter: retryAfter(headers) }
     if (ok) {
       let cause: Error | undefined
       try {
@@ -126,7 +129,7 @@ export function createExchanger(
   }
 
   /** `Retry-After` (RFC 9110 section 10.2.3) in ms: seconds, or a date by the server's own clock. */
-  function retryAfter({ headers }: Answer): number | undefined {
+  function retryAfter(headers: Headers): number | undefined {
     const value = String(headers.get('retry-after'))
     const here = Date.parse(String(headers.get('date'))) || on.now()
     const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - here
@@ -140,19 +143,28 @@ export function createExchanger(
       if (!spec) return
       const controller = new AbortController()
       const { signal } = controller
+      let after = 0
       const tell = async (): Promise<void> => {
         // Of cookies once: by the next time they may be those of a login.
-        for (let tries = 0; tries < (backend.cookies ? 1 : 3) && !signal.aborted; tries++) {
+        for (
+          let tries = 0;
+          tries < (backend.cookies ? 1 : 3) && after < refreshTimeout && !signal.aborted;
+          tries++
+        ) {
           if (tries) {
-            await sleep(on, 250 * 2 ** tries * (0.5 + on.random() / 2))
+            await sleep(on, Math.max(after, 250 * 2 ** tries * (0.5 + on.random() / 2)))
             // Of a server that has one for each user it may be that of a login since.
             const { access, refreshToken: live } = session.held?.record ?? {}
             if (token === access?.token || token === live) return
           }
           // keepalive: a logout is often the last thing a page does.
-          const { status } = await wire.call(spec, { keepalive: true, signal })
+          const answer = await wire.call(spec, { keepalive: true, signal }).catch((error) => {
+            // No connection is no answer; a redirect is one.
+            if (!(error instanceof TypeError)) throw error
+          })
           // What it says nobody reads; but of two at once a small server may be too busy for one.
-          if (status < 500 && status !== 429) return
+          if (answer && answer.status < 500 && answer.status !== 429) return
+          after = (answer && retryAfter(answer.headers)) ?? 0
         }
       }
       // Late, or nobody is there.

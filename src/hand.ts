@@ -87,6 +87,8 @@ export function createHand(cell: CellRoom, emitter: Emitter, on: Platform): Hand
   }
 
   function learnSkew({ claims: { iat, exp }, life }: ReadToken, sentAt: number): void {
+    // What was under way while the machine slept, or a clock was set: half of that would be taken for skew.
+    if (Math.abs(on.now() - sentAt) > 30_000) return
     // Not the moment of its issue, if the token lasts shorter than from there.
     if (!isNumber(iat) || ((exp ?? 0) - iat) * 1000 > (life ?? Infinity) + 5000) return
     // The stamp was cut to whole seconds, and was made between the sending and now.

@@ -108,7 +108,7 @@ export function createObtain(
       return unread(response)
     })
     if (!response.ok) {
-      if (status === 408 || status === 429 || status >= 500) {
+      if (status < 400 || status === 408 || status === 429 || status >= 500) {
         throw new AuthError('login_unavailable', `The login could not be completed (${status})`, {
           status,
           response,

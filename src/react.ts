@@ -135,6 +135,15 @@ const sessionOf = perAuth((auth: SessionSource<unknown>): Shown<unknown> => {
   }
 })
 
+/** What was thrown, as an error: it may be anything, without a text even. */
+function errorOf(thrown: unknown): Error {
+  try {
+    return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown })
+  } catch {
+    return new Error('unreadable', { cause: thrown })
+  }
+}
+
 const asksOf = perAuth(
   (auth: Auth<unknown, unknown>): Shown<Reauth | null> & { join(dialog: 0 | 1): () => void } => {
     const listeners = new Set<() => void>()
@@ -184,7 +193,7 @@ const asksOf = perAuth(
           dismiss()
           return true
         } catch (error) {
-          if (!over) draw(false, error instanceof Error ? error : new Error(String(error), { cause: error }))
+          if (!over) draw(false, errorOf(error))
           return false
         }
       }

@@ -106,7 +106,8 @@ export function createAsker(
             'InvalidStateError',
           )
         }
-        waits.push(Promise.resolve(promise))
+        // One of our own: a promise may have a `then` or a `catch` of its own.
+        waits.push(new Promise((resolve) => resolve(promise)))
       },
     }
     // Whoever was told of the snapshot may have signed out.

@@ -128,6 +128,10 @@ export function createRefresher(
       looked = stopwatch(on)
       await session.cell.read()
       const held = wanted(id, version)
+      const now = session.held
+      // What has moved on unheard of, and not while we waited for it, may have run out as well.
+      const unheard = !over && !tries && !awaited && now?.record.id === id && now.record.version > version
+      if (unheard && session.token(now)?.over()) return join(now, reason)
       // Nobody waits for it any more.
       if (!held || over) return MOVED
       const { record } = held

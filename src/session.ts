@@ -4,7 +4,7 @@
  * nothing.
  */
 import { type CellRoom, type Change, createCell, isPromise } from './cell.ts'
-import type { Emitter } from './events.ts'
+import { type Emitter, report } from './events.ts'
 import { createHand, type Hand, type HeldToken } from './hand.ts'
 import { type Platform, type Stopwatch, sleep, stopwatch } from './platform.ts'
 import type {
@@ -75,8 +75,8 @@ export interface SessionRoom extends Omit<Hand, 'hold' | 'forget'> {
   reread(): Promise<void>
   /** Resolves at the next change of the record, or after `ms`: the last who asked does, others after `ms`. */
   changed(ms: number): Promise<void>
-  /** Every session whose login was called before `at()` has been ended. What it gives back is called once that is written. */
-  close(at: () => number): () => void
+  /** Every session whose login was called before `at()` has been ended. What it gives back is called once that is written, with what stands then. */
+  close(at: () => number): (stands?: StoreRecord | null) => void
   /**
    * The user ended it: from now on nothing of it is held, whatever the store says. `revoked`: the last version of whose tokens
    * none need be revoked any more; of another context's logout it is not known, of one here it is what is held.
@@ -118,15 +118,20 @@ export function createSession(
   let picture: Session | null | undefined
   // What the picture was drawn of.
   let drawn: string
-  // Sessions that were ended, should the store still show them: why, up to which version, and up to which whoever ended them
-  // has revoked their tokens.
-  const endings = new Map<string, { reason: LogoutReason; version: number; revoked: number }>()
+  // Sessions that were ended, should the store still show them: why, up to which version, up to which whoever ended them has
+  // revoked their tokens, and whether it was held here until another took its place.
+  const endings = new Map<
+    string,
+    { reason: LogoutReason; version: number; revoked: number; held?: boolean | undefined }
+  >()
   let wake = (): void => {}
   let moot = (): void => {}
   let revoke = (_: LiveRecord): void => {}
   let closed: { since: Stopwatch; at(): number } | undefined
   // Logouts that are being written: they revoke what stands there, too.
   let closing = 0
+  // Whether a session was set aside for them.
+  let setAside = false
 
   const cell = createCell(store, emitter, on, storeTimeout, {
     held: () => held?.record,
@@ -185,7 +190,13 @@ export function createSession(
     emitter.emit({ type: 'loggedOut', reason, subject: mine.subject, origin })
   }
 
-  function remember(id: string, reason: LogoutReason, version: number, revoked = version): void {
+  function remember(
+    id: string,
+    reason: LogoutReason,
+    version: number,
+    revoked = version,
+    held?: boolean,
+  ): void {
     const known = endings.get(id)
     if (reason === 'logout') signedOut = true
     const upTo = RAN_OUT.test(reason) ? version : Infinity
@@ -195,6 +206,7 @@ export function createSession(
       reason: first,
       version: Math.max(known?.version ?? 0, upTo),
       revoked: Math.max(known?.revoked ?? 0, revoked),
+      held,
     })
     if (endings.size > 100) endings.delete(endings.keys().next().value as string)
   }
@@ -206,6 +218,9 @@ export function createSession(
 
   // One that was replaced may be back: a login is written again where the store did not confirm it.
   const isSignedOut = (id: string): boolean => endReason(id) === 'logout'
+
+  // What a later login superseded before it stood is none.
+  const isReplaced = (id: string): boolean => endings.get(id)?.held === true
 
   /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
@@ -226,8 +241,14 @@ export function createSession(
       (isOver(record) || (origin === 'other context' && isClosed(record)))
     ) {
       if (!before) become(null)
+      setAside ||= !isOver(record)
       // Written back by who had not heard of the logout, the data having been lost.
       if (isSignedOut(record.id) && !closing) restore()
+      // Or of the login that replaced it; unless it was called later after all.
+      else if (before && !cell.unsaved && isReplaced(record.id)) {
+        if (record.calledAt <= before.calledAt) restore()
+        else adopt(record, origin, 'loggedIn')
+      }
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -294,7 +315,7 @@ export function createSession(
     become(next)
     if (helped && origin === 'other context') moot()
     if (before && before.id !== record.id) {
-      remember(before.id, 'replaced', before.version)
+      remember(before.id, 'replaced', before.version, before.version, true)
       if (origin === 'other context') moot()
       if (before.subject === undefined || before.subject !== record.subject) {
         const { subject } = before
@@ -313,6 +334,11 @@ export function createSession(
       if ('ended' in standing) return undefined
       const { id, version, calledAt } = standing
       if (id !== mine?.id) {
+        if (mine && isReplaced(id) && calledAt <= mine.calledAt) {
+          // Of the same millisecond: whoever holds the other one may think the same of ours, and both would go on for ever.
+          if (calledAt === mine.calledAt) endings.delete(id)
+          return mine
+        }
         if (!isSignedOut(id)) return undefined
         // By who was left right after the logout, perhaps, and had not heard of these.
         const ending = endings.get(id)
@@ -434,12 +460,20 @@ export function createSession(
         wake = early
       }),
     close(at) {
-      closed = { since: stopwatch(on), at }
+      const mine = { since: stopwatch(on), at }
+      closed = mine
       signedOut = true
       // What was held has been ended by the logout; without having asked the store, nobody is signed in.
       become(null)
       closing++
-      return () => void closing--
+      return (stands) => {
+        closing--
+        if (!stands || !('ended' in stands)) return
+        // As others are told it, whatever is known of the store's time by now. What was set aside is judged by that.
+        mine.at = () => stands.calledAt
+        if (held === null && setAside) void cell.peek()
+        setAside = false
+      }
     },
     end,
     isEnded: (id) => endings.has(id),
@@ -461,7 +495,11 @@ export function createSession(
     },
     dispose() {
       disposed = true
-      unwatch?.()
+      try {
+        unwatch?.()
+      } catch (error) {
+        report(error)
+      }
     },
   }
 }

@@ -70,7 +70,11 @@ export function createSignIn(
 
   function begin(): Attempt {
     if (!session.writable) {
-      throw new AuthError('store_read_only', 'The store has no commit()', {})
+      throw new AuthError(
+        'store_read_only',
+        'The store can only be read: it has no commit(), as browserStore() outside of a browser',
+        {},
+      )
     }
     const attempt = enter(session.cell.moment())
     if (begun.set(attempt.id, ++calls).size > 100) begun.delete(begun.keys().next().value as string)
@@ -325,7 +329,7 @@ export function createSignIn(
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)
-      .finally(closed)
+      .then(closed, () => closed())
       .then(() => Promise.all(revoking))
       .then(
         () => {},

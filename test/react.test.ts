@@ -288,6 +288,17 @@ describe('useReauth', () => {
     expect(summary(told)).toEqual(['reauthRequired: fresh_token_required', 'tokenRefreshed: reauthenticated'])
   })
 
+  test('a flow that throws what has no text is told of as any other', async () => {
+    const { auth, ask } = await asking()
+    void auth.fetch('fresh')
+    await acted()
+    let accepted: unknown
+    await acted(async () => {
+      accepted = await ask().submit(() => Promise.reject(Object.create(null)))
+    })
+    expect([accepted, ask().pending, ask().error?.message]).toEqual([false, false, 'unreadable'])
+  })
+
   test('is pending meanwhile, without the error of before, and sends a password that was submitted twice once', async () => {
     const { auth, backend, text, ask, hold } = await asking()
     const waiting = auth.fetch('fresh')

@@ -18,8 +18,14 @@ import { ERRORS, readChallenge } from './challenge.ts'
  * ```
  */
 export type TokenRequest =
-  | { grant_type: 'authorization_code'; code: string; redirect_uri?: string; code_verifier?: string }
-  | { grant_type: 'password'; username: string; password: string; scope?: string }
+  | {
+      grant_type: 'authorization_code'
+      code: string
+      redirect_uri?: string | undefined
+      code_verifier?: string | undefined
+    }
+  | { grant_type: 'password'; username: string; password: string; scope?: string | undefined }
+  | { grant_type: 'client_credentials'; scope?: string | undefined }
   | { grant_type: `urn:${string}`; [parameter: string]: string }
 
 /**
@@ -36,18 +42,18 @@ export interface OAuth2Options<Claims = StandardClaims> {
   /** Required (RFC 6749 section 2.2). */
   clientId: string
   /** Of a confidential client, such as a server. What a browser is given is no secret. Default: none. */
-  clientSecret?: string
+  clientSecret?: string | undefined
   /**
    * How the client proves who it is (RFC 7591 section 2). Default `client_secret_basic` with a `clientSecret`, else
    * `none`: the `client_id` is a parameter then.
    */
-  authenticate?: 'client_secret_basic' | 'client_secret_post' | 'none'
+  authenticate?: 'client_secret_basic' | 'client_secret_post' | 'none' | undefined
   /** RFC 7009. Default: none, and a logout revokes nothing at the server. */
-  revocationEndpoint?: string
+  revocationEndpoint?: string | undefined
   /** Further parameters of every token request, such as `resource` (RFC 8707) or `audience`. Default: none. */
-  parameters?: Readonly<Record<string, string>>
+  parameters?: Readonly<Record<string, string>> | undefined
   /** Whose token it is. Default `sub`; nobody knows with opaque tokens. */
-  subject?: (claims: Partial<Claims>) => unknown
+  subject?: ((claims: Partial<Claims>) => unknown) | undefined
 }
 
 const TAKES = {
@@ -142,10 +148,12 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
       }
     },
     classify({ status, headers, body }) {
-      const challenge = readChallenge(headers)
+      // Of another error a challenge says what might have helped (RFC 9110 section 11.6.1), not that nothing was done.
+      const refused = status === 401 || status === 403
+      const challenge = refused ? readChallenge(headers) : undefined
       if (challenge && challenge.signal !== 'missing') return challenge
       // A browser may have hidden the challenge from another origin: many servers say it in the body, too.
-      const told = status === 401 || status === 403 ? ERRORS.get(textAt(body, ['error'])) : undefined
+      const told = refused ? ERRORS.get(textAt(body, ['error'])) : undefined
       return told ?? challenge ?? (status === 401 ? 'unknown' : 'other')
     },
     // RFC 6749 section 5.2. Every other error is about the client or the request, and the token may still be good.
