@@ -22,9 +22,9 @@ export interface DevtoolsOptions extends RequestOptions {
    * `true`: a panel at the foot of the page, in place of the console's groups. An element: the panel goes into it.
    * Default `false`.
    */
-  readonly panel?: boolean | Element
+  readonly panel?: boolean | Element | undefined
   /** Where the groups go. Default: the global `console`. */
-  readonly console?: Printing
+  readonly console?: Printing | undefined
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 
 import { AuthError } from './errors.ts'
+import { describe } from './token.ts'
 import type { HistoryEntry, Session } from './types.ts'
 
 // What `auth.on` takes.
@@ -70,8 +71,10 @@ export function createEmitter(note: (event: Emitted) => void): Emitter {
   return {
     on(type, listener) {
       // Else it would be told of nothing, and its author of that least of all.
-      if (typeof listener !== 'function' || (type !== 'session' && !EVENTS.includes(type)))
-        throw new AuthError('invalid_input', `listener takes a function for ${EVENTS.join(', ')}`, {})
+      if (typeof listener !== 'function' || (type !== 'session' && !EVENTS.includes(type))) {
+        const given = `${String(type)} and ${describe(listener)}`
+        throw new AuthError('invalid_input', `on takes ${EVENTS.join(', ')} and a function, got ${given}`, {})
+      }
       // Wrapped, so that the same function may be registered twice and each registration ends alone.
       const entry = { listener }
       const set = listeners.get(type) ?? new Set()

@@ -64,7 +64,10 @@ export function createKy(
     }
     return auth.fetch(input, { ...rest, [ABOVE]: above } as AboveInit)
   }
-  return (base ?? ky).extend({
+  const beneath = base ?? ky
+  if (typeof beneath.extend !== 'function')
+    throw new TypeError('createKy: base takes a ky')
+  return beneath.extend({
     fetch,
     hooks: {
       init: [

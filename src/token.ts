@@ -31,7 +31,16 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   const takes = 'a b64token (RFC 6750 section 2.1)'
   if (accessToken !== undefined && !isToken(accessToken)) throw wrong('accessToken', accessToken, takes)
   if (refreshToken != null && !isToken(refreshToken)) throw wrong('refreshToken', refreshToken, takes)
-  if (!accessToken && !refreshToken) throw wrong('accessToken', accessToken, takes)
+  if (!accessToken && !refreshToken) {
+    if ('accessToken' in Object(tokens)) throw wrong('accessToken', accessToken, takes)
+    throw new AuthError(
+      'invalid_token',
+      `${where} takes { accessToken, refreshToken }, got ${shape(tokens)}`,
+      {
+        field: `${where}.accessToken`,
+      },
+    )
+  }
   if (expiresIn !== undefined && !isTime(expiresIn))
     throw wrong('expiresIn', expiresIn, 'seconds, not negative')
   if (claims !== undefined && !copy) throw wrong('claims', claims, 'an object of JSON')
@@ -54,6 +63,12 @@ function plain(read: () => unknown): object | undefined {
 export function describe(value: unknown): string {
   if (value === '') return 'an empty string'
   return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
+}
+
+/** The same, and the names of its members. */
+export function shape(value: unknown): string {
+  const kind = describe(value)
+  return kind === 'object' ? `{ ${Object.keys(value as object).join(', ')} }` : kind
 }
 
 /** Whether `value` is a number that can be counted with. */

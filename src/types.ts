@@ -249,13 +249,13 @@ export interface RequestSpec {
   /** Relative to `baseUrl`, or absolute: https, or http on loopback, unless `allowInsecure` is set. */
   path: string
   /** Default `POST`. */
-  method?: string
+  method?: string | undefined
   /** Default: none. */
-  headers?: Record<string, string>
+  headers?: Record<string, string> | undefined
   /** Default: none. */
-  body?: string
+  body?: string | undefined
   /** Whether cookies go along and are taken (Fetch, 2.2.5). Default `same-origin`. */
-  credentials?: RequestInit['credentials']
+  credentials?: RequestInit['credentials'] | undefined
 }
 
 /** A call that is about to be sent, as `attach` of a backend sees it. */
@@ -263,21 +263,21 @@ export interface Outgoing {
   /** Where to; its origin is one that tokens may go to. */
   readonly url: URL
   /** In upper case. Missing for a step of a login flow. */
-  readonly method?: string
+  readonly method?: string | undefined
   /** The caller's own. */
-  readonly headers?: Headers
+  readonly headers?: Headers | undefined
   /** The caller's own, where he chose one. */
-  readonly credentials?: RequestInit['credentials']
+  readonly credentials?: RequestInit['credentials'] | undefined
   /** The caller's own, where he chose one. */
-  readonly redirect?: RequestInit['redirect']
+  readonly redirect?: RequestInit['redirect'] | undefined
   /** A step of a login flow: it brings cookies, and may need some. */
-  readonly flow?: boolean
+  readonly flow?: boolean | undefined
 }
 
 /** What a backend adds to a call: headers, and how `fetch` treats cookies and redirects. */
 export interface Attachment extends Pick<RequestInit, 'credentials' | 'redirect'> {
   /** They replace the caller's of the same name. */
-  headers?: Record<string, string>
+  headers?: Record<string, string> | undefined
 }
 
 /** A server's answer as a backend reads it: body parsed where it is JSON, else `undefined`. */
@@ -373,22 +373,22 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
    * Whether a refresh token is a JWT that names its user as the access token does: who it is, is then known before there is
    * an access token. Default `false`.
    */
-  readonly refreshClaims?: boolean
+  readonly refreshClaims?: boolean | undefined
   /** Whether a refresh token dies at its first use and none comes in its place. Default `false`. */
-  readonly singleUse?: boolean
+  readonly singleUse?: boolean | undefined
   /** What a revoked access token means: the session's end (default), or a refresh. */
-  readonly revoked?: 'end' | 'refresh'
+  readonly revoked?: 'end' | 'refresh' | undefined
   /**
    * What a `logout` request ends at the server: the token that it carries (default), or all that have come of the same
    * login (RFC 7009 section 2.1: the grant). Then what a refresh brings too late is left to run out where another refresh
    * has been faster, for the session would end with it.
    */
-  readonly revokes?: 'token' | 'grant'
+  readonly revokes?: 'token' | 'grant' | undefined
   /**
    * Which tokens the server keeps in cookies. What is held in their place are handles: a string for each that changes
    * with the token, such as its CSRF value.
    */
-  readonly cookies?: 'both' | 'refresh'
+  readonly cookies?: 'both' | 'refresh' | undefined
   /** What goes along with a call: `token` is `undefined` with nobody signed in. Default: `Authorization: Bearer`. */
   attach?(token: string | undefined, call: Outgoing): Attachment
   /**
@@ -397,7 +397,7 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
    */
   restore?(base: string, access?: StoredToken): RequestSpec | Tokens | undefined
   /** What `restore` needs of the client: `cookieRoom`. Left out of what is bundled where no backend has it. */
-  readonly room?: (...rooms: never) => unknown
+  readonly room?: ((...rooms: never) => unknown) | undefined
   /** Comes between the client and the fetch beneath, for all that is sent. */
   transport?(
     send: (input: string | URL | Request, init?: RequestInit) => Promise<Response>,
@@ -412,9 +412,9 @@ export interface StoredToken {
   /** A `b64token` (RFC 6750 section 2.1); with tokens in cookies a handle in its place. */
   readonly token: string
   /** When the request that brought it began, in the store's time; missing where that is not known. */
-  readonly at?: number
+  readonly at?: number | undefined
   /** Life in milliseconds, for a token that doesn't tell it itself. */
-  readonly life?: number
+  readonly life?: number | undefined
   /** What it says, for a token that doesn't tell it itself. */
   readonly claims?: Readonly<Record<string, unknown>> | undefined
 }
@@ -480,7 +480,7 @@ export interface Cell {
   /** Milliseconds since the epoch. */
   readonly now: number
   /** Why this is kept in the memory of this context alone: what the store stands on can't be reached, or written. */
-  readonly problem?: unknown
+  readonly problem?: unknown | undefined
   /** A session that this call has ended, for a context that is gone and has revoked older tokens of it: these are revoked. */
   readonly ended?: StoreRecord | undefined
 }
@@ -538,7 +538,7 @@ export interface Store {
    * What an empty cell means to a context that holds a session: the user cleared it (`ended`), or the data was
    * lost and is written back (`lost`, default).
    */
-  readonly empty?: 'ended' | 'lost'
+  readonly empty?: 'ended' | 'lost' | undefined
 }
 
 /**
@@ -559,29 +559,29 @@ export interface AuthOptions<Claims = StandardClaims, Credentials = unknown> {
   /** Required. How the server speaks: `flaskJwt()`, `simpleJwt()`, `oauth2()`, `bearer()`, … */
   backend: Backend<Claims, Credentials>
   /** Where the session lives and who shares it. Default: `memoryStore()`, which a reload empties. */
-  store?: Store
+  store?: Store | undefined
   /** Tokens to start from; committed only into an empty store. `{ refreshToken }` alone will do. Default: none. */
-  initial?: Tokens
+  initial?: Tokens | undefined
   /** Further origins that may get the access token, such as `https://files.example`. Default: none. */
-  origins?: readonly string[]
+  origins?: readonly string[] | undefined
   /**
    * The latest moment to refresh ahead of the expiry, in ms; at most half of a token's life. `false`: only on
    * a 401 or past the expiry. Default 60,000.
    */
-  refreshAhead?: number | false
+  refreshAhead?: number | false | undefined
   /** Bound on one exchange, its retries included, in ms. Waiting for another context's has the same. Default 8,000. */
-  refreshTimeout?: number
+  refreshTimeout?: number | undefined
   /**
    * At most so many exchanges begun, per `interval` ms, before half the life of the token they replace has
    * passed. Default 5 per 30,000.
    */
-  refreshLimit?: { exchanges: number; interval: number }
+  refreshLimit?: { exchanges: number; interval: number } | undefined
   /** Bound on requests held for a person, in ms. Default 300,000. */
-  reauthTimeout?: number
+  reauthTimeout?: number | undefined
   /** The fetch beneath. Default: `globalThis.fetch`, looked up at each call. */
-  fetch?: typeof globalThis.fetch
+  fetch?: ((input: string | URL | Request, init?: RequestInit) => Promise<Response>) | undefined
   /** Lets `http:` be used for hosts other than loopback (against RFC 6750 section 5.3). Default `false`. */
-  allowInsecure?: boolean
+  allowInsecure?: boolean | undefined
 }
 
 /**
@@ -686,7 +686,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * void auth.logout() // nobody is signed in any more
    * ```
    */
-  logout(options?: { revoke?: boolean }): Promise<void>
+  logout(options?: { revoke?: boolean | undefined }): Promise<void>
   /**
    * A new session from tokens got elsewhere.
    *
@@ -720,9 +720,9 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    */
   getAccessToken(options?: {
     /** Milliseconds the token must be valid for. Default 0. */
-    minValidity?: number
+    minValidity?: number | undefined
     /** A token that a server has turned down: if it is still the one in hand, it is refreshed. Default: none. */
-    rejected?: string
+    rejected?: string | undefined
   }): Promise<string | null>
   /** A snapshot without tokens; `null` with nobody signed in, `undefined` until the store was first read. */
   readonly session: Session<Claims> | null | undefined

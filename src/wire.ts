@@ -46,7 +46,11 @@ export function createWire(options: AuthOptions<never, never>): Wire {
   /** Checks a base or an origin, and says by the option's name what is wrong with it. */
   const check = (option: string, url: URL): URL => {
     const bad = (what: string): AuthError =>
-      new AuthError('invalid_option', `${option} takes ${what}, got ${url.protocol}//${url.host}`, { option })
+      new AuthError(
+        'invalid_option',
+        `${option} takes ${what}, got ${url.protocol}${url.host && `//${url.host}`}`,
+        { option },
+      )
     if (!/^https?:$/.test(url.protocol)) throw bad('an http(s) URL')
     if (url.username || url.password) throw bad('a URL without userinfo')
     if (!secure(url)) throw bad('https: for any host but loopback (or allowInsecure: true)')

@@ -1,6 +1,7 @@
 /** Reading answers, for presets: members by their path, codes, lives. It knows no server. */
 import { tagOf } from '../call.ts'
 import { AuthError } from '../errors.ts'
+import { shape } from '../token.ts'
 import type { Answer, Signal } from '../types.ts'
 
 /** The member at a dotted path, such as `data.access_token`. */
@@ -66,8 +67,17 @@ export const DEAD: readonly (Signal | undefined)[] = ['expired', 'invalid', 'rev
 const isEndpoint = (value: unknown): boolean =>
   tagOf(value) === 'Object' &&
   Object.entries(value as object).every(
-    ([name, member]) => /^(path|method|tokens)$/.test(name) && /string|undefined/.test(typeof member),
+    ([name, member]) =>
+      /string|undefined/.test(typeof member) &&
+      /^((path|method):|tokens:(both|access|refresh|undefined)$)/.test(`${name}:${member}`),
   )
+
+const SIGNALS = 'expired, invalid, revoked, missing, step_up, scope, csrf, account, other or unknown'
+
+/** Texts, and what they mean. */
+const isSignals = (value: unknown): boolean =>
+  tagOf(value) === 'Object' &&
+  Object.values(value as object).every((word) => SIGNALS.split(/, | or /).includes(word))
 
 /** Checks that options are an object of no other names than `takes` has. */
 export function checkNames(of: string, options: object, takes: object): void {
@@ -87,6 +97,10 @@ export function over<E extends object>(defaults: E, ...given: (object | false | 
   return { ...defaults, ...Object.fromEntries(members.filter(([, value]) => value !== undefined)) }
 }
 
+/** The members of what was given as credentials, a form's, too. */
+export const membersOf = (given: unknown): object =>
+  /^(FormData|URLSearchParams)$/.test(tagOf(given)) ? Object.fromEntries(given as never) : (given as object)
+
 /** Whether all of a list are strings. */
 export const isTexts = (list: readonly unknown[]): boolean => list.every((one) => typeof one === 'string')
 
@@ -96,20 +110,27 @@ export function demand(preset: string, option: string, holds: boolean, takes: st
 }
 
 /**
- * Checks a preset's options: `takes` has what each may be, joined by `|`: a `typeof`, `array`, `endpoint`, or a value as it
- * is written.
+ * Checks a preset's options: `takes` has what each may be, joined by `|`: a `typeof`, `array`, `endpoint`, `signals`, or a
+ * value as it is written.
  */
 export function checkOptions(preset: string, options: object, takes: Record<string, string>): void {
   checkNames(preset, options, takes)
   for (const [option, value] of Object.entries(options)) {
     const type = Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value
     const taken = (takes[option] as string).split('|')
-    const written =
-      typeof value === 'string' ? `'${value}'` : isEndpoint(value) ? 'endpoint' : value === false && 'false'
-    if (value !== undefined && !taken.includes(type) && !(written && taken.includes(written))) {
-      const words = taken.join(' or ').replace('endpoint', '{ path, method }')
+    const fits = (kind: string): boolean =>
+      kind === type ||
+      (kind === 'endpoint' && isEndpoint(value)) ||
+      (kind === 'signals' && isSignals(value)) ||
+      (kind === 'false' && value === false) ||
+      (type === 'string' && kind === `'${value}'`)
+    if (value !== undefined && !taken.some(fits)) {
+      const words = taken
+        .join(' or ')
+        .replace('endpoint', '{ path, method }')
+        .replace('signals', `{ text: ${SIGNALS} }`)
       // Never the value: a token may have been given by mistake.
-      const message = `${preset}: ${option} takes ${words}, got ${type}`
+      const message = `${preset}: ${option} takes ${words}, got ${shape(value)}`
       throw new AuthError('invalid_option', message, { option })
     }
   }

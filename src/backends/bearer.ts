@@ -11,6 +11,8 @@ import {
   isGarbled,
   isTexts,
   mayRefuse,
+  membersOf,
+  over,
   secondsOf,
   snake,
   textAt,
@@ -30,9 +32,9 @@ import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
  */
 export interface JsonEndpoint extends Endpoint {
   /** Further members of the JSON, such as Directus’ `{ mode: 'json' }`. Default: none. */
-  members?: Readonly<Record<string, unknown>>
+  members?: Readonly<Record<string, unknown>> | undefined
   /** Whether it takes a form (`application/x-www-form-urlencoded`), as FastAPI's login does. Default `false`: JSON. */
-  form?: boolean
+  form?: boolean | undefined
 }
 
 /**
@@ -48,9 +50,9 @@ export interface EndpointWithToken extends JsonEndpoint {
    * Whether the token goes into the JSON, or into `Authorization` (RFC 6750 section 2.1). Default: `body` for `refresh`,
    * `bearer` for `logout`.
    */
-  send?: 'body' | 'bearer'
+  send?: 'body' | 'bearer' | undefined
   /** Its name in the JSON. Default: as the login answer names it. */
-  key?: string
+  key?: string | undefined
 }
 
 /**
@@ -63,42 +65,42 @@ export interface EndpointWithToken extends JsonEndpoint {
  */
 export interface BearerOptions<Claims = StandardClaims> {
   /** For messages. Default `bearer`. */
-  name?: string
+  name?: string | undefined
   /** Headers of the backend's own requests, such as an API key. Default: none. */
-  headers?: Readonly<Record<string, string>>
+  headers?: Readonly<Record<string, string>> | undefined
   /** Default `POST login`, with the credentials as JSON. */
-  login?: JsonEndpoint
-  /** Where a password is proved again. Default: as `login`. */
-  reauth?: JsonEndpoint
+  login?: JsonEndpoint | undefined
+  /** Where a password is proved again. Default: as `login`, and so is what it doesn't say. */
+  reauth?: JsonEndpoint | undefined
   /** Default `POST refresh`, with the refresh token in the JSON. */
-  refresh?: EndpointWithToken
+  refresh?: EndpointWithToken | undefined
   /** Default `POST logout`, with the access token in `Authorization`; `false` for none. */
-  logout?: (EndpointWithToken & { tokens?: 'both' | 'access' | 'refresh' }) | false
+  logout?: (EndpointWithToken & { tokens?: 'both' | 'access' | 'refresh' }) | false | undefined
   /** Default `access_token`. */
-  accessTokenKey?: string
+  accessTokenKey?: string | undefined
   /** Default `refresh_token`. The same as `accessTokenKey` where the access token itself is what is refreshed. */
-  refreshTokenKey?: string
+  refreshTokenKey?: string | undefined
   /** Default `expires_in`. Needed for opaque tokens only; a JWT tells its life itself. */
-  expiresInKey?: string
+  expiresInKey?: string | undefined
   /** Of `expiresInKey`. Default `seconds` (RFC 6749 section 5.1). */
-  expiresInUnit?: 'seconds' | 'milliseconds'
+  expiresInUnit?: 'seconds' | 'milliseconds' | undefined
   /** A response header that holds the access token, where the body has none. Default: none. */
-  tokenHeader?: string
+  tokenHeader?: string | undefined
   /** Where the server's words for a person are. Default `message`, and whatever else is in use. */
-  messageKey?: string
+  messageKey?: string | undefined
   /**
    * Codes or texts of the server, and what they mean, whatever the status. Codes are compared in lower snake case:
    * `token_expired` is `TOKEN_EXPIRED`, too. Default: the usual ones, of a 401 or 403 (`docs/backends.md`).
    */
-  signals?: Readonly<Record<string, Signal>>
+  signals?: Readonly<Record<string, Signal>> | undefined
   /** Codes that refuse a refresh token, beside a 401: of a server that answers 400, 403 or 200 then. Default: none. */
-  refusals?: readonly string[]
+  refusals?: readonly string[] | undefined
   /** `single-use` where it dies at its first use and none comes in its place. Default `reusable`; also for rotating ones. */
-  refreshToken?: 'reusable' | 'single-use'
+  refreshToken?: 'reusable' | 'single-use' | undefined
   /** What a revoked access token means: the session's end (default), or a refresh. */
-  revoked?: 'end' | 'refresh'
+  revoked?: 'end' | 'refresh' | undefined
   /** Whose token it is. Default `sub`. */
-  subject?: (claims: Partial<Claims>) => unknown
+  subject?: ((claims: Partial<Claims>) => unknown) | undefined
 }
 
 const TAKES = {
@@ -114,7 +116,7 @@ const TAKES = {
   expiresInUnit: "'seconds'|'milliseconds'",
   tokenHeader: 'string',
   messageKey: 'string',
-  signals: 'object',
+  signals: 'signals',
   refusals: 'array',
   refreshToken: "'reusable'|'single-use'",
   revoked: "'end'|'refresh'",
@@ -185,7 +187,7 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   const {
     name = 'bearer',
     login,
-    reauth = login,
+    reauth,
     refresh,
     logout = {},
     accessTokenKey = 'access_token',
@@ -214,7 +216,7 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
       path: endpoint?.path ?? path,
       method: endpoint?.method ?? 'POST',
       headers: { 'content-type': `application/${type}`, ...headers },
-      body: endpoint?.form ? `${new URLSearchParams(JSON.parse(JSON.stringify(all)))}` : JSON.stringify(all),
+      body: endpoint?.form ? formOf(all) : JSON.stringify(all),
     }
   }
   const withToken = (
@@ -235,11 +237,13 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
 
   /** What the answer says in a challenge or in words; `undefined`: nothing that means something here. */
   function said(answer: Answer): Finding | undefined {
-    const challenge = readChallenge(answer.headers)
+    const told = answer.status === 401 || answer.status === 403
+    // Of another error a challenge says what might have helped (RFC 9110 section 11.6.1), not that nothing was done.
+    const challenge = told ? readChallenge(answer.headers) : undefined
     // A bare one comes with any 401 of many servers.
     if (challenge && challenge.signal !== 'missing' && challenge.signal !== 'other') return challenge
     for (const word of wordsOf(answer, messages)) {
-      const known = answer.status === 401 || answer.status === 403 ? CODES.get(snake(word)) : undefined
+      const known = told ? CODES.get(snake(word)) : undefined
       const signal = signals.get(word) ?? signals.get(snake(word)) ?? known
       if (signal) return { signal }
     }
@@ -248,8 +252,8 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
 
   return {
     name,
-    login: (credentials) => json('login', login, credentials as object),
-    reauth: (credentials) => json('login', reauth, credentials as object),
+    login: (credentials) => json('login', login, membersOf(credentials)),
+    reauth: (credentials) => json('login', over({}, login, reauth), membersOf(credentials)),
     refresh: (token) => withToken('refresh', refresh, token, 'body'),
     logout(token, kind) {
       if (!logout) return undefined
@@ -284,6 +288,12 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     revokes: 'grant',
     revoked: options.revoked,
   }
+}
+
+/** As JSON has them; what is nothing there is left out. */
+function formOf(members: object): string {
+  const given: Record<string, string> = JSON.parse(JSON.stringify(members))
+  return `${new URLSearchParams(Object.entries(given).filter(([, value]) => value !== null))}`
 }
 
 /** By their names in lower case: fetch would join those that differ in case alone. */

@@ -30,17 +30,17 @@ import { type Endpoint, type FlaskJwtOptions, flaskJwt, type UsernamePassword } 
  */
 export interface CsrfOptions {
   /** `JWT_ACCESS_CSRF_HEADER_NAME` and `JWT_REFRESH_CSRF_HEADER_NAME`. Default `X-CSRF-TOKEN`. */
-  header?: string
+  header?: string | undefined
   /** `JWT_ACCESS_CSRF_COOKIE_NAME`. Default `csrf_access_token`. */
-  accessCookie?: string
+  accessCookie?: string | undefined
   /** `JWT_REFRESH_CSRF_COOKIE_NAME`. Default `csrf_refresh_token`. */
-  refreshCookie?: string
+  refreshCookie?: string | undefined
   /** Where an answer's JSON has the access token's CSRF value. Default `csrf_access_token`. */
-  accessKey?: string
+  accessKey?: string | undefined
   /** The same for the refresh token. Default `csrf_refresh_token`. */
-  refreshKey?: string
+  refreshKey?: string | undefined
   /** `JWT_CSRF_METHODS`. Default POST, PUT, PATCH, DELETE. */
-  methods?: readonly string[]
+  methods?: readonly string[] | undefined
 }
 
 /**
@@ -60,27 +60,27 @@ export interface FlaskJwtCookiesOptions<Claims = StandardClaims>
    * Where the access token is. `memory`: in the answer's JSON, sent as `Bearer`; only the refresh token is a cookie.
    * Default `cookie`.
    */
-  accessToken?: 'cookie' | 'memory'
+  accessToken?: 'cookie' | 'memory' | undefined
   /** Default `POST refresh`; `false` where the server replaces the cookie on any answer, and has no such endpoint. */
-  refresh?: Endpoint | false
+  refresh?: Endpoint | false | undefined
   /**
    * Default `DELETE logout`. It has to clear the cookies, whatever the token's state is; `{ method: 'POST' }` for the
    * library's own example. `false` for none.
    */
-  logout?: Endpoint | false
+  logout?: Endpoint | false | undefined
   /**
    * Tells who is signed in, as JSON: the claims, and the CSRF values where the page can't read them. `{}` for
    * `GET whoami`. Default: none, so that nobody knows whose the cookies are.
    */
-  whoami?: Endpoint
+  whoami?: Endpoint | undefined
   /** `false` where the server has it off: then only `SameSite` protects. Default: on, with the library's own names. */
-  csrf?: CsrfOptions | false
+  csrf?: CsrfOptions | false | undefined
   /** The claims in an answer's JSON. Default: all of it, if it has a `sub`. */
   claims?: (body: unknown) => object | undefined
   /** Lets a call that carries a CSRF value follow redirects, and take it along. Default `false`: they are errors. */
-  followRedirects?: boolean
+  followRedirects?: boolean | undefined
   /** Needed where no browser keeps the cookies. Default: none. */
-  cookies?: CookieHook
+  cookies?: CookieHook | undefined
 }
 
 const TAKES = {
@@ -91,7 +91,7 @@ const TAKES = {
   whoami: 'endpoint',
   messageKey: 'string',
   accessTokenKey: 'string',
-  signals: 'object',
+  signals: 'signals',
   refreshToken: "'reusable'|'single-use'",
   revoked: "'end'|'refresh'",
   subject: 'function',

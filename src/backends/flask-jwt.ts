@@ -1,7 +1,7 @@
 /** Flask-JWT-Extended 4 with tokens in headers: its default messages, and the codes of the well-known tutorial. */
 
 import type { Answer, Backend, RequestSpec, Signal, StandardClaims } from '../types.ts'
-import { checkOptions, DEAD } from './answers.ts'
+import { checkOptions, DEAD, membersOf, over } from './answers.ts'
 
 /**
  * An endpoint of the server's.
@@ -13,9 +13,9 @@ import { checkOptions, DEAD } from './answers.ts'
  */
 export interface Endpoint {
   /** Relative to `baseUrl`, or absolute. Default: the preset's own. */
-  path?: string
+  path?: string | undefined
   /** Default: the preset's own, mostly `POST`. */
-  method?: string
+  method?: string | undefined
 }
 
 /**
@@ -43,36 +43,36 @@ export interface UsernamePassword {
  */
 export interface FlaskJwtOptions<Claims = StandardClaims> {
   /** Default `POST login`, with the credentials as JSON. */
-  login?: Endpoint
-  /** Where a password is proved again. Default: as `login`. */
-  reauth?: Endpoint
+  login?: Endpoint | undefined
+  /** Where a password is proved again. Default: as `login`, and so is what it doesn't say. */
+  reauth?: Endpoint | undefined
   /** Default `POST refresh`, with the refresh token as `Bearer`. */
-  refresh?: Endpoint
+  refresh?: Endpoint | undefined
   /**
    * Default `DELETE logout`, once per token. `tokens: 'access'` for a server that takes only the access token
    * (the tutorial's: `{ method: 'POST', tokens: 'access' }`), `'refresh'` for the other; `false` for none.
    */
-  logout?: (Endpoint & { tokens?: 'both' | 'access' | 'refresh' }) | false
+  logout?: (Endpoint & { tokens?: 'both' | 'access' | 'refresh' }) | false | undefined
   /** `JWT_ERROR_MESSAGE_KEY`. Default `msg`. */
-  messageKey?: string
+  messageKey?: string | undefined
   /** `JWT_JSON_KEY`. Default `access_token`. */
-  accessTokenKey?: string
+  accessTokenKey?: string | undefined
   /** `JWT_REFRESH_JSON_KEY`. Default `refresh_token`. */
-  refreshTokenKey?: string
+  refreshTokenKey?: string | undefined
   /** Texts or codes of your own error loaders, and what they mean. Default: the library's and the tutorial's alone. */
-  signals?: Record<string, Signal>
+  signals?: Record<string, Signal> | undefined
   /**
    * `single-use` where a refresh token dies at its first use and no new one is given, as in the tutorial: then
    * nothing is refreshed ahead. Default `reusable`, which also fits rotating ones.
    */
-  refreshToken?: 'reusable' | 'single-use'
+  refreshToken?: 'reusable' | 'single-use' | undefined
   /**
    * What a revoked access token means: the session's end (default), because refreshing would bring back what was
    * logged out elsewhere; or a refresh.
    */
-  revoked?: 'end' | 'refresh'
+  revoked?: 'end' | 'refresh' | undefined
   /** Whose token it is (`JWT_IDENTITY_CLAIM`). Default `sub`. */
-  subject?: (claims: Partial<Claims>) => unknown
+  subject?: ((claims: Partial<Claims>) => unknown) | undefined
 }
 
 // Without a prototype: a server may say `constructor`.
@@ -104,7 +104,7 @@ const TAKES = {
   messageKey: 'string',
   accessTokenKey: 'string',
   refreshTokenKey: 'string',
-  signals: 'object',
+  signals: 'signals',
   refreshToken: "'reusable'|'single-use'",
   revoked: "'end'|'refresh'",
   subject: 'function',
@@ -127,7 +127,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
   checkOptions('flaskJwt', options, TAKES)
   const {
     login,
-    reauth = login,
+    reauth,
     refresh,
     logout = {},
     messageKey = 'msg',
@@ -140,7 +140,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     ...endpoint,
     path: endpoint?.path ?? 'login',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(credentials),
+    body: JSON.stringify(membersOf(credentials)),
   })
   const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
 
@@ -165,7 +165,7 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
   return {
     name: 'flaskJwt',
     login: (credentials) => withCredentials(login, credentials),
-    reauth: (credentials) => withCredentials(reauth, credentials),
+    reauth: (credentials) => withCredentials(over({}, login, reauth), credentials),
     refresh: (token) => ({ ...refresh, path: refresh?.path ?? 'refresh', headers: bearer(token) }),
     logout(token, kind) {
       if (!logout) return undefined
@@ -182,7 +182,8 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
     classify,
     refused(answer) {
       const signal = classify(answer)
-      if (NOT_YET.test(`${Object(answer.body)[messageKey]}`)) return false
+      const text = Object(answer.body)[messageKey]
+      if (typeof text === 'string' && NOT_YET.test(text)) return false
       // What this endpoint says alone with a 422 is about the token, in whatever words.
       return DEAD.includes(signal) || (answer.status === 422 && signal === 'unknown')
     },

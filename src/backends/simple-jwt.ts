@@ -15,22 +15,22 @@ import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
  */
 export interface SimpleJwtOptions<Claims = StandardClaims> {
   /** Default `POST token/`, with the credentials as JSON. */
-  login?: Endpoint
+  login?: Endpoint | undefined
   /** Where a password is proved again. Default: as `login`. */
-  reauth?: Endpoint
+  reauth?: Endpoint | undefined
   /** Default `POST token/refresh/`, with `{ refresh }`. */
-  refresh?: Endpoint
+  refresh?: Endpoint | undefined
   /**
    * Default `POST token/blacklist/`, with `{ refresh }`: an access token can't be revoked. Where the server has no
    * blacklist its 404 does no harm; `false` spares it.
    */
-  logout?: Endpoint | false
+  logout?: Endpoint | false | undefined
   /** Texts or codes of your own, or of another language, and what they mean. Default: SimpleJWT's own, in English. */
-  signals?: Readonly<Record<string, Signal>>
+  signals?: Readonly<Record<string, Signal>> | undefined
   /** What a revoked access token means: the session's end (default), or a refresh. */
-  revoked?: 'end' | 'refresh'
+  revoked?: 'end' | 'refresh' | undefined
   /** Whose token it is (`USER_ID_CLAIM`). Default `user_id`. */
-  subject?: (claims: Partial<Claims>) => unknown
+  subject?: ((claims: Partial<Claims>) => unknown) | undefined
 }
 
 const TAKES = {
@@ -38,7 +38,7 @@ const TAKES = {
   reauth: 'endpoint',
   refresh: 'endpoint',
   logout: 'endpoint|false',
-  signals: 'object',
+  signals: 'signals',
   revoked: "'end'|'refresh'",
   subject: 'function',
 }

@@ -17,7 +17,7 @@ import { claimOf, createDecoder, FORMAT, isExpected, keyIn, noticeOf, type Writt
  */
 export interface BrowserStoreOptions {
   /** Which session of this origin: two accounts at once are two clients with two keys. Default `session`. */
-  key?: string
+  key?: string | undefined
 }
 
 interface WrittenHere extends Written {

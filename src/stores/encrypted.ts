@@ -40,9 +40,9 @@ export interface EncryptedOptions {
    * What a sealed record is bound to beside its session, such as the store's key: so that whoever can write to the
    * storage can't put one user's record in another's place. Default: nothing.
    */
-  context?: string
+  context?: string | undefined
   /** Whether records that were written before there was encryption are taken. Default `false`: they count as empty. */
-  plain?: boolean
+  plain?: boolean | undefined
 }
 
 /** The members that are sealed: tokens, and whose they are. */

@@ -25,7 +25,7 @@ import {
  */
 export interface TabStoreOptions {
   /** Which session of this tab: two accounts at once are two clients with two keys. Default `session`. */
-  key?: string
+  key?: string | undefined
 }
 
 interface WrittenHere extends Written {

@@ -10,13 +10,22 @@ import { fakeReader } from './fake-tokens.ts'
 import { createFaults, isProcessed, spoil } from './faults.ts'
 import { createJournal, type Draft } from './journal.ts'
 import { createLedger } from './ledger.ts'
-import { routeAt, serve } from './routes.ts'
+import { routeAt, routeNames, serve } from './routes.ts'
 import { mintLogin, type Server, toRequest } from './server.ts'
 import { defaultSecret, fastSigner, joseSigner } from './signer.ts'
 import type { Name } from './timeline.ts'
-import type { Backend, BackendOptions, BackendSettings, CookieSettings, Dialect, User } from './types.ts'
+import type {
+  Backend,
+  BackendOptions,
+  BackendSettings,
+  CookieSettings,
+  Dialect,
+  RefreshMode,
+  User,
+} from './types.ts'
 
 const DIALECTS: readonly Dialect[] = ['default', 'tutorial', 'simple-jwt', 'oauth2']
+const MODES: readonly RefreshMode[] = ['reusable', 'single-use', 'rotating', 'rotating-reuse-detection']
 
 const defaultCookies: CookieSettings = {
   accessName: 'access_token_cookie',
@@ -91,7 +100,7 @@ const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency' | 'paths'> = 
  * Cookies work where a `Request` may carry `Cookie` and a `Response` `Set-Cookie`: in Node, Bun and Deno, not
  * inside a browser.
  *
- * @throws TypeError for an unknown signer or dialect, and for a route in `api` that is none.
+ * @throws TypeError for an option, a signer, a dialect or a refresh mode that is none, and for a route in `api` that is none.
  *
  * @example
  * ```ts
@@ -130,6 +139,13 @@ export function createBackend<Api extends string = never>(options: BackendOption
   if (given.dialect !== undefined && !DIALECTS.includes(given.dialect)) {
     throw new TypeError(`dialect: one of ${DIALECTS.join(', ')}, not ${JSON.stringify(given.dialect)}`)
   }
+  if (given.refresh !== undefined && !MODES.includes(given.refresh)) {
+    throw new TypeError(`refresh: one of ${MODES.join(', ')}, not ${JSON.stringify(given.refresh)}`)
+  }
+  for (const option of Object.keys(given)) {
+    if (!Object.hasOwn(defaultSettings, option))
+      throw new TypeError(`createBackend knows no option "${option}"`)
+  }
   const settings: BackendSettings = {
     ...defaultSettings,
     refresh: given.dialect === 'tutorial' ? 'single-use' : 'reusable',
@@ -141,6 +157,12 @@ export function createBackend<Api extends string = never>(options: BackendOption
   const root = `/${prefix}/`.replace(/\/+/g, '/')
   const findApi = readApi(api)
   let advanced = 0
+  const routes = new Set([...routeNames, ...Object.keys(api)])
+  /** A fault that can strike nothing, and a count of nothing, would let a test pass that shows nothing. */
+  const known = (route: string | undefined): string | undefined => {
+    if (route === undefined || routes.has(route)) return route
+    throw new TypeError(`There is no route "${route}"; there are ${[...routes].join(', ')}`)
+  }
 
   const ledger = createLedger(settings, uuid, fakeReader(secret))
   const journal = createJournal(settings, ledger)
@@ -243,9 +265,9 @@ export function createBackend<Api extends string = never>(options: BackendOption
       const by = `${milliseconds < 0 ? '−' : '+'}${Math.abs(milliseconds) / 1000} s`
       journal.note(server.now(), `the server's clock moves by ${by}`)
     },
-    fault: faults.add,
+    fault: (route, ...rest) => faults.add(known(route) as string, ...rest),
     clearFaults: faults.clear,
-    faultsFired: journal.faultsFired,
+    faultsFired: (route) => journal.faultsFired(known(route)),
     async signIn(username) {
       if (!server.users.has(username)) throw new RangeError(`signIn: there is no user "${username}"`)
       const { access, refresh } = await mintLogin(server, username)
@@ -281,7 +303,7 @@ export function createBackend<Api extends string = never>(options: BackendOption
     timeline: journal.timeline,
     expectRefreshes,
     log: journal.entries,
-    count: journal.count,
+    count: (route) => journal.count(known(route)),
     uses: journal.uses,
     clearLog: journal.clear,
   }

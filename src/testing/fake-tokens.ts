@@ -49,7 +49,9 @@ export function fakeTokens(options: FakeTokensOptions = {}): FakeTokens {
     claims = {},
     now = Date.now(),
     secret = defaultSecret,
+    ...others
   } = options
+  for (const name of Object.keys(others)) throw new TypeError(`fakeTokens knows no option "${name}"`)
   check('subject', subject, typeof subject === 'string', 'a string')
   check('fresh', fresh, typeof fresh === 'boolean', 'a boolean')
   for (const [name, life] of Object.entries({ expiresIn, refreshExpiresIn })) {

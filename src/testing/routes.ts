@@ -40,6 +40,14 @@ app.on(everyMethod, '/redirect', (c) => redirect(c.env))
 app.post('/register', (c) => register(c.env))
 app.on(everyMethod, '/admin', (c) => admin(c.env))
 
+/** The routes there are, by their names, and what else counters and faults may be asked for. */
+export const routeNames: readonly string[] = [
+  ...new Set(app.routes.map(({ path }) => path.slice(1))),
+  'api',
+  'unknown',
+  '*',
+]
+
 app.notFound(({ env: { entry, request, settings } }) => {
   if (entry.route === 'unknown') {
     return errorPage(

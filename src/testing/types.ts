@@ -90,11 +90,11 @@ export interface User {
   /** In clear, compared as it is. */
   readonly password: string
   /** The identity in the tokens. Default: the user name. */
-  readonly sub?: string
+  readonly sub?: string | undefined
   /** Extra claims for both tokens; they override built-in claims of the same name. */
-  readonly claims?: Claims
+  readonly claims?: Claims | undefined
   /** Further extra claims, for the refresh token only. */
-  readonly refreshClaims?: Claims
+  readonly refreshClaims?: Claims | undefined
 }
 
 /** Names, paths and attributes of the cookies (section 6). */
@@ -135,9 +135,9 @@ export interface CookieSettings {
  */
 export interface Latency {
   /** Until the server takes the request up. Default 0. */
-  readonly before?: number
+  readonly before?: number | undefined
   /** From then until the answer arrives. Default 0. */
-  readonly after?: number
+  readonly after?: number | undefined
 }
 
 /**
@@ -250,7 +250,7 @@ export interface ApiRoute {
    * The token it asks for before it answers, in the words of Flask-JWT-Extended: any access token, a `fresh` one,
    * `optional` one or none, `false` never any. Default `access`.
    */
-  readonly token?: 'access' | 'fresh' | 'optional' | false
+  readonly token?: 'access' | 'fresh' | 'optional' | false | undefined
   /** What it answers once the token was let in. */
   readonly answer: ApiAnswer
 }
@@ -267,7 +267,7 @@ export interface ApiRoute {
 export interface BackendOptions<Api extends string = string>
   extends Partial<Omit<BackendSettings, 'cookies'>> {
   /** Names, paths and attributes of the cookies; what is left out keeps its default. */
-  readonly cookies?: Partial<CookieSettings>
+  readonly cookies?: Partial<CookieSettings> | undefined
   /**
    * Routes of the application under test, by `path` (any method) or `METHOD path`, relative to `prefix`; `:name` takes a
    * segment. The first that fits answers, before the built-in ones. Their names are good for `count` and `fault`, too.
@@ -284,15 +284,15 @@ export interface BackendOptions<Api extends string = string>
    * backend.fault('GET items/:id', { status: 503 })
    * ```
    */
-  readonly api?: Readonly<Record<Api, ApiAnswer | ApiRoute>>
+  readonly api?: Readonly<Record<Api, ApiAnswer | ApiRoute>> | undefined
   /** The path under which the routes live. Default `/`. */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
   /** Who can log in: by user name, a password or a {@link User}. Default `{ alice: 'wonderland', bob: 'builder' }`. */
-  readonly users?: Readonly<Record<string, string | User>>
+  readonly users?: Readonly<Record<string, string | User>> | undefined
   /** The server's clock, in milliseconds since 1970. Default: `Date`. */
-  readonly clock?: { now(): number }
+  readonly clock?: { now(): number } | undefined
   /** How `latency` is waited for. Default: `setTimeout`. */
-  readonly sleep?: (milliseconds: number) => Promise<unknown>
+  readonly sleep?: ((milliseconds: number) => Promise<unknown>) | undefined
   /**
    * `webcrypto`: real HS256, by jose. `fast`: a checksum instead of a signature, worked out at once.
    *
@@ -300,11 +300,11 @@ export interface BackendOptions<Api extends string = string>
    * in microtasks alone (unless `latency` or a fault asks otherwise, or the body is a `Blob`), and a
    * simulation stays deterministic. Default `webcrypto`.
    */
-  readonly signer?: 'webcrypto' | 'fast'
+  readonly signer?: 'webcrypto' | 'fast' | undefined
   /** The signing key, not empty; HS256 asks for 32 bytes. Default: a fixed one, the same for every backend. */
-  readonly secret?: string
+  readonly secret?: string | undefined
   /** Where ids (`jti`, `csrf`, families) come from. Default `crypto.randomUUID`. */
-  readonly uuid?: () => string
+  readonly uuid?: (() => string) | undefined
 }
 
 /** A token that the backend gave out. */
@@ -354,15 +354,15 @@ export interface PresentedToken {
   /** The token itself. */
   readonly token: string
   /** As {@link IssuedToken} has it. */
-  readonly kind?: TokenKind
+  readonly kind?: TokenKind | undefined
   /** As {@link IssuedToken} has it. */
-  readonly jti?: string
+  readonly jti?: string | undefined
   /** As {@link IssuedToken} has it. */
-  readonly sub?: string
+  readonly sub?: string | undefined
   /** As {@link IssuedToken} has it. */
-  readonly family?: string
+  readonly family?: string | undefined
   /** As {@link IssuedToken} has it. */
-  readonly generation?: number
+  readonly generation?: number | undefined
 }
 
 /** One request as the server saw it. It is entered when the request arrives and filled in as it is served. */
@@ -416,7 +416,7 @@ export interface LogEntry {
  */
 export interface TimelineOptions {
   /** Whether each line begins with the server's time since the first one. Default `false`: then it can be a snapshot. */
-  readonly times?: boolean
+  readonly times?: boolean | undefined
 }
 
 /**
@@ -448,11 +448,11 @@ export interface FaultAnswer {
   /** As HTTP has it. */
   readonly status: number
   /** Besides `Content-Type`, which they may override. Default: none. */
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>> | undefined
   /** An object is sent as JSON, a string as HTML unless `headers` say otherwise. Default: empty. */
-  readonly body?: string | object
+  readonly body?: string | object | undefined
   /** Whether the server processes the request first. Default `false`. */
-  readonly process?: boolean
+  readonly process?: boolean | undefined
 }
 
 /**
@@ -465,9 +465,9 @@ export interface FaultAnswer {
  */
 export interface FaultOptions {
   /** How many. Default 1; `Infinity` until it is removed. */
-  readonly times?: number
+  readonly times?: number | undefined
   /** Only those for which this is true: headers and tokens are there to be looked at, the body is not yet. Default: all. */
-  readonly when?: (entry: LogEntry) => boolean
+  readonly when?: ((entry: LogEntry) => boolean) | undefined
 }
 
 /** A fault in waiting. */
@@ -500,19 +500,19 @@ export interface SignedIn {
  */
 export interface FakeTokensOptions {
   /** Whose they are. Default `alice`. */
-  readonly subject?: string
+  readonly subject?: string | undefined
   /** Whether the access token is a fresh one, as after a login. Default `true`. */
-  readonly fresh?: boolean
+  readonly fresh?: boolean | undefined
   /** Life of the access token in **seconds** from `now`: negative if it has run out, `null` for no expiry. Default 900. */
-  readonly expiresIn?: number | null
+  readonly expiresIn?: number | null | undefined
   /** The same of the refresh token. Default 2 592 000 (30 days). */
-  readonly refreshExpiresIn?: number | null
+  readonly refreshExpiresIn?: number | null | undefined
   /** Further claims of both, such as `aud`; they override those of the same name, and `undefined` takes one away. Default none. */
-  readonly claims?: Claims
+  readonly claims?: Claims | undefined
   /** When they are given out, in milliseconds since 1970; `backend.now()` after an `advance`. Default `Date.now()`. */
-  readonly now?: number
+  readonly now?: number | undefined
   /** The backend's. Default: the one of every backend that is given none. */
-  readonly secret?: string
+  readonly secret?: string | undefined
 }
 
 /** What {@link fakeTokens} gives: it goes into `initial` and `auth.setTokens()` as it is. */

@@ -70,9 +70,22 @@ describe('a bad option is refused by its name', () => {
     expect(error.message).toContain(option)
   })
 
+  test('with the names that were given', () => {
+    const login = { url: 'login', form: true } as never
+    expect(() => flaskJwt({ login })).toThrow('flaskJwt: login takes { path, method }, got { url, form }')
+    for (const tokens of ['none', 'all']) {
+      expect(() => flaskJwt({ logout: { tokens } as never })).toThrow('flaskJwt: logout takes')
+    }
+    for (const preset of [flaskJwt, bearer, simpleJwt]) {
+      expect(() => preset({ signals: { gone: 'expird' as never } })).toThrow(
+        /signals takes .* expired, .*got { gone }/,
+      )
+    }
+  })
+
   test('what is wrong is never quoted: it may be a secret', () => {
     const error = thrown(() => oauth2({ ...web, clientSecret: ['s3cret'] as never })) as Error
-    expect(error.message).toBe('oauth2: clientSecret takes string, got array')
+    expect(error.message).toBe('oauth2: clientSecret takes string, got an array')
     const mistaken = thrown(() => flaskJwt({ refreshToken: 't0ken' as never })) as Error
     expect(mistaken.message).toBe("flaskJwt: refreshToken takes 'reusable' or 'single-use', got string")
   })
@@ -110,6 +123,27 @@ test('an endpoint of bearer() that takes a form is given one, its members too', 
     expect(body).toBe('scope=a+b&username=alice&password=%C3%B6%26%3D')
   }
   expect(JSON.parse(String(backend.refresh('spare').body))).toEqual({ refresh_token: 'spare' })
+})
+
+test('credentials may be a form’s, and what is nothing in them is not sent as a word', () => {
+  const form = new FormData()
+  form.set('username', 'alice')
+  for (const given of [form, new URLSearchParams({ username: 'alice' }), { username: 'alice' }]) {
+    expect(JSON.parse(String(flaskJwt().login(given as never).body))).toEqual({ username: 'alice' })
+    const { login } = bearer({ login: { form: true } })
+    expect(login(given as never).body).toBe('username=alice')
+  }
+  expect(bearer({ login: { form: true } }).login({ username: 'a', otp: null } as never).body).toBe(
+    'username=a',
+  )
+})
+
+test('a password is proved again as at the login, but for what is said of it', () => {
+  const given = { username: 'alice', password: 'wonderland' }
+  const flask = flaskJwt({ login: { path: 'auth/login' }, reauth: { method: 'PUT' } })
+  expect(flask.reauth?.(given)).toMatchObject({ path: 'auth/login', method: 'PUT' })
+  const form = bearer({ login: { path: 'token', form: true }, reauth: { path: 'fresh' } })
+  expect(form.reauth?.(given)).toMatchObject({ path: 'fresh', body: 'username=alice&password=wonderland' })
 })
 
 test.each(['both', 'access', 'refresh', undefined] as const)(
@@ -183,7 +217,7 @@ describe('types', () => {
     // @ts-expect-error the client is required
     expect(() => oauth2({ tokenEndpoint: '/token' })).toThrow('clientId')
     // @ts-expect-error no such signal
-    flaskJwt({ signals: { x: 'exipred' } })
+    expect(() => flaskJwt({ signals: { x: 'exipred' } })).toThrow('signals')
     for (const auth of [django, plain, oauth]) auth.dispose()
   })
 

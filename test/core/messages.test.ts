@@ -218,9 +218,9 @@ describe('a login', () => {
       },
     ],
     [
-      'the flow’s tokens.accessToken takes a b64token (RFC 6750 section 2.1), got undefined',
+      'the flow’s tokens takes { accessToken, refreshToken }, got { access_token }',
       'invalid_token',
-      ({ auth }) => auth.login(() => ({}) as never),
+      ({ auth }) => auth.login(() => ({ access_token: 'opaque' }) as never),
     ],
     [
       'the login answer.accessToken takes a b64token (RFC 6750 section 2.1), got string',
@@ -249,7 +249,7 @@ describe('a login', () => {
       },
     ],
     [
-      'The store has no commit()',
+      'The store can only be read: it has no commit(), as browserStore() outside of a browser',
       'store_read_only',
       () => {
         const { read } = memoryStore()

@@ -27,6 +27,7 @@ const options: ts.CompilerOptions = {
   // Node's are as many lines as all else together; what examples need of them is in the prelude.
   types: [],
   strict: true,
+  exactOptionalPropertyTypes: true,
   skipLibCheck: true,
   noEmit: true,
 }

@@ -2,7 +2,7 @@ import { type AuthOptions, createAuth, flaskJwt, isAuthError, simpleJwt } from '
 import { type BackendOptions, createBackend, fakeTokens } from 'stayfresh/testing'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 
-function signedIn(options: BackendOptions = {}, more: Pick<AuthOptions, 'initial'> = {}) {
+function signedIn(options: BackendOptions = {}, more: Partial<AuthOptions> = {}) {
   const backend = createBackend({ api: { 'GET items': () => [] }, ...options })
   const auth = createAuth({
     baseUrl: 'https://api.test/',
@@ -102,7 +102,7 @@ describe('what goes wrong', () => {
   test('a password is asked for where only a password helps', async () => {
     const { auth, backend } = signedIn(
       { api: { 'DELETE account': { token: 'fresh', answer: () => undefined } } },
-      { initial: fakeTokens({ fresh: false }) },
+      { initial: fakeTokens({ fresh: false }), refreshAhead: false },
     )
     auth.on('reauthRequired', ({ waitUntil }) => {
       waitUntil(auth.reauthenticate({ username: 'alice', password: 'wonderland' }))
