@@ -380,7 +380,8 @@ export function createFlow(
     if (outcome.kind === 'unavailable' && (must || !works)) throw unavailable(outcome)
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
     if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
-      await free(call, asker.ask('session_expired', held.record, call))
+      const { record } = now.record.id === held.record.id ? now : held
+      await free(call, asker.ask('session_expired', record, call))
     }
   }
 

@@ -146,12 +146,9 @@ export function createExchanger(
       let after = 0
       const tell = async (): Promise<void> => {
         // Of cookies once: by the next time they may be those of a login.
-        for (
-          let tries = 0;
-          tries < (backend.cookies ? 1 : 3) && after < refreshTimeout && !signal.aborted;
-          tries++
-        ) {
+        for (let tries = 0; tries < (backend.cookies ? 1 : 3) && !signal.aborted; tries++) {
           if (tries) {
+            if (after >= refreshTimeout) return
             await sleep(on, Math.max(after, 250 * 2 ** tries * (0.5 + on.random() / 2)))
             // Of a server that has one for each user it may be that of a login since.
             const { access, refreshToken: live } = session.held?.record ?? {}

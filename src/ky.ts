@@ -65,8 +65,7 @@ export function createKy(
     return auth.fetch(input, { ...rest, [ABOVE]: above } as AboveInit)
   }
   const beneath = base ?? ky
-  if (typeof beneath.extend !== 'function')
-    throw new TypeError('createKy: base takes a ky')
+  if (typeof beneath.extend !== 'function') throw new TypeError('createKy: base takes a ky')
   return beneath.extend({
     fetch,
     hooks: {

@@ -50,6 +50,8 @@ export interface RefreshOptions {
 }
 
 const MOVED: Outcome = { kind: 'moved' }
+// On to another version, which has run out as well.
+const BEHIND: Outcome = { kind: 'moved' }
 
 // How long an answer that has come while all stood still may take to be read, and written, ms.
 const CATCH_UP = 1_000
@@ -78,8 +80,10 @@ export function createRefresher(
     const running = flights.get(key)
     if (running) return running
     const outcome = run(id, version, reason)
+      .finally(() => flights.delete(key))
+      .then((came) => (came === BEHIND && session.held ? join(session.held, reason) : came))
     flights.set(key, outcome)
-    return outcome.finally(() => flights.delete(key))
+    return outcome
   }
 
   async function run(id: string, version: number, reason: ChangeReason): Promise<Outcome> {
@@ -131,7 +135,7 @@ export function createRefresher(
       const now = session.held
       // What has moved on unheard of, and not while we waited for it, may have run out as well.
       const unheard = !over && !tries && !awaited && now?.record.id === id && now.record.version > version
-      if (unheard && session.token(now)?.over()) return join(now, reason)
+      if (unheard && session.token(now)?.over()) return BEHIND
       // Nobody waits for it any more.
       if (!held || over) return MOVED
       const { record } = held
@@ -197,8 +201,8 @@ export function createRefresher(
     const { id, version, claim, refreshToken: spent } = claimed
     // Ended or replaced, though that may be still to be written: what came is revoked.
     if (session.isEnded(id)) return undefined
-    // An empty cell has lost its data meanwhile, unless that means that the user cleared it.
-    const standing = stood ?? (session.lossy ? claimed : null)
+    // A cell that fell back has lost its data meanwhile, and so has an empty one, unless that means that the user cleared it.
+    const standing = session.isBehind(stood, claimed) ? claimed : (stood ?? (session.lossy ? claimed : null))
     if (!standing || 'ended' in standing || standing.id !== id) return undefined
     const same = standing.refreshToken === spent
     const released = standing.claim?.by === claim.by ? undefined : standing.claim

@@ -83,6 +83,8 @@ export interface SessionRoom extends Omit<Hand, 'hold' | 'forget'> {
    */
   end(id: string, reason: LogoutReason, origin: Origin, revoked?: number): void
   isEnded(id: string): boolean
+  /** Whether what stands in the store is a session that `mine` has replaced here: it has lost data. */
+  isBehind(stands: StoreRecord | null, mine: LiveRecord): boolean
   /** Why a session ended, as far as this context knows. */
   endReason(id: string): LogoutReason | undefined
   /** The same, if nobody ended it. */
@@ -124,6 +126,8 @@ export function createSession(
     string,
     { reason: LogoutReason; version: number; revoked: number; held?: boolean | undefined }
   >()
+  // How often each that was replaced has been written over since: whoever holds it may think the same of ours.
+  const overwritten = new Map<string, number>()
   let wake = (): void => {}
   let moot = (): void => {}
   let revoke = (_: LiveRecord): void => {}
@@ -222,6 +226,14 @@ export function createSession(
   // What a later login superseded before it stood is none.
   const isReplaced = (id: string): boolean => endings.get(id)?.held === true
 
+  function isBehind(stands: StoreRecord | null, mine: LiveRecord): boolean {
+    if (!stands || 'ended' in stands || !isReplaced(stands.id)) return false
+    const { id, calledAt } = stands
+    // Not for ever, and of two that were called in the same millisecond once.
+    const most = calledAt < mine.calledAt ? 5 : calledAt === mine.calledAt ? 1 : 0
+    return (overwritten.get(id) ?? 0) < most
+  }
+
   /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
   function see(record: StoreRecord | null, origin: Origin, decided?: boolean): void {
     // Where nothing stands any more, a tombstone may have stood.
@@ -241,12 +253,16 @@ export function createSession(
       (isOver(record) || (origin === 'other context' && isClosed(record)))
     ) {
       if (!before) become(null)
-      setAside ||= !isOver(record)
+      if (!isOver(record) && !setAside && !disposed) {
+        setAside = true
+        // Perhaps by what was not known of the store's time: asked again when that counts no more.
+        void sleep(on, storeTimeout, true).then(again)
+      }
       // Written back by who had not heard of the logout, the data having been lost.
       if (isSignedOut(record.id) && !closing) restore()
       // Or of the login that replaced it; unless it was called later after all.
       else if (before && !cell.unsaved && isReplaced(record.id)) {
-        if (record.calledAt <= before.calledAt) restore()
+        if (isBehind(record, before)) restore()
         else adopt(record, origin, 'loggedIn')
       }
     } else if (record.id === before?.id) {
@@ -334,9 +350,8 @@ export function createSession(
       if ('ended' in standing) return undefined
       const { id, version, calledAt } = standing
       if (id !== mine?.id) {
-        if (mine && isReplaced(id) && calledAt <= mine.calledAt) {
-          // Of the same millisecond: whoever holds the other one may think the same of ours, and both would go on for ever.
-          if (calledAt === mine.calledAt) endings.delete(id)
+        if (mine && isBehind(standing, mine)) {
+          overwritten.set(id, (overwritten.get(id) ?? 0) + 1)
           return mine
         }
         if (!isSignedOut(id)) return undefined
@@ -419,6 +434,12 @@ export function createSession(
     }
   }
 
+  /** Looks for what was set aside. */
+  function again(): void {
+    if (setAside && held === null && !disposed) void cell.peek()
+    setAside = false
+  }
+
   let ready: Promise<void> = Promise.resolve()
   let unwatch: (() => void) | undefined
 
@@ -468,15 +489,16 @@ export function createSession(
       closing++
       return (stands) => {
         closing--
-        if (!stands || !('ended' in stands)) return
-        // As others are told it, whatever is known of the store's time by now. What was set aside is judged by that.
-        mine.at = () => stands.calledAt
-        if (held === null && setAside) void cell.peek()
-        setAside = false
+        // As others are told it, whatever is known of the store's time by now. Not while it is kept here, by a clock that may be
+        // wrong; nor what was written before a clock was set back.
+        const told = stands && 'ended' in stands && !cell.unsaved && stands.calledAt <= cell.latest()
+        if (told) mine.at = () => stands.calledAt
+        again()
       }
     },
     end,
     isEnded: (id) => endings.has(id),
+    isBehind,
     endReason,
     ranOut(id) {
       const reason = endReason(id)

@@ -224,7 +224,8 @@ export function createSignIn(
         const older = stood && !isEnded(stood) && stood.id === mine?.id && stood.version < mine.version
         // Who is exchanging the refresh token that stays is still doing so.
         const same = older && stood.refreshToken === mine.refreshToken
-        const standing = same ? { ...mine, claim: stood.claim } : older ? mine : (stood ?? mine)
+        const behind = older || (mine?.id === user.id && session.isBehind(stood, mine))
+        const standing = same ? { ...mine, claim: stood.claim } : behind ? mine : (stood ?? mine)
         if (attempt.dropped || !standing || isEnded(standing) || standing.id !== user.id)
           return unwanted(attempt)
         // Judged by what stands there now: who it is may have come out since.

@@ -102,14 +102,21 @@ export function createCookieTransport(
       // Given back, and overwritten by a login since: not every server's logout looks at the value.
       const gone = (): boolean =>
         landed > before || isAnothers(values.at(url), new Headers(init.headers).get(header))
-      if (kind === 'logout' && !anew && gone()) throw new Error(MOVED)
+      if (kind === 'logout' && !anew && gone()) {
+        // A token in a header is no cookie's, and is taken back without touching any.
+        if (new Headers(init.headers).has('authorization')) return send(url, { ...init, credentials: 'omit' })
+        throw new Error(MOVED)
+      }
       if (kind === 'whoami' && owner) return owner.look(send, url, init, purpose.sure)
       const go = (): Promise<Response> => stamped(send, url, init, purpose, base)
       return kind === 'refresh' ? alone(url, go, init, still) : go()
     }
     const sent = inTurn()
-    const land = ({ ok }: Response): void => {
-      if (ok) landed++
+    // One step of several has a 2xx, too, and brings none.
+    const land = ({ ok, headers }: Response): void => {
+      const { before: were, now } = values.arrival(headers) as Arrival
+      const unseen = now.access === undefined && now.refresh === undefined
+      if (ok && (unseen || now.access !== were.access || now.refresh !== were.refresh)) landed++
     }
     if (kind === 'login') sent.then(land, () => {})
     const over = bounded(sent).then(() => {

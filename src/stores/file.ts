@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  type Stats,
   statSync,
   unwatchFile,
   watch,
@@ -23,7 +24,7 @@ import { fileURLToPath } from 'node:url'
 import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
 import { describe } from '../token.ts'
-import type { Cell, LiveRecord, Notice, Store, StoreRecord } from '../types.ts'
+import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
 import { claimOf, FORMAT, isExpected, newer, noticeOf, type Written } from './record.ts'
 
 /** The process that made a claim, as far as another one can find out whether it still lives. */
@@ -90,6 +91,9 @@ export function fileStore(path: string | URL): Store {
   // Whether the directory is another one than what was told stood in.
   let anew = false
   let reported = 0
+  // By how much the file system's clock, which is the same for all, is ahead of ours, ms; and what ours was set to then.
+  let ahead = 0
+  let set: number | undefined
 
   const fileOf = (number: number): string => join(directory, `${number}.json`)
 
@@ -153,7 +157,9 @@ export function fileStore(path: string | URL): Store {
       try {
         // Whatever the umask takes away.
         await file.chmod(0o600)
+        const begun = Date.now()
         await file.writeFile(JSON.stringify(written))
+        learn(begun, await file.stat())
         await file.sync()
       } finally {
         await file.close()
@@ -204,6 +210,31 @@ export function fileStore(path: string | URL): Store {
     }
   }
 
+  /** Claims end, and calls are ordered, by one clock; that of this process, or this machine, may be off. */
+  function learn(begun: number, { mtimeMs }: Stats): void {
+    const now = Date.now()
+    const off = mtimeMs < begun ? mtimeMs - begun : Math.max(mtimeMs - now, 0)
+    // Not every system tells more than seconds.
+    ahead = Math.abs(off) < 2_000 ? 0 : Math.round(off)
+    set = now - performance.now()
+  }
+
+  /** Asks for the file system's time, where it is not known, or our clock has been set since. */
+  async function askTime(): Promise<void> {
+    const begun = Date.now()
+    if (Math.abs(begun - performance.now() - (set ?? Infinity)) < 2_000) return
+    set = begun - performance.now()
+    const draft = join(directory, `${process.pid}-${randomUUID()}.draft`)
+    try {
+      await fs.writeFile(draft, '', { flag: 'wx', mode: 0o600 })
+      learn(begun, await fs.stat(draft))
+    } catch {
+      // It may be full, or for others to write.
+    } finally {
+      await fs.unlink(draft).catch(() => {})
+    }
+  }
+
   async function makeDirectory(): Promise<void> {
     await fs.mkdir(directory, { recursive: true, mode: 0o700 }).catch((error) => {
       throw named(error)
@@ -223,21 +254,9 @@ export function fileStore(path: string | URL): Store {
 
   // --- the cell ------------------------------------------------------------------------------------------
 
-  // A claim of another machine that was heard of last, and since when.
-  let heeded: { by: string; since: number } | undefined
-
-  /** Another machine's claim is as long as it says, from when it was seen here: by that one's clock it may be over. */
-  function heeding({ record, holder }: WrittenHere): StoreRecord {
-    const { claim } = record as LiveRecord
-    if (!claim || !holder || holder.space === space()) return record
-    if (heeded?.by !== claim.by) heeded = { by: claim.by, since: performance.now() }
-    const until = Math.max(claim.until, Date.now() + claim.span - (performance.now() - heeded.since))
-    return { ...(record as LiveRecord), claim: { ...claim, until } }
-  }
-
   const cell = ({ written, problem }: Found): Cell => ({
-    record: written && heeding(written),
-    now: Date.now(),
+    record: written?.record ?? null,
+    now: Date.now() + ahead,
     problem,
   })
 
@@ -245,6 +264,7 @@ export function fileStore(path: string | URL): Store {
     const before = told
     const found = await find()
     const { written } = found
+    if (written) await askTime()
     // Older than what stood there when the watching began: nobody has told us of what came between.
     if (told === before && found.number < (told ?? 0)) {
       told = found.number

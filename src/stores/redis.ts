@@ -126,7 +126,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   // The claim that is heeded longer than it says, and since when.
   let heeded: { by: string; since: Stopwatch } | undefined
   // The claim that was heard of last, and what it was made on.
-  let claimed: { on: string; claim: Claim } | undefined
+  let claimed: { on: LiveRecord; claim: Claim } | undefined
   // Ends the waiting for another look.
   let again = (): void => {}
   // Whether messages come; and what ends that.
@@ -168,10 +168,10 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     })
     const found = decode(answer)
     const since = stopwatch(platform)
-    const on = basisOf(found.record)
-    const claim = on && (found.record as LiveRecord).claim
-    if (claim) claimed = { on, claim }
-    else if (claimed?.on !== on) claimed = undefined
+    const on = found.record as LiveRecord | null
+    const { claim } = on ?? {}
+    if (on && claim) claimed = { on, claim }
+    else if (claimed && !isBasis(on, claimed.on)) claimed = undefined
     heard = { record: found.record, now: () => found.now + since() }
     return found
   }
@@ -212,7 +212,8 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   function heeding(found: Found): Found {
     const record = found.record as LiveRecord
     const stands = found.record && 'claim' in found.record ? found.record.claim : undefined
-    const claim = stands ?? claimed?.claim
+    // Of several answers that are read at once each is looked at when the last has been heard.
+    const claim = stands ?? (claimed && isBasis(found.record, claimed.on) ? claimed.claim : undefined)
     if (!claim) return found
     let { until } = claim
     if (back) {
@@ -399,11 +400,16 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   }
 }
 
-/** What a claim is made on: it ends with another version, a failure or a refusal, and with nothing else. */
-function basisOf(record: StoreRecord | null): string | undefined {
-  if (!record || 'ended' in record) return undefined
-  const { id, version, failures, refreshToken } = record
-  return [id, version, failures, refreshToken === undefined].join()
+/**
+ * Whether a claim that was made on `on` holds for what stands now: it ends with another version, a further failure or a
+ * refusal, and with nothing else. Of the failures before it some may be lost as well.
+ */
+function isBasis(stands: StoreRecord | null, on: LiveRecord): boolean {
+  if (!stands || 'ended' in stands) return false
+  const { id, version, failures = 0, refreshToken } = stands
+  const same =
+    id === on.id && version === on.version && (refreshToken === undefined) === (on.refreshToken === undefined)
+  return same && failures <= (on.failures ?? 0)
 }
 
 /** As Redis takes it: one that it does not take would fail the script when the record has been written. */

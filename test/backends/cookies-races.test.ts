@@ -80,6 +80,53 @@ describe('5: what the user ended', () => {
     },
   )
 
+  test('but it is where the login was one step of several, and brought none', async () => {
+    const held = lateAnswer('/refresh')
+    let steps = false
+    const { auth, who, page } = await cookieBench({
+      beneath: (next) =>
+        held.beneath(async (input, init) =>
+          steps && new URL(new Request(input, init).url).pathname === '/login'
+            ? Response.json({ mfa_required: true })
+            : next(input, init),
+        ),
+    })
+    steps = true
+    const refresh = auth.refresh()
+    await held.reached
+    await auth.logout()
+    const login = rejection(auth.login(bob))
+    held.open()
+    expect(await login).toMatchObject({ code: 'login_incomplete' })
+    await refresh
+    await expect.poll(who).toBeNull()
+    const reloaded = page({ beneath: (next) => next })
+    await reloaded.ready
+    expect(reloaded.session).toBeNull()
+  })
+
+  test('and a token that no cookie holds is taken back whatever has landed', async () => {
+    const held = lateAnswer('/login')
+    const split = { locations: ['headers', 'cookies'], deliver: 'split' } as const
+    const { page, who, backend } = await cookieBench({
+      server: split,
+      preset: { accessToken: 'memory' },
+      as: false,
+    })
+    const auth = page()
+    await auth.login(alice)
+    const token = `${await auth.getAccessToken()}`
+    const other = page({ store: memoryStore(), beneath: held.beneath })
+    await other.setTokens({ accessToken: token })
+    const login = other.login(bob)
+    await held.reached
+    const logout = other.logout()
+    held.open()
+    await Promise.all([login.catch(() => {}), logout])
+    expect(backend.isHonoured(token)).toBe(false)
+    expect(await who()).not.toBe('alice')
+  })
+
   test('5: a refresh that waits for a login is not sent once the user has signed out', async () => {
     const held = door('/login')
     const { auth, page, backend, came } = await cookieBench()

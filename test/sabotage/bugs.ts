@@ -47,7 +47,7 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'the commit guard off: what a late exchange brought is committed over another session, or a logout',
     edits: [
-      edit('src/refresh.ts', 'if (session.isEnded(id)) return undefined\n    // An empty', '// An empty'),
+      edit('src/refresh.ts', 'if (session.isEnded(id)) return undefined\n    // A cell', '// A cell'),
       edit(
         'src/refresh.ts',
         "if (!standing || 'ended' in standing || standing.id !== id) return undefined\n    const same",

@@ -130,6 +130,11 @@ const methods = {
   refresh: async (index: number) => {
     await auths[index]?.refresh()
   },
+  /** Sets this process's clock. */
+  clock(ahead: number) {
+    const { now } = Date
+    Date.now = () => now() + ahead
+  },
   /** What keeps this process awake. */
   resources: () => process.getActiveResourcesInfo(),
 }

@@ -18,7 +18,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { fileStore } from '../../src/node.ts'
-import type { LiveRecord, Notice, Store } from '../../src/types.ts'
+import type { Notice, Store } from '../../src/types.ts'
 import { contract, live, tombstone } from './contract.ts'
 import { type Agent, contextIn, startAgent, stopAgents } from './processes.ts'
 
@@ -387,24 +387,26 @@ describe('fileStore', () => {
     expect((await store.read()).record).toMatchObject({ claim: { by: 'me' } })
   })
 
-  test('12: and by that one’s own clock it may be over: it is waited for as long as it says, from when it was seen', async () => {
-    const path = somewhere()
-    const store = fileStore(path)
-    const claim = { by: 'me', until: Date.now() - 60_000, span: 200 }
-    await store.commit?.(live('0'), null)
-    await store.commit?.(live('1', { claim }), '0')
-    expect((await store.read()).record).toMatchObject({ claim })
-    const written = JSON.parse(readFileSync(newest(path), 'utf8'))
-    Object.assign(written.holder, { space: 'elsewhere' })
-    writeFileSync(newest(path), JSON.stringify(written))
-    const left = async (): Promise<number> => {
-      const { record } = await store.read()
-      return ((record as LiveRecord).claim?.until ?? 0) - Date.now()
-    }
-    const first = await left()
-    expect(first).toBeGreaterThan(100)
-    await expect.poll(left, { timeout: 2000 }).toBeLessThan(0)
-  })
+  test.each([3_600_000, -3_600_000])(
+    '12: its time is that of the files: a process whose clock is off by %d ms heeds a claim',
+    async (off) => {
+      const path = somewhere()
+      const other = await startAgent()
+      await other.call('clock', off)
+      const there = await contextIn(other, { kind: 'file', path })
+      const about = (time: unknown): number => Math.abs(Number(time) - Date.now())
+      const claim = { by: 'me', until: Date.now() + 10_000, span: 10_000 }
+      const mine = fileStore(path) as Required<Store>
+      await mine.commit(live('1', { claim }), null)
+      expect(about((await there.read()).now)).toBeLessThan(5000)
+      expect(about((await there.commit(live('2', { claim }), '1')).now)).toBeLessThan(5000)
+      // Set right in between, and off again.
+      for (const by of [-off, off]) {
+        await other.call('clock', by)
+        expect(about((await there.read()).now)).toBeLessThan(5000)
+      }
+    },
+  )
 
   test('keeps no process alive', async () => {
     const agent = await startAgent()

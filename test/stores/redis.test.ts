@@ -1,4 +1,5 @@
 /** The Redis store over a real Redis, with both clients: processes that share one key. */
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { Cluster, Redis as IoRedis } from 'ioredis'
@@ -359,6 +360,30 @@ describe('a failover that loses a claim, which had not been copied', () => {
     expect((await holder.commit(next, record?.revision as string)).record).toEqual(next)
     for (const store of [waiter, await open('redis', { key })])
       expect((await store.read()).record).toEqual(next)
+  })
+
+  test('though a failure that was counted before it is lost as well', async () => {
+    const claim = spanned('holder')
+    const { waiter } = await failOver(async (store) => {
+      await store.commit(live('2', { failures: 1 }), '1')
+      await store.commit(live('3', { failures: 1, claim }), '2')
+    })
+    expect((await waiter.read()).record).toMatchObject({ version: 1, claim })
+  })
+
+  test('but it is no other record’s, though both are read in one go', async () => {
+    const [key, later] = [someKey(), someKey()]
+    const [store, other] = [await open('ioredis', { key }), await open('ioredis', { key: later })] as const
+    await other.commit(live('1', { claim: spanned('other') }), null)
+    await store.read()
+    const before = store.read()
+    // Both answers are there before the first is looked at.
+    const atOnce = (...command: string[]) =>
+      execFileSync('redis-cli', ['-u', redis.url, ...command], { stdio: 'ignore' })
+    atOnce('COPY', later, key)
+    const after = store.read()
+    atOnce('PING')
+    expect([(await before).record, (await after).record?.revision]).toEqual([null, '1'])
   })
 
   test('and no longer than that: nobody waits for it for ever', async () => {

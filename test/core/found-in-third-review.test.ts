@@ -1,0 +1,215 @@
+/** What a review of the mends for chaos found, held: most of it had been right before them. */
+import { describe, expect, test, vi } from 'vitest'
+import {
+  type Cell,
+  createAuth,
+  flaskJwt,
+  type LiveRecord,
+  memoryStore,
+  type Store,
+  type StoreRecord,
+} from '../../src/index.ts'
+import { noticeOf } from '../../src/stores/record.ts'
+import { type HandStore, handStore, mint, ok, type Server, serve } from './by-hand.ts'
+import {
+  alice,
+  baseUrl,
+  bob,
+  failure,
+  minute,
+  pass,
+  type Room,
+  room,
+  second,
+  settle,
+  summary,
+  virtualTime,
+} from './support.ts'
+
+virtualTime()
+
+const hour = 60 * minute
+
+const live = (calledAt: number): LiveRecord => ({
+  id: 'theirs',
+  version: 1,
+  revision: 'theirs',
+  calledAt,
+  reason: 'login',
+  subject: 'alice',
+  access: { token: mint('alice') },
+  refreshToken: 'spare',
+})
+
+describe('5: the moment of a logout', () => {
+  /** A client over a store whose clock is `ahead` of ours, which can be away, or be read only. */
+  const over = (
+    ahead: number,
+  ): Room & { inner: HandStore; is: { away: boolean; full: boolean }; server: Server } => {
+    const inner = handStore(() => Date.now() + ahead)
+    const is = { away: true, full: false }
+    const there = <T>(good: boolean, ask: () => T): T => {
+      if (!good) throw new Error('The store is away')
+      return ask()
+    }
+    const store: Store = {
+      ...inner,
+      read: () => there(!is.away, () => inner.read()),
+      commit: (next, expected) => there(!is.away && !is.full, () => inner.commit?.(next, expected) as Cell),
+    }
+    const server = serve(() => ok())
+    return { inner, is, server, ...room({ client: { store, fetch: server.fetch } }) }
+  }
+
+  test('is not what our own clock said while the store could not be asked: the session does not come back', async () => {
+    const { inner, is, server, auth, told } = over(minute)
+    inner.record = live(Date.now() + minute - 30 * second)
+    await pass(50)
+    void auth.logout()
+    await settle()
+    Object.assign(is, { away: false, full: true })
+    await pass(2 * second)
+    await auth.fetch('items')
+    expect(server.tokens('/items')).toEqual([undefined])
+    is.full = false
+    await pass(minute)
+    expect(server.tokens('/logout')).toContain('spare')
+    expect(summary(told)).not.toContain('loggedIn: login (elsewhere)')
+  })
+
+  test('nor is a login ignored for it that was called later', async () => {
+    const { inner, is, auth } = over(-hour)
+    await pass(50)
+    void auth.logout()
+    await pass(300)
+    inner.record = live(Date.now() - hour)
+    is.away = false
+    await pass(30 * minute)
+    expect(auth.session?.subject).toBe('alice')
+  })
+
+  test('is not that of an older one, either, from before a clock was set back', async () => {
+    const { inner, is, auth } = over(0)
+    is.away = false
+    inner.record = { id: 'old', version: 1, revision: 'old', calledAt: Date.now() + hour, ended: 'logout' }
+    await pass(minute)
+    await auth.logout()
+    await pass(second)
+    inner.record = live(Date.now())
+    inner.notify(noticeOf(inner.record))
+    await pass(30 * minute)
+    expect(auth.session?.subject).toBe('alice')
+  })
+})
+
+test('10: contexts of which each thinks that its session replaced the other’s agree in the end', async () => {
+  const cell = handStore()
+  cell.trip = { there: 5, back: 0 }
+  let commits = 0
+  let deaf = false
+  const tell = (): void => {
+    if (!deaf && cell.record) cell.notify(noticeOf(cell.record))
+  }
+  const store: Store = {
+    ...cell,
+    read: () => cell.read(),
+    async commit(next, expected) {
+      const answer = (await cell.commit?.(next, expected)) as Cell
+      if (answer.record === next) {
+        commits++
+        tell()
+      }
+      return answer
+    },
+  }
+  const { auth: one, another } = room({ client: { store, fetch: serve(() => ok()).fetch } })
+  const { auth: two } = another()
+  await pass(100)
+  void one.setTokens({ accessToken: mint('alice') })
+  await pass(100)
+  const before = cell.record as StoreRecord
+  // Who missed the logout thinks that alice was replaced; who has called it, that she signed out. And her login was the later
+  // one of the two, by a clock that was set back.
+  deaf = true
+  void one.logout()
+  await pass(100)
+  deaf = false
+  vi.setSystemTime(Date.now() - hour)
+  void one.setTokens({ accessToken: mint('bob') })
+  await pass(100)
+  cell.record = { ...before, revision: 'back' }
+  tell()
+  await pass(10 * second)
+  const then = commits
+  await pass(minute)
+  expect([commits, one.session?.subject]).toEqual([then, two.session?.subject])
+})
+
+describe('what has moved on unheard of, and has run out since', () => {
+  const behind = async (refreshLifetime: number): Promise<Room> => {
+    const made = room({
+      server: { accessLifetime: 5 * minute, refreshLifetime, refresh: 'rotating' },
+      client: { store: { ...memoryStore(), watch: undefined } as never },
+    })
+    await made.auth.login(alice)
+    const { auth: other } = made.another()
+    await other.ready
+    await pass(4 * minute)
+    await other.refresh()
+    await pass(hour)
+    made.told.length = 0
+    return made
+  }
+
+  test('is refreshed by one attempt, and told once if that fails', async () => {
+    const { auth, told, backend } = await behind(24 * hour)
+    backend.fault('refresh', { status: 500 })
+    expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'refresh_unavailable' })
+    expect(summary(told).filter((one) => one.startsWith('refreshFailed'))).toEqual(['refreshFailed: status'])
+  })
+
+  test.each(['refresh', 'getAccessToken'] as const)(
+    'is asked about if that is refused: %s()',
+    async (how) => {
+      const { auth, told } = await behind(30 * minute)
+      await auth[how]()
+      expect(summary(told)).toContain('reauthRequired: session_expired')
+      expect(auth.session).toBeNull()
+    },
+  )
+})
+
+test.each(['refresh', 'reauthenticate'] as const)(
+  '3: what a %s brings while the store falls back is what the session goes on with',
+  async (how) => {
+    const cell = memoryStore() as Required<Store>
+    const { auth, hold, tokens } = room({
+      client: { store: { ...cell, watch: () => () => {} } },
+      server: { refresh: 'rotating' },
+    })
+    await auth.login(alice)
+    const { record: before } = (await cell.read()) as Cell
+    await pass(minute)
+    await auth.login(bob)
+    await pass(16 * minute)
+    const held = hold(how === 'refresh' ? 'refresh' : 'login')
+    const done = how === 'refresh' ? auth.refresh() : auth.reauthenticate(bob)
+    await settle()
+    const { record: now } = (await cell.read()) as Cell
+    await cell.commit({ ...(before as StoreRecord), revision: 'back' }, now?.revision as string)
+    held.release()
+    await done
+    await pass(20 * minute)
+    const { status } = await auth.fetch('protected')
+    expect([status, auth.session?.subject]).toEqual([200, 'bob'])
+    expect(new Set(tokens('refresh')).size).toBe(tokens('refresh').length)
+  },
+)
+
+test('5: with no time for a refresh tokens are revoked all the same', async () => {
+  const server = serve(() => ok())
+  const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch, refreshTimeout: 0 })
+  await auth.setTokens({ accessToken: mint('alice'), refreshToken: 'spare' })
+  await auth.logout()
+  expect(server.tokens('/logout')).toHaveLength(2)
+})
