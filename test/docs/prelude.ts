@@ -67,7 +67,7 @@ declare const signal: AbortSignal
 declare const socket: WebSocket
 declare const world: { now(): number; sleep(ms: number): Promise<void> }
 
-declare function authorize(request: { acr_values?: string; max_age?: number }): Promise<void>
+declare function authorize(request: { acr_values?: string | undefined; max_age?: number | undefined }): Promise<void>
 declare function askForCode(): Promise<string>
 declare function passwordDialog(options: {
   signal: AbortSignal
