@@ -674,12 +674,13 @@ function* manners(run: Run): Iterable<string> {
   }
   for (const context of world.contexts) {
     const versions = new Map<string, number>()
+    const away = context.told.some(({ type }) => type === 'storeUnavailable')
     for (const { type, session } of context.told) {
       if (!session || type === 'reauthRequired') continue
       if (session.version <= (versions.get(session.id) ?? 0))
         yield `${context.name} was told of ${session.id} v${session.version} twice`
-      // What was replaced may come back with what the store has lost.
-      if (lost && type === 'loggedIn') versions.clear()
+      // What was replaced may come back with what the store has lost, or where what replaced it was never written.
+      if ((lost || away) && type === 'loggedIn') versions.clear()
       versions.set(session.id, session.version)
     }
   }
