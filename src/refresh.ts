@@ -81,7 +81,7 @@ export function createRefresher(
     if (running) return running
     const outcome = run(id, version, reason)
       .finally(() => flights.delete(key))
-      .then((came) => (came === BEHIND && session.held ? join(session.held, reason) : came))
+      .then((came) => (came === BEHIND && session.held?.record.id === id ? join(session.held, reason) : came))
     flights.set(key, outcome)
     return outcome
   }

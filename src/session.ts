@@ -126,8 +126,8 @@ export function createSession(
     string,
     { reason: LogoutReason; version: number; revoked: number; held?: boolean | undefined }
   >()
-  // How often each that was replaced has been written over since: whoever holds it may think the same of ours.
-  const overwritten = new Map<string, number>()
+  // How often each that was replaced has been written over, and when last: whoever holds it may think the same of ours.
+  const overwritten = new Map<string, { times: number; since: Stopwatch }>()
   let wake = (): void => {}
   let moot = (): void => {}
   let revoke = (_: LiveRecord): void => {}
@@ -226,12 +226,16 @@ export function createSession(
   // What a later login superseded before it stood is none.
   const isReplaced = (id: string): boolean => endings.get(id)?.held === true
 
+  /** Within a minute: who does not agree says so at once, while a store may fall back now and then for ever. */
+  function timesOver(id: string): number {
+    const { times = 0, since } = overwritten.get(id) ?? {}
+    return since && since() < 60_000 ? times : 0
+  }
+
   function isBehind(stands: StoreRecord | null, mine: LiveRecord): boolean {
     if (!stands || 'ended' in stands || !isReplaced(stands.id)) return false
     const { id, calledAt } = stands
-    // Not for ever, and of two that were called in the same millisecond once.
-    const most = calledAt < mine.calledAt ? 5 : calledAt === mine.calledAt ? 1 : 0
-    return (overwritten.get(id) ?? 0) < most
+    return calledAt < mine.calledAt && timesOver(id) < 5
   }
 
   /** Takes note of what stands in the store; `decided`: or shall stand there, as soon as it can be written. */
@@ -260,11 +264,8 @@ export function createSession(
       }
       // Written back by who had not heard of the logout, the data having been lost.
       if (isSignedOut(record.id) && !closing) restore()
-      // Or of the login that replaced it; unless it was called later after all.
-      else if (before && !cell.unsaved && isReplaced(record.id)) {
-        if (isBehind(record, before)) restore()
-        else adopt(record, origin, 'loggedIn')
-      }
+      // Or of the login that replaced it; of two in the same millisecond nobody knows.
+      else if (before && isReplaced(record.id) && record.calledAt !== before.calledAt) restore()
     } else if (record.id === before?.id) {
       // Versions only grow: what is older is a stale read, lost data, or ours is not saved yet.
       if (record.version > before.version) adopt(record, origin, 'tokenRefreshed')
@@ -344,16 +345,21 @@ export function createSession(
   /** Writes the session back into a cell that has lost it, or its latest version; or that it has ended. */
   function restore(): void {
     if (cell.unsaved || !store.commit) return
+    // Counted once, however often it takes to be written.
+    let over: string | undefined
     void cell.change((standing) => {
       const mine = held?.record
       if (!standing) return store.empty === 'ended' ? undefined : mine
       if ('ended' in standing) return undefined
       const { id, version, calledAt } = standing
       if (id !== mine?.id) {
-        if (mine && isBehind(standing, mine)) {
-          overwritten.set(id, (overwritten.get(id) ?? 0) + 1)
+        if (mine && (over === id || isBehind(standing, mine))) {
+          if (over !== id) overwritten.set(id, { times: timesOver(id) + 1, since: stopwatch(on) })
+          over = id
           return mine
         }
+        // Called later after all, or written again and again: it is taken on.
+        if (isReplaced(id) && calledAt !== mine?.calledAt) endings.delete(id)
         if (!isSignedOut(id)) return undefined
         // By who was left right after the logout, perhaps, and had not heard of these.
         const ending = endings.get(id)

@@ -94,6 +94,7 @@ export function fileStore(path: string | URL): Store {
   // By how much the file system's clock, which is the same for all, is ahead of ours, ms; and what ours was set to then.
   let ahead = 0
   let set: number | undefined
+  let asking: Promise<void> | undefined
 
   const fileOf = (number: number): string => join(directory, `${number}.json`)
 
@@ -213,25 +214,34 @@ export function fileStore(path: string | URL): Store {
   /** Claims end, and calls are ordered, by one clock; that of this process, or this machine, may be off. */
   function learn(begun: number, { mtimeMs }: Stats): void {
     const now = Date.now()
-    const off = mtimeMs < begun ? mtimeMs - begun : Math.max(mtimeMs - now, 0)
-    // Not every system tells more than seconds.
-    ahead = Math.abs(off) < 2_000 ? 0 : Math.round(off)
+    // Of a slow disk what makes the claims of others end late, not early.
+    const off = mtimeMs < begun || mtimeMs > now ? mtimeMs - now : 0
+    // Some systems tell no more than seconds, none every millisecond.
+    ahead = Math.abs(off) < (mtimeMs % 1000 ? 50 : 2_000) ? 0 : Math.round(off)
     set = now - performance.now()
   }
 
   /** Asks for the file system's time, where it is not known, or our clock has been set since. */
   async function askTime(): Promise<void> {
-    const begun = Date.now()
-    if (Math.abs(begun - performance.now() - (set ?? Infinity)) < 2_000) return
-    set = begun - performance.now()
+    const known = Math.abs(Date.now() - performance.now() - (set ?? Infinity)) < 2_000
+    // Who comes meanwhile waits for the same answer.
+    if (known) return
+    asking ??= ask()
+    await asking
+  }
+
+  async function ask(): Promise<void> {
     const draft = join(directory, `${process.pid}-${randomUUID()}.draft`)
     try {
+      const begun = Date.now()
       await fs.writeFile(draft, '', { flag: 'wx', mode: 0o600 })
       learn(begun, await fs.stat(draft))
     } catch {
-      // It may be full, or for others to write.
+      // There is none yet, it is full, or for others to write: asked again.
+      set = undefined
     } finally {
       await fs.unlink(draft).catch(() => {})
+      asking = undefined
     }
   }
 
@@ -264,7 +274,7 @@ export function fileStore(path: string | URL): Store {
     const before = told
     const found = await find()
     const { written } = found
-    if (written) await askTime()
+    await askTime()
     // Older than what stood there when the watching began: nobody has told us of what came between.
     if (told === before && found.number < (told ?? 0)) {
       told = found.number

@@ -213,3 +213,89 @@ test('5: with no time for a refresh tokens are revoked all the same', async () =
   await auth.logout()
   expect(server.tokens('/logout')).toHaveLength(2)
 })
+
+describe('5: a store that falls back', () => {
+  const fallen = async () => {
+    const inner = handStore()
+    const is = { full: false }
+    const store: Store = {
+      ...inner,
+      read: () => inner.read(),
+      commit(next, expected) {
+        if (is.full) throw new Error('READONLY')
+        return inner.commit?.(next, expected) as Cell
+      },
+    }
+    const { auth, told } = room({ client: { store, fetch: serve(() => ok()).fetch } })
+    await auth.setTokens({ accessToken: mint('alice'), refreshToken: 'first' })
+    const before = inner.record as StoreRecord
+    await pass(minute)
+    await auth.setTokens({ accessToken: mint('bob', { exp: 4e9 }), refreshToken: 'second' })
+    await pass(minute)
+    told.length = 0
+    const fall = (): void => {
+      inner.record = { ...before }
+      inner.notify()
+    }
+    const stands = () => [auth.session?.subject, (inner.record as LiveRecord).subject]
+    return { is, fall, stands, told }
+  }
+
+  test.each([1, 2, 5, 20])(
+    'and takes no commit for %i s is given the last login when it does',
+    async (seconds) => {
+      const { is, fall, stands, told } = await fallen()
+      is.full = true
+      fall()
+      await pass(seconds * second)
+      is.full = false
+      await pass(2 * minute)
+      expect(stands()).toEqual(['bob', 'bob'])
+      expect(summary(told).filter((one) => !one.startsWith('storeUnavailable'))).toEqual([])
+    },
+  )
+
+  test('again and again, once an hour, is given it each time', async () => {
+    const { fall, stands } = await fallen()
+    for (let times = 0; times < 8; times++) {
+      await pass(hour)
+      fall()
+      await pass(minute)
+      expect(stands()).toEqual(['bob', 'bob'])
+    }
+  })
+})
+
+test('6: a version that has moved on is refreshed for who asked for it, not for who has signed in meanwhile', async () => {
+  for (let microtasks = 0; microtasks < 24; microtasks++) {
+    const server = serve(({ path, token }) => {
+      if (path === '/login') return ok({ access_token: mint('alice'), refresh_token: 'hers' })
+      if (path !== '/refresh') return ok()
+      return ok({
+        access_token: mint(token?.startsWith('his') ? 'bob' : 'alice'),
+        refresh_token: `${token}+`,
+      })
+    })
+    const store = { ...memoryStore(), watch: undefined } as never
+    const { auth, another } = room({ client: { store, fetch: server.fetch } })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    await pass(4 * minute)
+    await other.refresh()
+    await pass(hour)
+    let done = false
+    auth.subscribe(async (session) => {
+      if (done || (session?.version ?? 0) < 2) return
+      done = true
+      for (let count = 0; count < microtasks; count++) await null
+      await auth.setTokens({ accessToken: mint('bob'), refreshToken: 'his' })
+    })
+    await auth.getAccessToken().catch(() => {})
+    await pass(second)
+    expect([auth.session?.subject, server.tokens('/refresh')]).toEqual([
+      'bob',
+      expect.not.arrayContaining(['his']),
+    ])
+  }
+})

@@ -395,6 +395,8 @@ describe('fileStore', () => {
       await other.call('clock', off)
       const there = await contextIn(other, { kind: 'file', path })
       const about = (time: unknown): number => Math.abs(Number(time) - Date.now())
+      mkdirSync(path)
+      expect(about((await there.read()).now)).toBeLessThan(5000)
       const claim = { by: 'me', until: Date.now() + 10_000, span: 10_000 }
       const mine = fileStore(path) as Required<Store>
       await mine.commit(live('1', { claim }), null)
