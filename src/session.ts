@@ -359,7 +359,7 @@ export function createSession(
           return mine
         }
         // Called later after all, or written again and again: it is taken on.
-        if (isReplaced(id) && calledAt !== mine?.calledAt) endings.delete(id)
+        if (mine && isReplaced(id) && calledAt !== mine.calledAt) endings.delete(id)
         if (!isSignedOut(id)) return undefined
         // By who was left right after the logout, perhaps, and had not heard of these.
         const ending = endings.get(id)
