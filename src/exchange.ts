@@ -1,6 +1,6 @@
 /**
- * What goes to the server for the next tokens, and what takes tokens back to it. It knows the answers, and writes nothing: what
- * they come to is for `refresh.ts` and `sign-in.ts`.
+ * What goes to the server for the next tokens, and what takes tokens back to it. It knows the answers, and writes nothing:
+ * what they come to is for `refresh.ts` and `sign-in.ts`.
  */
 import { consult } from './consult.ts'
 import { isAuthError, safeCause } from './errors.ts'
@@ -29,7 +29,10 @@ export type Result =
   | Failure
 
 export interface Exchanger {
-  /** One answer, or again where the server has plainly not processed it. `still`: whether it is wanted. `undefined`: the claim was lost. */
+  /**
+   * One answer, or again where the server has plainly not processed it. `still`: whether it is wanted. `undefined`: the
+   * claim was lost.
+   */
   exchange(claimed: Claimed, still: () => Promise<boolean>): Promise<Result | undefined>
   /** Takes tokens that must not live on back to the server. `ended`: the user signed out. Never rejects. */
   revoke(tokens: Tokens, ended?: boolean): Promise<void>
@@ -143,8 +146,8 @@ export function createExchanger(
       if (!spec) return
       const controller = new AbortController()
       const { signal } = controller
-      let after = 0
       const tell = async (): Promise<void> => {
+        let after = 0
         // Of cookies once: by the next time they may be those of a login.
         for (let tries = 0; tries < (backend.cookies ? 1 : 3) && !signal.aborted; tries++) {
           if (tries) {

@@ -1,6 +1,6 @@
 /**
- * Asks for the tokens of a login: at the login endpoint, or by a flow of the application's. It changes nothing: who is signed
- * in by them is for `sign-in.ts`, which is given too what comes when nobody waits for it any more.
+ * Asks for the tokens of a login: at the login endpoint, or by a flow of the application's. It changes nothing: who is
+ * signed in by them is for `sign-in.ts`, which is given too what comes when nobody waits for it any more.
  */
 import { isMessage, isRequest } from './call.ts'
 import { consult } from './consult.ts'
@@ -43,8 +43,8 @@ export type Bring = () => Promise<Brought>
 const LOGIN_TIMEOUT = 30_000
 
 /**
- * Makes what asks for tokens. Credentials are taken down at the call: forms are cleared right after. `which`: the session that is
- * to be made fresh.
+ * Makes what asks for tokens. Credentials are taken down at the call: forms are cleared right after. `which`: the session
+ * that is to be made fresh.
  */
 export type Obtain = (attempt: Attempt, given: unknown, which?: () => string | undefined) => Bring
 

@@ -75,7 +75,10 @@ export interface SessionRoom extends Omit<Hand, 'hold' | 'forget'> {
   reread(): Promise<void>
   /** Resolves at the next change of the record, or after `ms`: the last who asked does, others after `ms`. */
   changed(ms: number): Promise<void>
-  /** Every session whose login was called before `at()` has been ended. What it gives back is called once that is written, with what stands then. */
+  /**
+   * Every session whose login was called before `at()` has been ended. What it gives back is called once that is written,
+   * with what stands then.
+   */
   close(at: () => number): (stands?: StoreRecord | null) => void
   /**
    * The user ended it: from now on nothing of it is held, whatever the store says. `revoked`: the last version of whose tokens
@@ -95,6 +98,16 @@ export interface SessionRoom extends Omit<Hand, 'hold' | 'forget'> {
   /** Calls back with a session that was ended here for a context that is gone: its tokens are to be revoked. */
   onEnded(listener: (record: LiveRecord) => void): void
   dispose(): void
+}
+
+interface Ending {
+  readonly reason: LogoutReason
+  /** Up to which version. */
+  readonly version: number
+  /** Up to which version whoever ended it has revoked its tokens. */
+  revoked: number
+  /** Whether it was held here until another took its place. */
+  readonly held: boolean | undefined
 }
 
 // The last that a Date can tell, in ms.
@@ -120,12 +133,8 @@ export function createSession(
   let picture: Session | null | undefined
   // What the picture was drawn of.
   let drawn: string
-  // Sessions that were ended, should the store still show them: why, up to which version, up to which whoever ended them has
-  // revoked their tokens, and whether it was held here until another took its place.
-  const endings = new Map<
-    string,
-    { reason: LogoutReason; version: number; revoked: number; held?: boolean | undefined }
-  >()
+  // Sessions that were ended, should the store still show them.
+  const endings = new Map<string, Ending>()
   // How often each that was replaced has been written over, and when last: whoever holds it may think the same of ours.
   const overwritten = new Map<string, { times: number; since: Stopwatch }>()
   let wake = (): void => {}
@@ -495,10 +504,10 @@ export function createSession(
       closing++
       return (stands) => {
         closing--
-        // As others are told it, whatever is known of the store's time by now. Not while it is kept here, by a clock that may be
-        // wrong; nor what was written before a clock was set back.
-        const told = stands && 'ended' in stands && !cell.unsaved && stands.calledAt <= cell.latest()
-        if (told) mine.at = () => stands.calledAt
+        // As others are told it, whatever is known of the store's time by now. Not while it is kept here, by a clock that may
+        // be wrong; nor what was written before a clock was set back.
+        const written = stands && 'ended' in stands && !cell.unsaved && stands.calledAt <= cell.latest()
+        if (written) mine.at = () => stands.calledAt
         again()
       }
     },

@@ -72,12 +72,23 @@ const isEndpoint = (value: unknown): boolean =>
       /^((path|method):|tokens:(both|access|refresh|undefined)$)/.test(`${name}:${member}`),
   )
 
-const SIGNALS = 'expired, invalid, revoked, missing, step_up, scope, csrf, account, other or unknown'
+// By their names, so that none is left out.
+const SIGNALS: { readonly [S in Signal]: 0 } = {
+  expired: 0,
+  invalid: 0,
+  revoked: 0,
+  missing: 0,
+  step_up: 0,
+  scope: 0,
+  csrf: 0,
+  account: 0,
+  other: 0,
+  unknown: 0,
+}
 
 /** Texts, and what they mean. */
 const isSignals = (value: unknown): boolean =>
-  tagOf(value) === 'Object' &&
-  Object.values(value as object).every((word) => SIGNALS.split(/, | or /).includes(word))
+  tagOf(value) === 'Object' && Object.values(value as object).every((word) => Object.hasOwn(SIGNALS, word))
 
 /** Checks that options are an object of no other names than `takes` has. */
 export function checkNames(of: string, options: object, takes: object): void {
@@ -128,7 +139,7 @@ export function checkOptions(preset: string, options: object, takes: Record<stri
       const words = taken
         .join(' or ')
         .replace('endpoint', '{ path, method }')
-        .replace('signals', `{ text: ${SIGNALS} }`)
+        .replace('signals', `{ text: ${Object.keys(SIGNALS).join(' | ')} }`)
       // Never the value: a token may have been given by mistake.
       const message = `${preset}: ${option} takes ${words}, got ${shape(value)}`
       throw new AuthError('invalid_option', message, { option })

@@ -63,8 +63,7 @@ export function createCookieTransport(
   let signingIn: Promise<void> | undefined
   // How many logins have brought cookies.
   let landed = 0
-  // How long a refresh waits for its turn, ms: less each time that it was in vain, for the exchange itself may have less than
-  // that.
+  // How long a refresh waits for its turn, ms: less each time that it was in vain, for the exchange itself may have less.
   let patience = A_TURN
   // The user's logout, while nobody has signed in after it.
   let ending: { at: number; sent: Promise<unknown>; nobody: Purpose['nobody'] } | undefined
@@ -99,13 +98,14 @@ export function createCookieTransport(
         if (still && !(await still())) throw new Error(MOVED)
       }
       const url = String(input)
-      // Given back, and overwritten by a login since: not every server's logout looks at the value.
-      const gone = (): boolean =>
-        landed > before || isAnothers(values.at(url), new Headers(init.headers).get(header))
-      if (kind === 'logout' && !anew && gone()) {
-        // A token in a header is no cookie's, and is taken back without touching any.
-        if (new Headers(init.headers).has('authorization')) return send(url, { ...init, credentials: 'omit' })
-        throw new Error(MOVED)
+      if (kind === 'logout' && !anew) {
+        const headers = new Headers(init.headers)
+        // Given back, and overwritten by a login since: not every server's logout looks at the value.
+        if (landed > before || isAnothers(values.at(url), headers.get(header))) {
+          // A token in a header is no cookie's, and is taken back without touching any.
+          if (headers.has('authorization')) return send(url, { ...init, credentials: 'omit' })
+          throw new Error(MOVED)
+        }
       }
       if (kind === 'whoami' && owner) return owner.look(send, url, init, purpose.sure)
       const go = (): Promise<Response> => stamped(send, url, init, purpose, base)

@@ -16,7 +16,7 @@ import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
 export interface SimpleJwtOptions<Claims = StandardClaims> {
   /** Default `POST token/`, with the credentials as JSON. */
   login?: Endpoint | undefined
-  /** Where a password is proved again. Default: as `login`. */
+  /** Where a password is proved again. Default: as `login`, and so is what it doesn't say. */
   reauth?: Endpoint | undefined
   /** Default `POST token/refresh/`, with `{ refresh }`. */
   refresh?: Endpoint | undefined
@@ -80,7 +80,7 @@ export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePasswor
   const beneath = bearer<Claims, Credentials>({
     name: 'simpleJwt',
     login: over({ path: 'token/' }, login),
-    reauth: over({ path: 'token/' }, login, reauth),
+    reauth,
     refresh: over({ path: 'token/refresh/' }, refresh),
     logout: logout !== false && {
       ...over({ path: 'token/blacklist/' }, logout),

@@ -5,19 +5,8 @@
  * protocol but this: a record may hold a claim, and a claim whose process is gone is nobody's.
  */
 import { randomUUID } from 'node:crypto'
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  type Stats,
-  statSync,
-  unwatchFile,
-  watch,
-  watchFile,
-} from 'node:fs'
+import { mkdirSync, readdirSync, statSync, unwatchFile, watch, watchFile } from 'node:fs'
 import * as fs from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -25,18 +14,8 @@ import { AuthError } from '../errors.ts'
 import { report } from '../events.ts'
 import { describe } from '../token.ts'
 import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
+import { type Holder, isGone, me } from './holder.ts'
 import { claimOf, FORMAT, isExpected, newer, noticeOf, type Written } from './record.ts'
-
-/** The process that made a claim, as far as another one can find out whether it still lives. */
-interface Holder {
-  /** Of which claim. */
-  readonly by: string
-  readonly pid: number
-  /** When it began, in the system's own count: a process id is given out again. */
-  readonly since: string | undefined
-  /** Where that process id means something: a machine since its start, and in it a space of process ids. */
-  readonly space: string
-}
 
 interface WrittenHere extends Written {
   readonly holder?: Holder | undefined
@@ -93,10 +72,12 @@ export function fileStore(path: string | URL): Store {
   let reported = 0
   // By how much the file system's clock, which is the same for all, is ahead of ours, ms; and what ours was set to then.
   let ahead = 0
-  let set: number | undefined
+  let set = -Infinity
   let asking: Promise<void> | undefined
 
+  const now = (): number => Date.now() + ahead
   const fileOf = (number: number): string => join(directory, `${number}.json`)
+  const someDraft = (): string => join(directory, `${process.pid}-${randomUUID()}.draft`)
 
   // --- reading -------------------------------------------------------------------------------------------
 
@@ -151,16 +132,14 @@ export function fileStore(path: string | URL): Store {
 
   /** Creates a number's file, at once with all that it holds; `false` if it is there already. */
   async function create(number: number, written: WrittenHere): Promise<boolean> {
-    const draft = join(directory, `${process.pid}-${randomUUID()}.draft`)
+    const draft = someDraft()
     await makeDirectory()
     try {
       const file = await fs.open(draft, 'wx', 0o600)
       try {
         // Whatever the umask takes away.
         await file.chmod(0o600)
-        const begun = Date.now()
         await file.writeFile(JSON.stringify(written))
-        learn(begun, await file.stat())
         await file.sync()
       } finally {
         await file.close()
@@ -168,7 +147,7 @@ export function fileStore(path: string | URL): Store {
       await fs.link(draft, fileOf(number))
     } catch (error) {
       // Taken by another; or our draft was tidied up, for we slept for so long that much has happened since.
-      if (codeOf(error) === 'EEXIST' || codeOf(error) === 'ENOENT') return false
+      if (/^(EEXIST|ENOENT)$/.test(String(codeOf(error)))) return false
       throw named(error)
     } finally {
       await fs.unlink(draft).catch(() => {})
@@ -203,7 +182,7 @@ export function fileStore(path: string | URL): Store {
       }
       for (const draft of files.filter((file) => file.endsWith('.draft'))) {
         // Who is about to link his finds that it is gone, and looks again at what stands.
-        const left = all || Date.now() - (await fs.stat(join(directory, draft))).mtimeMs > LEFT_BEHIND
+        const left = all || now() - (await fs.stat(join(directory, draft))).mtimeMs > LEFT_BEHIND
         if (left) await gone(draft)
       }
     } catch {
@@ -211,34 +190,32 @@ export function fileStore(path: string | URL): Store {
     }
   }
 
-  /** Claims end, and calls are ordered, by one clock; that of this process, or this machine, may be off. */
-  function learn(begun: number, { mtimeMs }: Stats): void {
-    const now = Date.now()
-    // Of a slow disk what makes the claims of others end late, not early.
-    const off = mtimeMs < begun || mtimeMs > now ? mtimeMs - now : 0
-    // Some systems tell no more than seconds, none every millisecond.
-    ahead = Math.abs(off) < (mtimeMs % 1000 ? 50 : 2_000) ? 0 : Math.round(off)
-    set = now - performance.now()
-  }
-
-  /** Asks for the file system's time, where it is not known, or our clock has been set since. */
+  /**
+   * Claims end, and calls are ordered, by one clock; that of this process, or this machine, may be off. Asked for where it is
+   * not known, or ours has been set since.
+   */
   async function askTime(): Promise<void> {
-    const known = Math.abs(Date.now() - performance.now() - (set ?? Infinity)) < 2_000
+    if (Math.abs(Date.now() - performance.now() - set) < 2_000) return
     // Who comes meanwhile waits for the same answer.
-    if (known) return
     asking ??= ask()
     await asking
   }
 
   async function ask(): Promise<void> {
-    const draft = join(directory, `${process.pid}-${randomUUID()}.draft`)
+    const draft = someDraft()
     try {
       const begun = Date.now()
-      await fs.writeFile(draft, '', { flag: 'wx', mode: 0o600 })
-      learn(begun, await fs.stat(draft))
+      await fs.writeFile(draft, '', { flag: 'wx' })
+      const { mtimeMs } = await fs.stat(draft)
+      const here = Date.now()
+      // As of now, that of a slow disk: what makes the claims of others end late, not early.
+      const off = Math.round(mtimeMs - here)
+      // Some systems tell no more than seconds, none every millisecond.
+      const exact = mtimeMs % 1000 ? 50 : 2_000
+      ahead = off > begun - here - exact && off < exact ? 0 : off
+      set = here - performance.now()
     } catch {
-      // There is none yet, it is full, or for others to write: asked again.
-      set = undefined
+      // There is no directory yet, it is full, or for others to write: asked again.
     } finally {
       await fs.unlink(draft).catch(() => {})
       asking = undefined
@@ -266,7 +243,7 @@ export function fileStore(path: string | URL): Store {
 
   const cell = ({ written, problem }: Found): Cell => ({
     record: written?.record ?? null,
-    now: Date.now() + ahead,
+    now: now(),
     problem,
   })
 
@@ -280,7 +257,7 @@ export function fileStore(path: string | URL): Store {
       told = found.number
       void look()
     }
-    if (!written || !isGone(written)) return cell(found)
+    if (!written || !isGone(written.holder, claimOf(written.record))) return cell(found)
     // Ends the claim of one who is gone, so that nobody waits it out.
     const next = { ...written.record, claim: undefined, revision: randomUUID() }
     return commit(next, written.record.revision).catch(() => cell(found))
@@ -471,43 +448,4 @@ function checkPath(path: unknown): string {
   if (typeof plain === 'string' && plain && !plain.includes('\0')) return resolve(plain)
   const message = `fileStore takes the path of a directory, a string or a file: URL, got ${given}`
   throw new AuthError('invalid_option', message, { option: 'path' })
-}
-
-// --- who lives -------------------------------------------------------------------------------------------------
-
-const me = (by: string): Holder => ({ by, pid: process.pid, since: stat('self')?.since, space: space() })
-
-/** Whether the process that made a claim is gone, as far as can be told from here. */
-function isGone({ record, holder }: WrittenHere): boolean {
-  if (!holder || holder.by !== claimOf(record) || holder.space !== space()) return false
-  const { pid, since } = holder
-  const seen = stat(pid)
-  // Another process by now, or one that has ended and that nobody has asked for its exit code.
-  if (seen) return seen.since !== since || seen.state === 'Z' || seen.state === 'X'
-  try {
-    process.kill(pid, 0)
-    return false
-  } catch (error) {
-    return codeOf(error) === 'ESRCH'
-  }
-}
-
-/** What Linux says of a process; `undefined` elsewhere, and of one that is gone. */
-function stat(pid: number | 'self'): { state: string | undefined; since: string | undefined } | undefined {
-  try {
-    // After the name, which may hold anything, in brackets: the state is the 3rd field, the start the 22nd.
-    const [state, ...rest] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
-    return { state, since: rest[18] }
-  } catch {
-    return undefined
-  }
-}
-
-/** Containers may share a directory, and each counts its processes for itself. */
-function space(): string {
-  try {
-    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/pid')}`
-  } catch {
-    return hostname()
-  }
 }

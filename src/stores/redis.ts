@@ -83,9 +83,9 @@ if anew or redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], A
 redis.pcall('PUBLISH', ARGV[7], ARGV[8])
 return { answer[1], 'hash', ARGV[2], ARGV[3], ARGV[4] }`
 
-/** What stands in Redis. */
 type Claim = NonNullable<LiveRecord['claim']>
 
+/** What stands in Redis. */
 interface Found {
   readonly record: StoreRecord | null
   /** As it stands there, also of what is none of ours. */
