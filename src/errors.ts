@@ -16,8 +16,8 @@ export interface AuthErrorDetails {
   /** An option of `createAuth`, a backend or a store is wrong. `option` names it. */
   invalid_option: { option: string }
   /**
-   * An input of `auth.fetch` can't be sent: not http(s), with userinfo, or relative without a base. Or `on` was given a
-   * type of event that does not exist, or no function.
+   * An input of `auth.fetch` can't be sent: no URL, not http(s), with userinfo, a `Request` whose body was used, or an
+   * `init.auth` that does not exist. Or `on` was given a type of event that does not exist, or no function.
    */
   invalid_input: object
   /** A token is no `b64token` (RFC 6750 section 2.1). `field` names where it stood. The token is not quoted. */

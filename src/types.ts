@@ -199,7 +199,10 @@ export interface AuthEvents<Claims = StandardClaims> {
      */
     waitUntil(promise: PromiseLike<unknown>): void
   }
-  /** Nobody is signed in any more; always before the `loggedIn` of another user. `subject` is who was. */
+  /**
+   * This session is over; always before the `loggedIn` of another user, who is in `auth.session` by then. `subject` is who
+   * was signed in.
+   */
   loggedOut: EventBase<'loggedOut'> & { readonly reason: LogoutReason; readonly subject: string | undefined }
   /** This machine's clock is off by `skew` milliseconds (the server's less ours). Informative: nothing breaks. */
   clockSkew: EventBase<'clockSkew'> & { readonly reason: 'token'; readonly skew: number }
@@ -542,7 +545,7 @@ export interface Store {
 }
 
 /**
- * Options of {@link createAuth}. A bad one throws at once, naming it, what was given and what it takes.
+ * Options of {@link createAuth}. A bad one throws at once, naming it and what it takes.
  *
  * @example
  * ```ts
@@ -617,9 +620,10 @@ export interface FlowContext {
  * @example
  * ```ts
  * await auth.login(async ({ fetch, signal }) => {
- *   const first = await fetch('login', { method: 'POST', body: JSON.stringify(credentials), signal })
- *   const { ticket } = await first.json()
- *   return fetch('login/code', { method: 'POST', body: JSON.stringify({ ticket, code: await askForCode() }), signal })
+ *   const post = (path: string, body: object) =>
+ *     fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal })
+ *   const { ticket } = await (await post('login', credentials)).json()
+ *   return post('login/code', { ticket, code: await askForCode() })
  * })
  * ```
  */
@@ -700,7 +704,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
   /**
    * Refreshes now, joining one that is under way. Gives the session, or `null` if it has ended by that.
    *
-   * @throws {AuthError} `refresh_unavailable`, `not_signed_in`, `disposed`
+   * @throws {AuthError} `refresh_unavailable`, `not_signed_in`, `session_changed`, `disposed`
    * @example
    * ```ts
    * await auth.refresh() // new claims, after an upgrade

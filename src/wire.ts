@@ -59,7 +59,9 @@ export function createWire(options: AuthOptions<never, never>): Wire {
   const parse = (option: string, value: string, base?: string): URL => {
     if (URL.canParse(value, base)) return check(option, new URL(value, base))
     const relative = !base && URL.canParse(value, 'http://localhost')
-    const what = relative ? 'an absolute URL where there is no document' : 'a URL'
+    const what = !relative
+      ? 'a URL'
+      : `an absolute URL${option === 'baseUrl' ? ' where there is no document' : ''}`
     throw new AuthError('invalid_option', `${option} takes ${what}`, { option })
   }
 

@@ -201,7 +201,6 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   demand('bearer', 'refusals', isTexts(refusals), 'an array of strings')
   // Laravel answers in JSON only where it is asked to.
   const headers = { accept: 'application/json', ...namesAndValues(options.headers) }
-  const keyOfToken = refreshTokenKey.split('.').at(-1) as string
   const messages = messageKey === undefined ? MESSAGES : [messageKey, ...MESSAGES]
   const signals = new Map<string, Signal>()
   for (const [said, signal] of Object.entries(options.signals ?? {})) {
@@ -224,9 +223,11 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     endpoint: EndpointWithToken | undefined,
     token: string,
     send: 'body' | 'bearer',
+    called = refreshTokenKey,
   ): RequestSpec => {
     if ((endpoint?.send ?? send) === 'body') {
-      return json(path, endpoint, { [endpoint?.key ?? keyOfToken]: token })
+      const { key = called.split('.').at(-1) as string } = { ...endpoint }
+      return json(path, endpoint, { [key]: token })
     }
     const { body, headers: all = headers, ...rest } = json(path, endpoint, {})
     const authorization = `Bearer ${token}`
@@ -258,7 +259,14 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     logout(token, kind) {
       if (!logout) return undefined
       const { tokens = 'access' } = logout
-      return tokens === 'both' || tokens === kind ? withToken('logout', logout, token, 'bearer') : undefined
+      if (tokens !== 'both' && tokens !== kind) return undefined
+      return withToken(
+        'logout',
+        logout,
+        token,
+        'bearer',
+        kind === 'access' ? accessTokenKey : refreshTokenKey,
+      )
     },
     tokens({ body, headers: answered }) {
       const found = at(body, accessTokenKey) || (tokenHeader && answered.get(tokenHeader))

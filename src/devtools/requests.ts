@@ -19,7 +19,7 @@ export interface Seen {
 
 /** What {@link watchRequests} takes. */
 export interface RequestOptions {
-  /** Paths of the refresh. Default: `refresh` or `token` in the last segment. */
+  /** Paths of the refresh. Default: `refresh` or `renew` in the last segment, or `token` as the whole of it. */
   readonly refresh?: RegExp | undefined
   /** Whose requests are meant. Default: those to the origin of the client's `baseUrl`. */
   readonly requests?: ((url: URL) => boolean) | undefined

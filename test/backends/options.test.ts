@@ -17,6 +17,18 @@ import { leaks, thrown } from '../support.ts'
 
 const web = { tokenEndpoint: '/token', clientId: 'web' }
 
+test('each token goes into the JSON of a logout by its own name, if none is given', () => {
+  const bodies = (logout: object): unknown[] => {
+    const backend = bearer({
+      refreshTokenKey: 'data.refresh',
+      logout: { send: 'body', tokens: 'both', ...logout },
+    })
+    return (['access', 'refresh'] as const).map((kind) => backend.logout?.('t', kind, false)?.body)
+  }
+  expect(bodies({})).toEqual(['{"access_token":"t"}', '{"refresh":"t"}'])
+  expect(bodies({ key: 'token' })).toEqual(['{"token":"t"}', '{"token":"t"}'])
+})
+
 describe('a bad option is refused by its name', () => {
   test.each<[string, string, () => unknown]>([
     ['bearer', 'loginn', () => bearer({ loginn: {} } as never)],

@@ -33,7 +33,7 @@ describe('an option', () => {
     ['store takes a store, such as memoryStore(), got an array', { store: [] }],
     ['initial takes tokens: { accessToken, refreshToken, expiresIn }, got string', { initial: 'token' }],
     ['origins takes an array of origins, got string', { origins: 'https://files.test' }],
-    ['origins takes an absolute URL where there is no document', { origins: ['files.test'] }],
+    ['origins takes an absolute URL', { origins: ['files.test'] }],
     ...['https://files.test/path', 'https://files.test?', 'HTTPS://files.test'].map(
       (entry): [string, object] => [
         'origins takes origins such as https://files.test, nothing more',
