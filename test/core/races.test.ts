@@ -1248,6 +1248,26 @@ describe('5: in one and the same millisecond a logout wins', () => {
   })
 })
 
+test('5: a login stands after a logout elsewhere that is heard of late, though the store has lost its tombstone', async () => {
+  const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another, hold } = room({ client: { store: here } })
+  await auth.login(alice)
+  const { auth: other } = another({ store: there })
+  await other.ready
+  await other.logout()
+  const tombstone = cell.record as StoreRecord
+  await pass(1)
+  const { release } = hold('login')
+  const login = auth.login(bob)
+  here.notify(noticeOf(tombstone))
+  await settle()
+  cell.record = null
+  release()
+  const { id } = await login
+  expect(cell.record).toMatchObject({ id, subject: 'bob' })
+})
+
 test('5: of two logins in one and the same millisecond the one called last stands, though the other was written first', async () => {
   const cell = { record: null, ahead: 0 }
   const [here, there] = [gatedStore(cell), gatedStore(cell)]
