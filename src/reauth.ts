@@ -46,10 +46,9 @@ export function createAsker(
 
   function ask(reason: ReauthReason, about: LiveRecord, caller: Caller, found?: Finding): Promise<void> {
     const { held } = session
-    if (!held) return open?.over ?? Promise.resolve()
+    if (held?.record.id !== about.id) return Promise.resolve()
     const { id, version, access } = held.record
-    if (id !== about.id || (version !== about.version && reason !== 'fresh_token_required'))
-      return Promise.resolve()
+    if (version !== about.version && reason !== 'fresh_token_required') return Promise.resolve()
     // A dialog that is still open for who was signed in before is no answer to who is now.
     if (open && open.id !== id) open.close()
     else if (open) return open.over

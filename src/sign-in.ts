@@ -62,6 +62,7 @@ export function createSignIn(
       id: on.id(),
       calledAt,
       seen: session.cell.standing,
+      heard: session.lastLogout,
       controller: new AbortController(),
     }
     attempts.add(attempt)
@@ -86,6 +87,7 @@ export function createSignIn(
     if (session.held !== undefined) return
     await session.ready
     attempt.seen = session.cell.standing
+    attempt.heard = session.lastLogout
   }
 
   /** A logout or a later login: what an earlier login makes is over before it has begun. */
@@ -127,7 +129,7 @@ export function createSignIn(
     try {
       const bring = prepare(attempt)
       await opened(attempt)
-      const { id, seen } = attempt
+      const { id, seen, heard } = attempt
       const brought = await untilDropped(attempt, bring)
       const next = record(reason, brought, attempt)
       for (const earlier of attempts) {
@@ -147,9 +149,10 @@ export function createSignIn(
         const calledAt = attempt.calledAt()
         const ran = session.ranOut(id)
         const made = ran ? { id, version: 1, calledAt, ended: ran } : { ...next, calledAt }
-        if (!standing) return session.lastLogout > calledAt ? unwanted(attempt) : made
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
-        // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
+        // logout wins. What was known when we were called can't have been called later, whatever the clocks say.
+        const { lastLogout } = session
+        if (!standing) return lastLogout > heard && lastLogout + 1 > calledAt ? unwanted(attempt) : made
         const ended = isEnded(standing)
         // Of what was begun elsewhere there is no number, and that is below none.
         const earlier = !ended && (begun.get(standing.id) as number) < (begun.get(id) as number)
@@ -224,7 +227,7 @@ export function createSignIn(
         const older = stood && !isEnded(stood) && stood.id === mine?.id && stood.version < mine.version
         // Who is exchanging the refresh token that stays is still doing so.
         const same = older && stood.refreshToken === mine.refreshToken
-        const behind = older || (mine?.id === user.id && session.isBehind(stood, mine))
+        const behind = older || (mine && session.isBehind(stood, mine))
         const standing = same ? { ...mine, claim: stood.claim } : behind ? mine : (stood ?? mine)
         if (attempt.dropped || !standing || isEnded(standing) || standing.id !== user.id)
           return unwanted(attempt)
@@ -330,7 +333,7 @@ export function createSignIn(
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)
-      .then(closed, () => closed())
+      .then(closed)
       .then(() => Promise.all(revoking))
       .then(
         () => {},
@@ -370,9 +373,9 @@ export function createSignIn(
     setTokens: (given) =>
       start('set_tokens', () => {
         const tokens = checkTokens(given, 'setTokens')
-        const { claims, life } = readToken(storedToken(tokens) ?? { token: '' })
+        const access = storedToken(tokens)
         // What counts from now counts for whoever reads it later, too.
-        const counts = life !== undefined && claims.iat === undefined
+        const counts = access?.life !== undefined && readToken(access).claims.iat === undefined
         return async () => ({ tokens, at: counts ? session.cell.latest() : undefined })
       }),
     logout,
@@ -383,7 +386,8 @@ export function createSignIn(
     initial(tokens) {
       const attempt = enter(session.cell.moment())
       const { id } = attempt
-      begun.set(id, ++calls)
+      // Before all that is called.
+      begun.set(id, calls)
       const made = record('initial', { tokens, at: undefined }, attempt)
       let given = false
       const first = {

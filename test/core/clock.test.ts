@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { Auth, Cell } from '../../src/index.ts'
-import { type HandStore, handStore } from './by-hand.ts'
+import { type HandStore, handStore, mint, ok, serve } from './by-hand.ts'
 import {
   alice,
   bob,
@@ -400,5 +400,17 @@ test('12: a login flow in which a person takes an hour tells of no skew', async 
     const { accessToken, refreshToken } = await backend.signIn('alice')
     return Response.json({ access_token: accessToken, refresh_token: refreshToken })
   })
+  expect(summary(told)).toEqual(['loggedIn: login'])
+})
+
+test('12: nor does one in which half a minute is taken add that to what the clock is off', async () => {
+  const server = serve(() => ok({ access_token: mint('alice', { iat: Date.now() / 1000 + 20 }) }))
+  const { auth, told } = room({ client: { fetch: server.fetch } })
+  const login = auth.login(async ({ fetch }) => {
+    await new Promise<void>((resolve) => void setTimeout(resolve, 28 * second))
+    return fetch('login')
+  })
+  await pass(28 * second)
+  await login
   expect(summary(told)).toEqual(['loggedIn: login'])
 })

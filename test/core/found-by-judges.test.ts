@@ -138,12 +138,48 @@ describe('5: the revocation of a logout', () => {
       const auth = createAuth({ baseUrl, backend: flaskJwt(), store, fetch: server.fetch })
       await auth.login(alice)
       for (let count = 0; count < passwords; count++) await auth.reauthenticate(alice)
-      await auth.logout()
       const mine = Array.from({ length: passwords + 1 }, (_, index) => `refresh-${index + 1}`).slice(-6)
+      expect(store.read()).toMatchObject({ record: { former: mine.slice(0, -1) } })
+      await auth.logout()
       expect(server.tokens('/logout')).toEqual(expect.arrayContaining(mine))
       expect(server.tokens('/logout')).toHaveLength(mine.length + 1)
       expect(JSON.stringify(store.read())).not.toContain('refresh-')
     }
+  })
+
+  test.each([undefined, 'refresh-1'])(
+    'does not go out with a refresh token that a password has left in place (%s), once a refresh has replaced it',
+    async (again) => {
+      const given: Record<string, string | undefined> = {
+        '/login': 'refresh-1',
+        '/confirm': again,
+        '/refresh': 'refresh-2',
+      }
+      const server = serve(({ path }) => ok({ access_token: mint('alice'), refresh_token: given[path] }))
+      const backend = flaskJwt({ reauth: { path: 'confirm' } })
+      const auth = createAuth({ baseUrl, backend, fetch: server.fetch })
+      await auth.login(alice)
+      await auth.reauthenticate(alice)
+      await auth.refresh()
+      await auth.logout()
+      const sent = server.tokens('/logout')
+      expect(sent).toContain('refresh-2')
+      expect(sent).not.toContain('refresh-1')
+    },
+  )
+
+  test('is one request with tokens in cookies, though a password has brought others', async () => {
+    const page = stubPage()
+    let given = 0
+    const server = serve(({ path }) => {
+      if (path === '/login') page.cookie = `csrf_access_token=a${++given}; csrf_refresh_token=r${given}`
+      return ok({ sub: 'alice' })
+    })
+    const auth = createAuth({ baseUrl, backend: flaskJwtCookies(), fetch: server.fetch })
+    await auth.login(alice)
+    await auth.reauthenticate(alice)
+    await auth.logout()
+    expect(server.tokens('/logout')).toHaveLength(1)
   })
 
   test('reaches a server whose refresh token is the access token (Laravel)', async () => {
@@ -194,9 +230,11 @@ describe('4: with a server whose logout ends all that came of a login', () => {
       if (path === '/login') return ok({ access_token: mint('alice'), refresh_token: 'refresh-1' })
       return ok({ access_token: mint('alice') })
     })
-    const options = { baseUrl, backend: bearer({ reauth: { path: 'confirm' } }), store: handStore() }
-    const auth = createAuth({ ...options, fetch: server.fetch })
-    return { auth, server, come: () => answer.resolve(ok({ access_token: mint('alice') })) }
+    const store = handStore()
+    const backend = bearer({ reauth: { path: 'confirm' } })
+    const auth = createAuth({ baseUrl, backend, store, fetch: server.fetch })
+    const late = mint('alice')
+    return { auth, server, store, late, come: () => answer.resolve(ok({ access_token: late })) }
   }
 
   test('a refresh that a password has overtaken, which brought no refresh token, takes nothing back', async () => {
@@ -221,6 +259,35 @@ describe('4: with a server whose logout ends all that came of a login', () => {
     await proof
     await settle()
     expect(server.tokens('/logout')).toEqual([])
+  })
+
+  test('nor does it while that is being written', async () => {
+    const { auth, server, store, come } = served('/confirm')
+    await auth.login(alice)
+    const proof = failure(auth.reauthenticate(alice))
+    await settle()
+    const gate = store.gate('read')
+    come()
+    await settle()
+    expect(gate.reached()).toBe(true)
+    void auth.dispose()
+    gate.open()
+    expect(await proof).toMatchObject({ code: 'disposed' })
+    await settle()
+    expect(server.tokens('/logout')).toEqual([])
+  })
+
+  test('5: but what it brings after a logout is taken back', async () => {
+    const { auth, server, late, come } = served('/confirm')
+    await auth.login(alice)
+    const proof = failure(auth.reauthenticate(alice))
+    await settle()
+    await auth.logout()
+    expect(server.tokens('/logout')).not.toContain(late)
+    come()
+    expect(await proof).toMatchObject({ code: 'session_changed' })
+    await settle()
+    expect(server.tokens('/logout')).toContain(late)
   })
 })
 
@@ -573,6 +640,11 @@ test('a session whose token can be exchanged long after its end is kept for long
   const record = { access: { token }, refreshToken: token } as LiveRecord
   expect(lifeOf(record)).toBeUndefined()
   expect(lifeOf({ ...record, refreshToken: undefined })).toEqual({ iat: 1, exp: 901 })
+})
+
+test('a session that has a refresh token alone is kept for as long as that lasts', () => {
+  const refreshToken = jwt({ iat: 1, exp: 901 })
+  expect(lifeOf({ refreshToken } as LiveRecord)).toEqual({ iat: 1, exp: 901 })
 })
 
 test('a refresh token alone that is refused gives a 401, in whatever status the server says so', async () => {

@@ -1,5 +1,15 @@
 import { describe, expect, test, vi } from 'vitest'
-import { type Answer, flaskJwt, isAuthError, memoryStore, type Store, type Tokens } from '../../src/index.ts'
+import {
+  type Answer,
+  bearer,
+  createAuth,
+  flaskJwt,
+  isAuthError,
+  memoryStore,
+  type Store,
+  type Tokens,
+} from '../../src/index.ts'
+import { mint, ok, serve } from './by-hand.ts'
 import {
   alice,
   baseUrl,
@@ -45,8 +55,19 @@ describe('login', () => {
       if (!isAuthError(error, 'login_refused')) throw error
       expect(error.serverMessage).toBe(msg)
       expect(error.message.length).toBeLessThan(250)
-      expect(error.message).toMatch(/^The server refused the login \(401\): [\w [\]]+$/)
+      const words = msg[0] === 'x' ? 'x{198}' : 'no \\[31mFAKE LINE \\[0m '
+      expect(error.message).toMatch(RegExp(`^The server refused the login \\(401\\): ${words}$`))
     }
+  })
+
+  test('may bring a refresh token alone', async () => {
+    const backend = {
+      ...flaskJwt(),
+      tokens: ({ body }: Answer): Tokens => ({ refreshToken: Object(body).refresh_token }),
+    }
+    const { auth, routes } = room({ client: { backend } })
+    expect(await auth.login(alice)).toMatchObject({ version: 1, subject: 'alice', expiresAt: undefined })
+    expect(routes()).toEqual(['login'])
   })
 
   test('that the tutorial’s server refuses has its words too', async () => {
@@ -59,6 +80,7 @@ describe('login', () => {
 
   test.each([
     ['is refused', { status: 401, body: { msg: 'no' } }, 'login_refused'],
+    ['is refused as OAuth does it', { status: 400, body: { error: 'invalid_grant' } }, 'login_refused'],
     ['answers 500', { status: 500 }, 'login_unavailable'],
     ['answers 503', { status: 503 }, 'login_unavailable'],
     ['answers 429', { status: 429 }, 'login_unavailable'],
@@ -658,6 +680,31 @@ test('a login as the same user as initial tokens ends nothing', async () => {
   await auth.login(alice)
   expect(summary(told)).toEqual(['loggedIn: login'])
 })
+
+test.each([
+  ['flaskJwt, a refresh token too', flaskJwt({ reauth: { path: 'confirm' } }), 'refresh-2'],
+  ['flaskJwt, no refresh token', flaskJwt({ reauth: { path: 'confirm' } }), undefined],
+  ['bearer, a refresh token too', bearer({ reauth: { path: 'confirm' } }), 'refresh-2'],
+] as const)(
+  '5: what a password brings when nobody waits for it any more is revoked: %s',
+  async (_, backend, refresh_token) => {
+    const answer = deferred<Response>()
+    const server = serve(({ path }) => {
+      if (path === '/confirm') return answer.promise
+      return ok(path === '/login' ? { access_token: mint('alice'), refresh_token: 'refresh-1' } : {})
+    })
+    const auth = createAuth({ baseUrl, backend, fetch: server.fetch })
+    await auth.login(alice)
+    const proof = failure(auth.reauthenticate(alice))
+    await pass(31 * second)
+    expect(await proof).toMatchObject({ code: 'login_unavailable' })
+    const access_token = mint('alice')
+    answer.resolve(ok({ access_token, refresh_token }))
+    await settle()
+    expect(server.tokens('/logout')).toContain(access_token)
+    expect(auth.session).toMatchObject({ version: 1 })
+  },
+)
 
 test('login goes to the login endpoint, though re-authentication has one of its own', async () => {
   const { auth, routes } = room({ preset: { reauth: { path: 'fresh-login' } } })

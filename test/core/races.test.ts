@@ -1,6 +1,8 @@
 /** Interleavings on a store that answers when the test says so. */
 import { describe, expect, test } from 'vitest'
 import type { Cell, LiveRecord, Notice, Store, StoreRecord, Tokens } from '../../src/index.ts'
+import { noticeOf } from '../../src/stores/record.ts'
+import { handStore } from './by-hand.ts'
 import {
   alice,
   bob,
@@ -204,6 +206,23 @@ test('5: a logout before initial tokens were written: they make no session', asy
   expect((await auth.fetch('protected')).status).toBe(401)
   expect(store.peek()).toMatchObject({ ended: 'logout' })
   expect(given.backend.sessionAlive('alice')).toBe(false)
+})
+
+test('5: nor do they when they are written late, and the store has lost the logout’s tombstone', async () => {
+  const store = handStore()
+  const slow = store.gate('commit')
+  const { auth, another } = room({ client: { store, initial: { refreshToken: 'spare' } } })
+  await settle()
+  expect(slow.reached()).toBe(true)
+  await auth.logout()
+  expect(store.record).toMatchObject({ ended: 'logout' })
+  store.record = null
+  await pass(9 * second)
+  slow.open()
+  await pass(minute)
+  const { auth: reloaded } = another({ initial: undefined })
+  await reloaded.ready
+  expect(reloaded.session).toBeNull()
 })
 
 test('5: a notice that the session was ended is believed, though the store can not be read', async () => {
@@ -755,6 +774,30 @@ test('3: a login whose writing was never confirmed is not written over what anot
   expect(backend.reuseDetected).toBe(0)
 })
 
+test.each([1, 2])(
+  '4: a login that was kept while the store was away, which then took it without saying so, keeps its tokens: version %i by now',
+  async (version) => {
+    const store = handStore()
+    const { auth, another, backend } = room({ client: { store }, server: { refresh: 'rotating' } })
+    await auth.ready
+    const { read, commit } = store
+    store.read = () => Promise.reject(new Error('out of order'))
+    await auth.login(alice)
+    store.read = read
+    store.commit = async (next, expected) => {
+      await commit?.(next, expected)
+      throw new Error('connection lost')
+    }
+    await pass(100)
+    expect(store.record).toMatchObject({ version: 1 })
+    store.commit = commit
+    if (version === 2) await another().auth.refresh()
+    await pass(10 * second)
+    expect([store.record, auth.session]).toMatchObject([{ version }, { version }])
+    expect(backend.count('logout')).toBe(0)
+  },
+)
+
 test('4: a login whose writing is not confirmed yet at dispose() keeps its tokens, for another context may hold them', async () => {
   const cell = { record: null, ahead: 0 }
   const [here, there] = [gatedStore(cell), gatedStore(cell)]
@@ -771,6 +814,23 @@ test('4: a login whose writing is not confirmed yet at dispose() keeps its token
   await login
   expect(backend.count('logout')).toBe(0)
   expect((await other.fetch('protected')).status).toBe(200)
+})
+
+test('4: nor are they taken back where that one has refreshed them since', async () => {
+  const cell = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another, backend } = room({ client: { store: here }, server: { refresh: 'rotating' } })
+  await auth.ready
+  here.gate('commit', 'after')
+  const login = failure(auth.login(alice))
+  await settle()
+  const { auth: other } = another({ store: there })
+  await other.refresh()
+  auth.dispose()
+  await pass(10 * second)
+  expect(await login).toMatchObject({ code: 'disposed' })
+  expect(other.session).toMatchObject({ version: 2 })
+  expect(backend.count('logout')).toBe(0)
 })
 
 test('5: a login that a later one has replaced is over, though that one is given up at dispose()', async () => {
@@ -920,6 +980,41 @@ test('5: a logout while a password is brought to a store that has lost its data:
   expect(backend.issued.map(({ token }) => backend.isHonoured(token))).toEqual([false, false, false, false])
 })
 
+test('5: a re-authentication of a session that a login elsewhere has replaced makes none of it, though the store has fallen back to that', async () => {
+  const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+  const store = gatedStore(cell)
+  const { auth, another, backend, hold } = room({ client: { store } })
+  await auth.login(alice)
+  const before = cell.record as unknown as LiveRecord
+  await pass(second)
+  const { release } = hold('login')
+  const proof = failure(auth.reauthenticate(alice))
+  await settle()
+  await another({ store: gatedStore(cell) }).auth.login(bob)
+  store.notify()
+  await settle()
+  expect(auth.session).toMatchObject({ subject: 'bob' })
+  cell.record = { ...before, revision: 'back' }
+  release()
+  expect(await proof).toMatchObject({ code: 'session_changed' })
+  await settle()
+  expect(auth.session).toMatchObject({ subject: 'bob' })
+  const brought = backend.issued.slice(2).filter(({ sub }) => sub === 'alice')
+  expect(brought.map(({ token }) => backend.isHonoured(token))).toEqual([false, false])
+})
+
+test('1: a password that keeps the refresh token, in a store that has fallen back, leaves the claim to that token standing', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store }, preset: { reauth: { path: 'fresh-login' } } })
+  await auth.login(alice)
+  const first = store.record as LiveRecord
+  await auth.refresh()
+  const claim = { by: 'them', until: Date.now() + 7_000, span: 7_000 }
+  store.record = { ...first, revision: 'theirs', claim }
+  await auth.reauthenticate(alice)
+  expect(store.record).toMatchObject({ version: 3, refreshToken: first.refreshToken, claim })
+})
+
 test('a re-authentication that finds another context’s refresh written meanwhile is written after it', async () => {
   const cell = { record: null, ahead: 0 }
   const [here, there] = [gatedStore(cell), gatedStore(cell)]
@@ -1002,6 +1097,22 @@ describe('12: though the store’s clock has been set back by hours,', () => {
     await settle()
     expect(other.session).toBeNull()
     cell.ahead = 0
+    const { id } = await other.login(bob)
+    expect(cell.record).toMatchObject({ id, subject: 'bob' })
+  })
+
+  test('and has lost the tombstone: so does it then', async () => {
+    const cell = shared()
+    const { auth, another } = room({ client: { store: gatedStore(cell) } })
+    await auth.login(alice)
+    const store = gatedStore(cell)
+    const { auth: other } = another({ store })
+    await other.ready
+    await auth.logout()
+    store.notify(noticeOf(cell.record as StoreRecord))
+    await settle()
+    expect(other.session).toBeNull()
+    Object.assign(cell, { ahead: 0, record: null })
     const { id } = await other.login(bob)
     expect(cell.record).toMatchObject({ id, subject: 'bob' })
   })
@@ -1116,6 +1227,119 @@ describe('5: in one and the same millisecond a logout wins', () => {
     expect(login).toMatchObject({ code: 'session_changed' })
     expect(cell.record).toMatchObject({ ended: 'logout' })
   })
+
+  test('over a login elsewhere, though the store has lost its tombstone', async () => {
+    const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+    const [here, there] = [gatedStore(cell), gatedStore(cell)]
+    const { auth, another, hold } = room({ client: { store: here } })
+    await auth.login(alice)
+    await pass(second)
+    const { auth: other } = another({ store: there })
+    await other.ready
+    const { release } = hold('login')
+    const login = failure(auth.login(bob))
+    await other.logout()
+    here.notify(noticeOf(cell.record as StoreRecord))
+    await settle()
+    cell.record = null
+    release()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    expect(auth.session).toBeNull()
+  })
+})
+
+test('5: a login stands after a logout elsewhere that is heard of late, though the store has lost its tombstone', async () => {
+  const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another, hold } = room({ client: { store: here } })
+  await auth.login(alice)
+  const { auth: other } = another({ store: there })
+  await other.ready
+  await other.logout()
+  const tombstone = cell.record as StoreRecord
+  await pass(1)
+  const { release } = hold('login')
+  const login = auth.login(bob)
+  here.notify(noticeOf(tombstone))
+  await settle()
+  cell.record = null
+  release()
+  const { id } = await login
+  expect(cell.record).toMatchObject({ id, subject: 'bob' })
+})
+
+test('5: of two logins in one and the same millisecond the one called last stands, though the other was written first', async () => {
+  const cell = { record: null, ahead: 0 }
+  const [here, there] = [gatedStore(cell), gatedStore(cell)]
+  const { auth, another } = room({ client: { store: here } })
+  const { auth: other } = another({ store: there })
+  await Promise.all([auth.ready, other.ready])
+  const first = other.login(alice)
+  const gate = here.gate('commit', 'before')
+  const last = auth.login(bob)
+  await first
+  await settle()
+  expect([gate.reached(), here.peek()]).toMatchObject([true, { subject: 'alice' }])
+  gate.open()
+  const { id } = await last
+  expect(here.peek()).toMatchObject({ id, subject: 'bob' })
+})
+
+test('5: a login in the millisecond of the logout before it stands, though another context has written that for us', async () => {
+  const store = handStore()
+  store.end = (id, calledAt) => {
+    const found = store.record as LiveRecord
+    store.record = { id: id as string, version: found.version, calledAt, ended: 'logout', revision: 'over' }
+    return found
+  }
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  void auth.logout()
+  const { id } = await auth.login(bob)
+  expect(store.record).toMatchObject({ id, subject: 'bob' })
+})
+
+test('5: a store is told in its tick of the logout of a login that was heard of, but is not yet said to be written', async () => {
+  const store = gatedStore()
+  const ends: unknown[] = []
+  store.end = (id) => void ends.push(id)
+  const { auth } = room({ client: { store } })
+  await auth.ready
+  const gate = store.gate('commit', 'after')
+  const login = failure(auth.login(alice))
+  await settle()
+  store.notify()
+  await settle()
+  expect(auth.session).toMatchObject({ subject: 'alice' })
+  const out = auth.logout()
+  expect(ends).toEqual([store.peek()?.id])
+  gate.open()
+  await Promise.all([login, out])
+})
+
+test('5: a logout ends the session that is held, though the store’s clock was set back by less than is known of it', async () => {
+  const cell = { record: null as StoreRecord | null, ahead: 0 }
+  const { auth: other, another } = room({ client: { store: gatedStore(cell) } })
+  await other.login(alice)
+  cell.ahead = -3 * second
+  const inner = gatedStore(cell)
+  const slow = async (answer: Cell | Promise<Cell>): Promise<Cell> => {
+    const given = await answer
+    await new Promise<void>((resolve) => void setTimeout(resolve, 4 * second))
+    return given
+  }
+  const store: Store = {
+    name: 'slow',
+    read: () => slow(inner.read()),
+    commit: (next, expected) => slow(inner.commit?.(next, expected) as Promise<Cell>),
+  }
+  const { auth } = another({ store })
+  await pass(4 * second)
+  expect(auth.session).toMatchObject({ subject: 'alice' })
+  const out = auth.logout()
+  await pass(minute)
+  await out
+  expect(cell.record).toMatchObject({ ended: 'logout' })
 })
 
 test('a session that the user has cleared without a word is not made again by a password', async () => {

@@ -23,7 +23,7 @@ export default defineConfig({
       'test/core/**/*.test.ts',
       'test/invariants/one-process.test.ts',
       'test/backends/{broken,cookies,cookies-races}.test.ts',
-      'test/stores/memory.test.ts',
+      'test/stores/{memory,server}.test.ts',
       'test/bad-input.test.ts',
       'test/drop-in.test.ts',
       'test/ky.test.ts',

@@ -46,13 +46,13 @@ for (const make of [browserStore, tabStore]) {
 test.each([browserStore, tabStore])(
   '%o takes no option but its key: a slip would be another session’s',
   (make) => {
-    for (const [given, message] of [
-      [{ keyy: 'a' }, 'takes { key }, got keyy'],
-      ['a', 'takes { key }, got string'],
-      [{ key: '' }, 'key takes a string that is not empty'],
+    for (const [given, option, message] of [
+      [{ keyy: 'a' }, 'options', `${make.name} takes { key }, got keyy`],
+      ['a', 'options', `${make.name} takes { key }, got string`],
+      [{ key: '' }, 'key', 'key takes a string that is not empty'],
     ] as const)
       expect(() => make(given as never)).toThrow(
-        expect.objectContaining({ code: 'invalid_option', message: expect.stringContaining(message) }),
+        expect.objectContaining({ code: 'invalid_option', option, message }),
       )
     for (const given of [undefined, null, {}, { key: undefined }, { key: 'a' }]) make(given as never)
   },
