@@ -375,9 +375,11 @@ export function createFlow(
     if (!now) return
     const token = session.token(now)
     const works = session.usable(token)
-    // Not all servers may agree: calls are not made to pay for it.
-    if (outcome.kind === 'unavailable' && outcome.reason === 'refresh_limit' && token) token.rejected = false
-    if (outcome.kind === 'unavailable' && (must || !works)) throw unavailable(outcome)
+    if (outcome.kind === 'unavailable') {
+      // Not all servers may agree: calls are not made to pay for it.
+      if (outcome.reason === 'refresh_limit' && token) token.rejected = false
+      if (must || !works) throw unavailable(outcome)
+    }
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
     if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
       const { record } = now.record.id === held.record.id ? now : held
