@@ -175,7 +175,7 @@ export function createFlow(
       found = typeof given === 'string' ? { signal: given } : given
       // A 401 that says nothing of the token, to one that has run out by now, is about the token. Beyond doubt, where it may
       // be the route's, and nothing is left to find out with.
-      const mute = backend.cookies === 'both' ? /^(other|unknown)$/ : /^(other|unknown|missing)$/
+      const mute = backend.cookies === 'both' ? /other|unknown/ : /other|unknown|missing/
       const sure = found?.signal === 'other' || session.held?.record.refreshToken
       const spent = sure ? !session.usable(token) : token.rejected || token.over()
       if (response.status === 401 && spent && mute.test(`${found?.signal}`)) found = { signal: 'expired' }

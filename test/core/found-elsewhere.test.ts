@@ -283,6 +283,29 @@ test.each([
   },
 )
 
+test.each(['token', 'grant'] as const)(
+  '5: what a refresh brings after a logout is taken back, where that ends the %s',
+  async (revokes) => {
+    const answer = deferred<Response>()
+    const server = serve(({ path }) => (path === '/refresh' ? answer.promise : ok()))
+    const { auth, told } = room({
+      client: {
+        fetch: server.fetch,
+        backend: { ...flaskJwt(), revokes },
+        initial: { accessToken: mint('alice'), refreshToken: 'spare' },
+      },
+    })
+    const refreshed = auth.refresh()
+    await settle()
+    await auth.logout()
+    answer.resolve(ok({ access_token: mint('alice'), refresh_token: 'late' }))
+    expect(await refreshed).toBeNull()
+    await settle()
+    expect(server.tokens('/logout')).toContain('late')
+    expect(summary(told)).toEqual(['loggedOut: logout'])
+  },
+)
+
 test('5: a store is told of a logout in its tick, and one that fails at it hears of it all the same', async () => {
   const store = handStore()
   const told: unknown[] = []
