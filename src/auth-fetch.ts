@@ -423,10 +423,10 @@ function changed(): AuthError {
 }
 
 function unavailable(outcome: Extract<Outcome, { kind: 'unavailable' }>): AuthError {
-  const { reason, status, retryAt, cause } = outcome
+  const { reason, status = 0, retryAt, cause } = outcome
   // One that stays is a word that the backend's options want.
-  const no = status !== undefined && status > 399 && status < 429 ? ', not known as a refusal' : ''
-  const why = status === undefined ? reason : `${reason} ${status}${no}`
+  const no = status >= 400 && status < 429 ? ', not known as a refusal' : ''
+  const why = status ? `${reason} ${status}${no}` : reason
   const message = `The access token could not be refreshed (${why}); the session lives`
   return new AuthError('refresh_unavailable', message, { retryAt }, cause)
 }
