@@ -175,7 +175,7 @@ export function createFlow(
       found = typeof given === 'string' ? { signal: given } : given
       // A 401 that says nothing of the token, to one that has run out by now, is about the token. Beyond doubt, where it may
       // be the route's, and nothing is left to find out with.
-      const mute = backend.cookies === 'both' ? /^(other|unknown)$/ : /^(other|unknown|missing)$/
+      const mute = backend.cookies === 'both' ? /other|unknown/ : /other|unknown|missing/
       const sure = found?.signal === 'other' || session.held?.record.refreshToken
       const spent = sure ? !session.usable(token) : token.rejected || token.over()
       if (response.status === 401 && spent && mute.test(`${found?.signal}`)) found = { signal: 'expired' }
@@ -375,9 +375,11 @@ export function createFlow(
     if (!now) return
     const token = session.token(now)
     const works = session.usable(token)
-    // Not all servers may agree: calls are not made to pay for it.
-    if (outcome.kind === 'unavailable' && outcome.reason === 'refresh_limit' && token) token.rejected = false
-    if (outcome.kind === 'unavailable' && (must || !works)) throw unavailable(outcome)
+    if (outcome.kind === 'unavailable') {
+      // Not all servers may agree: calls are not made to pay for it.
+      if (outcome.reason === 'refresh_limit' && token) token.rejected = false
+      if (must || !works) throw unavailable(outcome)
+    }
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
     if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
       const { record } = now.record.id === held.record.id ? now : held
@@ -421,10 +423,10 @@ function changed(): AuthError {
 }
 
 function unavailable(outcome: Extract<Outcome, { kind: 'unavailable' }>): AuthError {
-  const { reason, status, retryAt, cause } = outcome
+  const { reason, status = 0, retryAt, cause } = outcome
   // One that stays is a word that the backend's options want.
-  const no = status !== undefined && status > 399 && status < 429 ? ', not known as a refusal' : ''
-  const why = status === undefined ? reason : `${reason} ${status}${no}`
+  const no = status >= 400 && status < 429 ? ', not known as a refusal' : ''
+  const why = status ? `${reason} ${status}${no}` : reason
   const message = `The access token could not be refreshed (${why}); the session lives`
   return new AuthError('refresh_unavailable', message, { retryAt }, cause)
 }

@@ -130,8 +130,7 @@ export function safeCause(
       let text = String(value)
       for (const secret of [secrets].flat()) {
         if (!secret) continue
-        text = text.replaceAll(secret, '[token]')
-        if (typeof secret === 'string') text = text.replaceAll(encodeURIComponent(secret), '[token]')
+        text = text.replaceAll(secret, '[token]').replaceAll(encodeURIComponent(String(secret)), '[token]')
       }
       return text.replace(/\beyJ[\w-]+\.[\w.-]+/g, '[token]')
     }

@@ -134,7 +134,7 @@ export function createRefresher(
       const held = wanted(id, version)
       const now = session.held
       // What has moved on unheard of, and not while we waited for it, may have run out as well.
-      const unheard = !over && !tries && !awaited && now?.record.id === id && now.record.version > version
+      const unheard = !tries && !awaited && now?.record.id === id && now.record.version > version
       if (unheard && session.token(now)?.over()) return BEHIND
       // Nobody waits for it any more.
       if (!held || over) return MOVED

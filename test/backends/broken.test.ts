@@ -1,6 +1,7 @@
 /** A backend of one's own: in twenty lines, changed in one, and what happens when it is wrong. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { type Backend, flaskJwt, isAuthError, type Tokens } from '../../src/index.ts'
+import { virtualTime } from '../support.ts'
 import { contract } from './contract.ts'
 import { over, reported, respond } from './support.ts'
 
@@ -102,6 +103,23 @@ describe('one that is wrong is reported by its name', () => {
       named(errors, 'classify', did)
     },
   )
+
+  test('classify() throws of a token that has run out on the way: the caller gets the server’s own answer', async () => {
+    const errors = reported()
+    virtualTime()
+    const { auth, sent } = over(
+      broken('classify', throws),
+      async () => {
+        await vi.advanceTimersByTimeAsync(61_000)
+        return expired()
+      },
+      { initial: undefined },
+    )
+    await auth.setTokens({ accessToken: 'access-1', expiresIn: 60 })
+    expect((await auth.fetch('items')).status).toBe(401)
+    expect(sent.length).toBe(1)
+    named(errors, 'classify', 'threw')
+  })
 
   test.each(ways)('inspect() %s: the caller gets the server’s own answer', async (_, how, did) => {
     const errors = reported()

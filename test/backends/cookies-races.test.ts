@@ -517,6 +517,24 @@ test('a session found by its cookies is not refreshed where the server has no ro
   expect(backend.count('refresh')).toBe(0)
 })
 
+test('a cookie that was gone when its token ran out, and has been replaced since, is taken up, and nothing refreshed', async () => {
+  const held = lateAnswer('/protected')
+  const bench = await cookieBench()
+  const { page, backend, came } = bench
+  // Found by its cookies, so that it is known how long they last.
+  const tab = page({ beneath: held.beneath })
+  await tab.ready
+  backend.clearLog()
+  backend.fault('protected', { status: 401, body: { msg: 'Missing cookie "access_token_cookie"' } })
+  const call = tab.fetch('protected', post)
+  await held.reached
+  later()
+  await replaced(bench, 'alice')
+  held.open()
+  expect((await call).status).toBe(200)
+  expect(came()).toEqual(['POST protected 401', 'GET whoami 200', 'POST protected 200'])
+})
+
 test('4: a dialog that is dismissed ends no session whose cookie was replaced meanwhile', async () => {
   const preset = { refresh: false } as const
   const bench = await cookieBench({ server: implicit, preset })

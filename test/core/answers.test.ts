@@ -9,6 +9,7 @@ import {
   minute,
   pass,
   room,
+  second,
   settle,
   statuses,
   summary,
@@ -340,6 +341,18 @@ describe('8: other origins', () => {
     expect(told).toEqual([])
   })
 
+  test('where a fetch leads by itself are home: what comes from there was no redirect', async () => {
+    const inside = (response: Response, input: unknown): Response =>
+      Object.defineProperty(response, 'url', { value: String(input).replace('api.test', 'api.internal') })
+    const { auth, backend, signIn, routes } = room({
+      client: { fetch: async (input, init) => inside(await backend.fetch(input, init), input) },
+    })
+    await signIn()
+    backend.expireAccessTokens()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
   test.each([
     ['POST', 1],
     ['DELETE', 1],
@@ -474,6 +487,39 @@ describe('an answer', () => {
     held.release()
     expect((await waiting).status).toBe(200)
     expect(routes().filter((route) => route === 'protected')).toHaveLength(2)
+  })
+
+  // Stamps are whole seconds, so that a life is cut by one: by our clock the token is over, and by the server's not yet.
+  test.each([
+    ['is the application’s own', 'Admin privilege required.'],
+    ['has found none', 'Missing Authorization Header'],
+  ])('12: nor is the second that its life is cut by waited for: a 401 that %s', async (_, msg) => {
+    const { auth, backend, signIn, hold, routes } = room({ client: { refreshAhead: false } })
+    await signIn()
+    await pass(14.9 * minute)
+    backend.fault('protected', { status: 401, body: { msg } })
+    const held = hold('protected')
+    const waiting = auth.fetch('protected')
+    await pass(5.5 * second)
+    held.release()
+    expect((await waiting).status).toBe(200)
+    expect(routes()).toEqual(['protected', 'refresh', 'protected'])
+  })
+
+  test('12: and with no refresh token it is asked about', async () => {
+    const { auth, backend, told, hold } = room()
+    const { accessToken } = await backend.signIn('alice')
+    await auth.setTokens({ accessToken })
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    await pass(14.9 * minute)
+    backend.fault('protected', { status: 401, body: { msg: 'Admin privilege required.' } })
+    const held = hold('protected')
+    const waiting = auth.fetch('protected')
+    await pass(5.5 * second)
+    told.length = 0
+    held.release()
+    expect((await waiting).status).toBe(200)
+    expect(summary(told)).toEqual(['reauthRequired: session_expired', 'tokenRefreshed: reauthenticated'])
   })
 
   test('that is no 401 and says nothing of it is handed back, though it has run out on the way', async () => {

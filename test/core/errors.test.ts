@@ -67,6 +67,15 @@ describe('8: the cause of an error', () => {
     expect(cause.message).toBe('Bearer [token], then [token] and [token]')
   })
 
+  test('has it there where the secret stood as a URL has it', () => {
+    const cause = safeCause(new Error('GET /login?token=opaque%2Fone%3D%3D: refused'), 'opaque/one==')
+    expect(cause.message).toBe('GET /login?token=[token]: refused')
+  })
+
+  test('keeps a code that is a number', () => {
+    expect(safeCause(new DOMException('gone', 'AbortError'))).toMatchObject({ name: 'AbortError', code: 20 })
+  })
+
   test('is copied with the causes beneath it, six deep, and a chain that leads back to itself ends', () => {
     const error: Error = new Error(`of ${jwt}`)
     error.cause = error

@@ -27,6 +27,7 @@ import {
   room,
   second,
   settle,
+  start,
   summary,
   times,
   virtualTime,
@@ -247,6 +248,27 @@ describe('5: a revocation', () => {
   test('is sent again where no connection came about', async () => {
     expect(await revoking(['none', 200])).toMatchObject({ sent: 2 })
     expect(await revoking(['none', 'none', 'none'])).toMatchObject({ sent: 3 })
+  })
+
+  test('is not sent again after a redirect, which is an answer', async () => {
+    expect(await revoking([302, 302])).toEqual({ sent: 1, took: 0 })
+  })
+
+  test.each([
+    [0, 250, 500],
+    [0.5, 375, 750],
+  ])('waits twice as long before the last try, by what is drawn: %d', async (drawn, first, last) => {
+    vi.spyOn(Math, 'random').mockReturnValue(drawn)
+    const at: number[] = []
+    const server = serve(() => {
+      at.push(Date.now() - start)
+      return new Response(null, { status: 503 })
+    })
+    const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch })
+    await auth.setTokens({ accessToken: mint('alice') })
+    void auth.logout()
+    await pass(minute)
+    expect(at).toEqual([0, first, first + last])
   })
 
   test('is sent again when the server says, and not at all if that is too late', async () => {

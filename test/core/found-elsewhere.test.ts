@@ -17,6 +17,7 @@ import {
   baseUrl,
   deferred,
   failure,
+  isPending,
   minute,
   pass,
   room,
@@ -189,6 +190,33 @@ test('a signal that thousands of calls share has one listener, and none when the
   expect(listening()).toBe(0)
 })
 
+test('9: an abort frees each that waits on a signal still, though others who waited on it are over', async () => {
+  const answers = [deferred<Response>(), deferred<Response>(), deferred<Response>()]
+  const fetch = async (input: unknown) => answers[Number(String(input).at(-1))]?.promise as Promise<Response>
+  const { auth } = room({ client: { fetch, initial: { accessToken: mint('alice') } } })
+  const controller = new AbortController()
+  const call = (index: number) => auth.fetch(`items/${index}`, { signal: controller.signal })
+  const over = call(0)
+  const waiting = failure(call(1))
+  answers[0]?.resolve(ok())
+  await over
+  const later = failure(call(2))
+  controller.abort()
+  expect(await Promise.all([isPending(waiting), isPending(later)])).toEqual([false, false])
+  expect(await Promise.all([waiting, later])).toMatchObject(times(2, () => ({ name: 'AbortError' })))
+})
+
+test('a call that is over leaves no listener behind, on whatever signal', async () => {
+  const listen = vi.spyOn(EventTarget.prototype, 'addEventListener')
+  const server = serve(({ path }) => (path === '/refresh' ? ok({ access_token: mint('alice') }) : ok()))
+  const { auth } = room({ client: { fetch: server.fetch, initial: { refreshToken: 'spare' } } })
+  const { signal } = new AbortController()
+  expect(await statuses(times(3, () => auth.fetch('protected', { signal })))).toEqual(times(3, () => 200))
+  const heard = new Set(listen.mock.contexts as EventTarget[])
+  expect(heard.size).toBeGreaterThan(1)
+  expect([...heard].flatMap((target) => getEventListeners(target, 'abort'))).toEqual([])
+})
+
 test('a token is decoded once, whoever asks what it says', async () => {
   const { auth, backend } = room()
   await auth.login(alice)
@@ -252,6 +280,29 @@ test.each([
     await settle()
     expect(server.tokens('/logout')).toHaveLength(count)
     expect(auth.session).toMatchObject({ version: 2 })
+  },
+)
+
+test.each(['token', 'grant'] as const)(
+  '5: what a refresh brings after a logout is taken back, where that ends the %s',
+  async (revokes) => {
+    const answer = deferred<Response>()
+    const server = serve(({ path }) => (path === '/refresh' ? answer.promise : ok()))
+    const { auth, told } = room({
+      client: {
+        fetch: server.fetch,
+        backend: { ...flaskJwt(), revokes },
+        initial: { accessToken: mint('alice'), refreshToken: 'spare' },
+      },
+    })
+    const refreshed = auth.refresh()
+    await settle()
+    await auth.logout()
+    answer.resolve(ok({ access_token: mint('alice'), refresh_token: 'late' }))
+    expect(await refreshed).toBeNull()
+    await settle()
+    expect(server.tokens('/logout')).toContain('late')
+    expect(summary(told)).toEqual(['loggedOut: logout'])
   },
 )
 

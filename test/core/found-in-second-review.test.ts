@@ -218,6 +218,23 @@ test('5: a revocation that is tried again ends no login that has got the same to
   expect((await auth.fetch('items')).status).toBe(200)
 })
 
+test('5: nor one that has got the same refresh token', async () => {
+  let busy = true
+  const server = serve(({ path }) => {
+    if (path === '/login') return ok({ access_token: mint('alice'), refresh_token: 'the-one' })
+    return new Response(null, { status: path === '/logout' && busy ? 503 : 200 })
+  })
+  const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch })
+  await auth.login(alice)
+  void auth.logout()
+  await pass(100)
+  busy = false
+  await auth.login(alice)
+  await pass(5 * second)
+  expect(server.tokens('/logout').filter((token) => token === 'the-one')).toHaveLength(1)
+  expect(server.tokens('/logout')).toHaveLength(3)
+})
+
 describe('10: who waits for the claim of one who is gone', () => {
   const claimed = async (span: number, refreshTimeout = 8 * second) => {
     const made = room({ client: { store: handStore(), refreshTimeout } })

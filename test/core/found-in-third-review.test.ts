@@ -10,7 +10,7 @@ import {
   type StoreRecord,
 } from '../../src/index.ts'
 import { noticeOf } from '../../src/stores/record.ts'
-import { type HandStore, handStore, mint, ok, type Server, serve } from './by-hand.ts'
+import { type HandStore, handStore, mint, ok, refuse, type Server, serve } from './by-hand.ts'
 import {
   alice,
   baseUrl,
@@ -179,6 +179,34 @@ describe('what has moved on unheard of, and has run out since', () => {
   )
 })
 
+test.each([
+  ['protected', {}],
+  ['optional', { auth: 'optional' }],
+] as const)(
+  '10: what has run out since its claim was lost to a faster one is for the server to judge: %s',
+  async (route, init) => {
+    const store = handStore()
+    const { auth, another, routes } = room({
+      server: { accessLifetime: 5 * second, refreshLifetime: hour },
+      client: { store },
+    })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    await pass(6 * second)
+    const late = store.gate('commit')
+    const call = auth.fetch(route, init)
+    await settle()
+    expect(late.reached()).toBe(true)
+    await other.refresh()
+    await pass(6 * second)
+    late.open()
+    expect(await (await call).json()).toMatchObject({ sub: 'alice' })
+    // Not refreshed once more before it is sent: who is always slower would run behind for ever.
+    expect(routes()).toEqual(['login', 'refresh', route, 'refresh', route])
+  },
+)
+
 test.each(['refresh', 'reauthenticate'] as const)(
   '3: what a %s brings while the store falls back is what the session goes on with',
   async (how) => {
@@ -297,5 +325,60 @@ test('6: a version that has moved on is refreshed for who asked for it, not for 
       'bob',
       expect.not.arrayContaining(['his']),
     ])
+  }
+})
+
+test('5: nor for nobody, after a logout in whatever microtask: who asked is told that nobody is there', async () => {
+  const outcomes = new Set<unknown>()
+  for (let microtasks = 0; microtasks < 24; microtasks++) {
+    const server = serve(() => ok({ access_token: mint('alice'), refresh_token: 'next' }))
+    const store = { ...memoryStore(), watch: undefined } as never
+    const { auth, another } = room({ client: { store, fetch: server.fetch } })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    await pass(4 * minute)
+    await other.refresh()
+    await pass(hour)
+    auth.subscribe(async (session) => {
+      if (session?.version !== 2) return
+      for (let count = 0; count < microtasks; count++) await null
+      void auth.logout()
+    })
+    const told = auth.getAccessToken().catch(({ code }) => code)
+    await pass(second)
+    outcomes.add(await told)
+    expect(auth.session).toBeNull()
+  }
+  expect([null, 'session_changed']).toEqual(expect.arrayContaining([...outcomes]))
+})
+
+test('4: a session that begins as the last one’s refresh is refused is not asked about, in whatever microtask', async () => {
+  for (let microtasks = 0; microtasks < 24; microtasks++) {
+    const inner = memoryStore() as Required<Store>
+    let next: Promise<unknown> | undefined
+    const begin = async (): Promise<void> => {
+      for (let count = 0; count < microtasks; count++) await null
+      await auth.setTokens({ refreshToken: 'second' })
+    }
+    const store: Store = {
+      ...inner,
+      commit(record, expected) {
+        const cell = inner.commit(record, expected)
+        // What was refused is gone: that is being told to who asked for it.
+        if (!('ended' in record) && !record.refreshToken) next ??= begin()
+        return cell
+      },
+    }
+    const { auth } = room({
+      client: {
+        store,
+        fetch: serve(() => refuse('Token has been revoked')).fetch,
+        initial: { refreshToken: 'first' },
+      },
+    })
+    await auth.getAccessToken().catch(() => {})
+    await next
+    expect(auth.session).toMatchObject({ status: 'active' })
   }
 })

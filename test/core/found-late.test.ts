@@ -3,7 +3,19 @@ import { expect, test } from 'vitest'
 import { type Cell, type LiveRecord, memoryStore, type StoreRecord } from '../../src/index.ts'
 import { noticeOf } from '../../src/stores/record.ts'
 import { handStore } from './by-hand.ts'
-import { alice, bob, failure, minute, pass, room, second, settle, summary, virtualTime } from './support.ts'
+import {
+  alice,
+  bob,
+  deferred,
+  failure,
+  minute,
+  pass,
+  room,
+  second,
+  settle,
+  summary,
+  virtualTime,
+} from './support.ts'
 
 virtualTime()
 
@@ -87,6 +99,46 @@ test('3: what a refresh wrote, and a store that was lost could not confirm, is n
   await pass(10 * second)
   expect(auth.session).toMatchObject({ version: 3 })
   expect(tokens('logout')).toEqual([])
+})
+
+test('3: nor is it where a password was given here before the store was given up: others go on with it', async () => {
+  const shared = handStore()
+  const answer = deferred()
+  let away = false
+  let commits = 0
+  const store = {
+    ...shared,
+    async read() {
+      if (away) throw new Error('out of order')
+      return shared.read()
+    },
+    async commit(next: StoreRecord, expected: string | null) {
+      if (away) throw new Error('out of order')
+      const cell = await (shared.commit?.(next, expected) ?? shared.read())
+      away = ++commits === 3
+      if (!away) return cell
+      await answer.promise
+      throw new Error('connection lost')
+    },
+  }
+  const { auth, another, tokens } = room({ client: { store } })
+  await auth.login(alice)
+  const { auth: there, told } = another({ store: shared })
+  await there.ready
+  const refreshed = auth.refresh()
+  await settle()
+  await auth.reauthenticate(alice)
+  answer.resolve()
+  await refreshed
+  await settle()
+  shared.notify()
+  await settle()
+  expect(shared.record).toMatchObject({ version: 2, reason: 'requested' })
+  expect((await there.fetch('protected')).status).toBe(200)
+  expect([summary(told), tokens('logout')]).toEqual([['tokenRefreshed: requested (elsewhere)'], []])
+  away = false
+  await pass(10 * second)
+  expect(auth.session).toMatchObject({ version: 3 })
 })
 
 test('5: the end of a later session, told of, and lost with the store’s data before it is read, ends what was held before it', async () => {

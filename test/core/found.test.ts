@@ -274,6 +274,14 @@ describe('a fetch beneath', () => {
     expect(await call).toMatchObject({ name: 'AbortError' })
   })
 
+  test('refuses what can be listened to and is no signal: its caller is told so', async () => {
+    const { auth } = room({ client: { initial: { accessToken: mint('alice') }, fetch } })
+    const signal = { aborted: false, addEventListener() {} } as unknown as AbortSignal
+    const told = failure(auth.fetch('items', { signal }))
+    expect(await isPending(told)).toBe(false)
+    expect(await told).toBeInstanceOf(TypeError)
+  })
+
   test('10: that fails with a cause which leads back to itself holds no claim, and fails in our words', async () => {
     const loop = new TypeError('outer')
     loop.cause = new Error('inner', { cause: loop })

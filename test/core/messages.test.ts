@@ -116,6 +116,32 @@ describe('a call', () => {
         return auth.refresh()
       },
     ],
+    ...(
+      [
+        [400, ', not known as a refusal'],
+        [428, ', not known as a refusal'],
+        [429, ''],
+      ] as const
+    ).map(
+      ([status, no]): Case => [
+        `The access token could not be refreshed (status ${status}${no}); the session lives`,
+        'refresh_unavailable',
+        async ({ auth, backend, signIn }) => {
+          await signIn()
+          backend.fault('refresh', { status, headers: { 'retry-after': '60' } })
+          return auth.refresh()
+        },
+      ],
+    ),
+    [
+      'The access token could not be refreshed (bad_answer 200); the session lives',
+      'refresh_unavailable',
+      async ({ auth, backend, signIn }) => {
+        await signIn()
+        backend.fault('refresh', { status: 200, body: {} })
+        return auth.refresh()
+      },
+    ],
     [
       'The access token could not be refreshed (network); the session lives',
       'refresh_unavailable',
@@ -221,6 +247,11 @@ describe('a login', () => {
       'the flow’s tokens takes { accessToken, refreshToken }, got { access_token }',
       'invalid_token',
       ({ auth }) => auth.login(() => ({ access_token: 'opaque' }) as never),
+    ],
+    [
+      'the flow’s tokens takes { accessToken, refreshToken }, got { access_token, refresh_token }',
+      'invalid_token',
+      ({ auth }) => auth.login(() => ({ access_token: 'opaque', refresh_token: 'opaque' }) as never),
     ],
     [
       'the login answer.accessToken takes a b64token (RFC 6750 section 2.1), got string',

@@ -635,6 +635,17 @@ describe('4: inside an exchange', () => {
     expect(told.at(-1)).toMatchObject({ reason: 'status', status: 503, retryAt: Date.now() + 8 * second })
   })
 
+  test('a try that was answered at once leaves time for another, however late it is', async () => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    backend.fault('refresh', { status: 503, headers: { 'retry-after': '4' } })
+    backend.fault('refresh', { status: 503 })
+    const refreshed = auth.refresh()
+    await pass(8 * second)
+    expect(await refreshed).toMatchObject({ version: 2 })
+    expect(backend.count('refresh')).toBe(3)
+  })
+
   test('3: a page that slept before the next try sends nothing more: its claim may have run out', async () => {
     const { auth, backend, told, signIn, tokens } = room()
     await signIn()

@@ -352,6 +352,18 @@ describe('getAccessToken', () => {
     expect(await auth.getAccessToken()).toEqual(expect.any(String))
   })
 
+  test('never gives one again that a server turned down, though it could not be replaced', async () => {
+    const { auth, backend, signIn, inHand } = room()
+    await signIn()
+    const rejected = inHand().access
+    backend.fault('refresh', { status: 500 }, { times: 2 })
+    for (const options of [{ rejected }, {}]) {
+      expect(await failure(auth.getAccessToken(options))).toMatchObject({ code: 'refresh_unavailable' })
+    }
+    await pass(minute)
+    expect(await auth.getAccessToken()).not.toBe(rejected)
+  })
+
   test('asked for a longer life that can not be had gives the valid one', async () => {
     const { auth, backend, signIn, inHand } = room()
     await signIn()
@@ -376,6 +388,14 @@ describe('getAccessToken', () => {
     backend.revoke({ sub: 'alice' })
     auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
     expect(await auth.getAccessToken()).toBe(inHand().access)
+  })
+
+  test('5: is null to who asked just before a logout', async () => {
+    const { auth, signIn } = room()
+    await signIn()
+    const given = auth.getAccessToken()
+    void auth.logout()
+    expect(await given).toBeNull()
   })
 
   test('6: never gives one user’s caller the token of another', async () => {
