@@ -1,5 +1,5 @@
 /** Interleavings on a store that answers when the test says so. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Cell, LiveRecord, Notice, Store, StoreRecord, Tokens } from '../../src/index.ts'
 import {
   alice,
@@ -13,12 +13,15 @@ import {
   room,
   second,
   settle,
+  start,
   summary,
   times,
   virtualTime,
 } from './support.ts'
 
 virtualTime()
+
+const hour = 60 * minute
 
 interface Gated extends Store {
   peek(): StoreRecord | null
@@ -214,6 +217,17 @@ test('5: a notice that the session was ended is believed, though the store can n
   store.notify({ revision: 'another', id, version: 1, ended: 'logout' })
   const outcome = await auth.fetch('protected').catch((error: unknown) => error)
   expect(outcome).toBeDefined()
+  expect(tokens('protected').filter((token) => token !== undefined)).toEqual([])
+})
+
+test('12: so is the notice of a logout that was called after the store’s clock was set back', async () => {
+  const store = gatedStore()
+  const { auth, tokens } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  store.failing = true
+  store.notify({ revision: 'another', id, version: 1, calledAt: start - hour, ended: 'logout' })
+  await auth.fetch('protected').catch(() => {})
+  expect(auth.session).toBeNull()
   expect(tokens('protected').filter((token) => token !== undefined)).toEqual([])
 })
 
@@ -1006,6 +1020,16 @@ describe('12: though the store’s clock has been set back by hours,', () => {
     expect(cell.record).toMatchObject({ id, subject: 'bob' })
   })
 
+  test('a login stands after a logout here, though the store has lost its data as well', async () => {
+    const cell = shared()
+    const { auth } = room({ client: { store: gatedStore(cell) } })
+    await auth.login(alice)
+    await auth.logout()
+    Object.assign(cell, { record: null, ahead: 0 })
+    const { id } = await auth.login(bob)
+    expect(cell.record).toMatchObject({ id, subject: 'bob' })
+  })
+
   test('5: of two logins here the last called stands', async () => {
     const cell = shared()
     const { auth, hold } = room({ client: { store: gatedStore(cell) } })
@@ -1115,6 +1139,15 @@ describe('5: in one and the same millisecond a logout wins', () => {
     const [login] = await Promise.all([failure(auth.login(bob)), other.logout()])
     expect(login).toMatchObject({ code: 'session_changed' })
     expect(cell.record).toMatchObject({ ended: 'logout' })
+  })
+
+  test('but not over one that is called elsewhere once it is written', async () => {
+    const { auth, another } = room()
+    await auth.login(alice)
+    const { auth: other } = another()
+    await auth.logout()
+    const { id } = await other.login(bob)
+    expect(auth.session).toMatchObject({ id, subject: 'bob' })
   })
 })
 
@@ -1276,10 +1309,27 @@ describe('a logout that waits to be written', () => {
 })
 
 describe('what another context found by its cookies, which says nothing of when that was called,', () => {
-  async function found(store: Gated, cell: { record: StoreRecord | null }, of: LiveRecord): Promise<void> {
-    cell.record = { ...of, id: 'found', reason: 'initial', calledAt: 0, revision: 'theirs' }
+  async function found(
+    store: Gated,
+    cell: { record: StoreRecord | null },
+    of: LiveRecord,
+    id = 'found',
+  ): Promise<void> {
+    cell.record = { ...of, id, reason: 'initial', calledAt: 0, revision: `theirs: ${id}` }
     store.notify()
     await settle()
+  }
+
+  /** A client that has just signed out, and what another context finds by its cookies. */
+  async function signedOut() {
+    const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+    const store = gatedStore(cell)
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    const session = cell.record as unknown as LiveRecord
+    await auth.logout()
+    await pass(second)
+    return { auth, cell, store, session }
   }
 
   test('is believed once a logout is no longer waiting to be written', async () => {
@@ -1304,4 +1354,59 @@ describe('what another context found by its cookies, which says nothing of when 
     await found(store, cell, cell.record as unknown as LiveRecord)
     expect(auth.session).toMatchObject({ id: 'found' })
   })
+
+  test('is set aside right after one, and looked for once, as soon as that counts no more', async () => {
+    const { auth, cell, store, session } = await signedOut()
+    for (const id of ['found', 'found again']) {
+      const begun = vi.spyOn(globalThis, 'setTimeout')
+      await found(store, cell, session, id)
+      store.notify()
+      await settle()
+      expect([auth.session, vi.getTimerCount()]).toEqual([null, 1])
+      // 15: nobody awaits it, so that it keeps no process from its end.
+      const timers = begun.mock.results.map(({ value }) => value as NodeJS.Timeout)
+      expect(timers.filter((timer) => !timer.hasRef())).toHaveLength(1)
+      begun.mockRestore()
+      const read = vi.spyOn(store, 'read')
+      await pass(8 * second)
+      expect(auth.session).toMatchObject({ id })
+      expect(read).toHaveBeenCalledTimes(1)
+      read.mockRestore()
+      await auth.logout()
+      await pass(second)
+    }
+  })
+
+  test('is not looked for once somebody has signed in here', async () => {
+    const { auth, cell, store, session } = await signedOut()
+    await found(store, cell, session)
+    await auth.login(bob)
+    const read = vi.spyOn(store, 'read')
+    await pass(minute)
+    expect(read).not.toHaveBeenCalled()
+  })
+
+  test('is not looked for by a client that was disposed of before it was read', async () => {
+    const { auth, cell, store, session } = await signedOut()
+    const reading = store.gate('read', 'after')
+    await found(store, cell, session)
+    expect(reading.reached()).toBe(true)
+    void auth.dispose()
+    reading.open()
+    await settle()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+test('5: a store that goes on showing a session which was signed out here is not asked for it again and again', async () => {
+  const store = gatedStore()
+  const { auth, another } = room({ client: { store } })
+  await auth.login(alice)
+  const read = vi.fn(store.read)
+  const { auth: reader } = another({ store: { name: 'reader', read } })
+  await reader.ready
+  await reader.logout()
+  read.mockClear()
+  await pass(minute)
+  expect([reader.session, read.mock.calls.length, vi.getTimerCount()]).toEqual([null, 0, 0])
 })
