@@ -18,6 +18,8 @@ export interface Attempt {
   readonly calledAt: () => number
   /** What stood in the store by what was known then. */
   seen: StoreRecord | null | undefined
+  /** The last logout elsewhere that was known of then: it was called before, whatever the clocks say. */
+  readonly heard: number
   readonly controller: AbortController
   /** Why it was aborted: not every runtime's signal keeps that. */
   dropped?: AuthError

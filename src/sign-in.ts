@@ -62,6 +62,7 @@ export function createSignIn(
       id: on.id(),
       calledAt,
       seen: session.cell.standing,
+      heard: session.lastLogout,
       controller: new AbortController(),
     }
     attempts.add(attempt)
@@ -147,7 +148,8 @@ export function createSignIn(
         const calledAt = attempt.calledAt()
         const ran = session.ranOut(id)
         const made = ran ? { id, version: 1, calledAt, ended: ran } : { ...next, calledAt }
-        if (!standing) return session.lastLogout > calledAt ? unwanted(attempt) : made
+        if (!standing)
+          return session.lastLogout > Math.max(calledAt, attempt.heard) ? unwanted(attempt) : made
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
         // logout wins. What was there when we were called can't have been called later, whatever the clocks say.
         const ended = isEnded(standing)

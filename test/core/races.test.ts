@@ -1020,6 +1020,24 @@ describe('12: though the store’s clock has been set back by hours,', () => {
     expect(cell.record).toMatchObject({ id, subject: 'bob' })
   })
 
+  test.each(['logout', 'session_expired'] as const)(
+    'a login stands after the end of a session elsewhere that was heard of (%s), though the store has lost its data as well',
+    async (ended) => {
+      const cell = shared()
+      const store = gatedStore(cell)
+      const { auth } = room({ client: { store } })
+      await auth.login(alice)
+      const { id, version } = cell.record as unknown as LiveRecord
+      cell.record = { id, version, calledAt: Date.now() + cell.ahead, ended, revision: 'theirs' }
+      store.notify()
+      await settle()
+      expect(auth.session).toBeNull()
+      Object.assign(cell, { record: null, ahead: 0 })
+      const session = await auth.login(bob)
+      expect(cell.record).toMatchObject({ id: session.id, subject: 'bob' })
+    },
+  )
+
   test('a login stands after a logout here, though the store has lost its data as well', async () => {
     const cell = shared()
     const { auth } = room({ client: { store: gatedStore(cell) } })
