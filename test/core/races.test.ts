@@ -1,12 +1,21 @@
 /** Interleavings on a store that answers when the test says so. */
 import { describe, expect, test, vi } from 'vitest'
-import type { Cell, LiveRecord, Notice, Store, StoreRecord, Tokens } from '../../src/index.ts'
+import {
+  type Cell,
+  type LiveRecord,
+  memoryStore,
+  type Notice,
+  type Store,
+  type StoreRecord,
+  type Tokens,
+} from '../../src/index.ts'
 import {
   alice,
   bob,
   type Client,
   deferred,
   failure,
+  isPending,
   minute,
   pass,
   type Room,
@@ -1414,6 +1423,22 @@ describe('what another context found by its cookies, which says nothing of when 
     await settle()
     expect(vi.getTimerCount()).toBe(0)
   })
+})
+
+test('5: a logout waits for its revocations where nothing stands in a store that can not be written, either', async () => {
+  const store = memoryStore()
+  const { auth, another, hold, backend } = room({ client: { store } })
+  await auth.login(alice)
+  const shown = { ...store.read() } as Cell
+  const { auth: reader } = another({ store: { name: 'reader', read: () => shown } })
+  expect(reader.session).toMatchObject({ subject: 'alice' })
+  Object.assign(shown, { record: null })
+  const revoked = hold('logout')
+  const out = reader.logout()
+  expect(await isPending(out)).toBe(true)
+  revoked.release()
+  await out
+  expect(backend.sessionAlive('alice')).toBe(false)
 })
 
 test('5: a store that goes on showing a session which was signed out here is not asked for it again and again', async () => {
