@@ -1047,13 +1047,22 @@ describe('12: though the store’s clock has been set back by hours,', () => {
     },
   )
 
-  test('a login stands after a logout here, though the store has lost its data as well', async () => {
+  test('a login stands after a logout here that was still being written, though the store has lost its data as well', async () => {
     const cell = shared()
-    const { auth } = room({ client: { store: gatedStore(cell) } })
+    const store = gatedStore(cell)
+    const { auth, hold } = room({ client: { store } })
     await auth.login(alice)
-    await auth.logout()
+    const written = store.gate('commit', 'after')
+    const out = auth.logout()
+    const answer = hold('login')
+    const login = auth.login(bob)
+    await settle()
+    expect([written.reached(), answer.held()]).toEqual([true, true])
+    written.open()
+    await out
     Object.assign(cell, { record: null, ahead: 0 })
-    const { id } = await auth.login(bob)
+    answer.release()
+    const { id } = await login
     expect(cell.record).toMatchObject({ id, subject: 'bob' })
   })
 
