@@ -241,7 +241,7 @@ export function createCell(
     earliest,
     moment() {
       const since = stopwatch(on)
-      const [from, to] = heard ? [earliest(), latest()] : [Infinity, -Infinity]
+      const [from, to] = heard ? [earliest(), latest()] : [Infinity, 0]
       return () => {
         // Only together do what was known then and what is known by now tell a sleep from a clock that was set.
         const least = Math.max(from, earliest() - since())
@@ -271,8 +271,8 @@ export function createCell(
 }
 
 function tokensOf(record: StoreRecord | undefined): (string | undefined)[] {
-  const { access, fresh, refreshToken, former } = (record ?? {}) as Partial<LiveRecord>
-  return [access?.token, fresh?.token, refreshToken, ...[former ?? []].flat()]
+  const { access, fresh, refreshToken, former = [] } = (record ?? {}) as Partial<LiveRecord>
+  return [access?.token, fresh?.token, refreshToken, ...former]
 }
 
 /** What a store gave, if it is a record of ours: a store can be written to by others. */

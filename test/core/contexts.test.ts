@@ -150,6 +150,21 @@ describe('1: one exchange for both', () => {
     expect(backend.count('refresh')).toBe(1)
   })
 
+  test('15: and who waits for it keeps the process from its end', async () => {
+    const { auth, other, hold } = await two()
+    const held = hold('refresh')
+    const mine = auth.refresh()
+    await settle()
+    expect(held.held()).toBe(true)
+    const begun = vi.spyOn(globalThis, 'setTimeout')
+    const theirs = other.refresh()
+    await settle()
+    const waits = begun.mock.results.filter((_, index) => begun.mock.calls[index]?.[1] === 250)
+    expect(waits.map(({ value }) => value.hasRef())).toEqual([true])
+    held.release()
+    await Promise.all([mine, theirs])
+  })
+
   test('10: when it never ends, the other fails within its bound, and the session lives', async () => {
     const { auth, other, backend } = await two(true, { client: { refreshTimeout: 3 * second } })
     await pass(16 * minute)

@@ -7,6 +7,7 @@ import {
   failure,
   minute,
   pass,
+  reported,
   room,
   settle,
   times,
@@ -25,6 +26,14 @@ test('whoever waits gets `disposed`', async () => {
   await settle()
   auth.dispose()
   expect(await errors).toMatchObject(times(5, () => ({ code: 'disposed' })))
+})
+
+test('of a store that tells nobody of changes there is nothing to end, and nothing is reported', async () => {
+  const errors = reported()
+  const { auth } = room({ client: { store: { ...memoryStore(), watch: undefined } as never } })
+  await auth.login(alice)
+  await auth.dispose()
+  expect(errors).toEqual([])
 })
 
 test('whoever comes afterwards gets `disposed`, and nothing is sent', async () => {

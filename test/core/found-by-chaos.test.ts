@@ -90,6 +90,54 @@ describe('a store that falls back to the session before', () => {
   })
 })
 
+describe('10: a store that falls back from one login to another of the same millisecond', () => {
+  const fallen = async () => {
+    const store = handStore()
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    const before = store.record as LiveRecord
+    const { id } = await auth.login(bob)
+    return { auth, store, back: { ...before, revision: 'back' }, id }
+  }
+
+  test('is not written over, as nobody else can know which was the later one, and is read once', async () => {
+    const { auth, store, back, id } = await fallen()
+    store.record = back
+    let reads = 0
+    const { read } = store
+    // Who reads for ever would keep the test from its end.
+    store.read = () => (++reads > 20 ? new Promise(() => {}) : read())
+    store.notify()
+    await pass(second)
+    expect([auth.session?.id, store.record?.revision, reads]).toEqual([id, 'back', 1])
+  })
+
+  test('nor is it where that came about while lost data was to be written back', async () => {
+    const { auth, store, back, id } = await fallen()
+    store.record = null
+    const writing = store.gate('commit')
+    store.notify()
+    await settle()
+    expect(writing.reached()).toBe(true)
+    store.record = back
+    writing.open()
+    await pass(second)
+    expect([auth.session?.id, store.record?.revision]).toEqual([id, 'back'])
+  })
+})
+
+test('5: a store that falls back to the end of the session before is believed by a password', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const { id, version, calledAt } = store.record as LiveRecord
+  await pass(minute)
+  await auth.login(bob)
+  store.record = { id, version, calledAt, ended: 'logout', revision: 'theirs' }
+  expect(await failure(auth.reauthenticate(bob))).toMatchObject({ code: 'session_changed' })
+  expect([auth.session, store.record.revision]).toEqual([null, 'theirs'])
+})
+
 describe('11: what has moved on unheard of, and has run out since, is no token to go with', () => {
   /** A context that has not heard of a refresh elsewhere, whose token has run out, too. */
   const behind = async () => {

@@ -377,3 +377,36 @@ for (const how of ['own', 'server'] as const) {
     expect((await fresh).status).toBe(200)
   })
 }
+
+test('nor does the claim of who is about to refresh what a password has brought', async () => {
+  const store = handStore()
+  const record: LiveRecord = {
+    id: 'session',
+    version: 2,
+    revision: 'stands',
+    calledAt: Date.now(),
+    reason: 'reauthenticated',
+    subject: 'alice',
+    access: { token: mint('alice', { fresh: false }) },
+    refreshToken: 'spare',
+  }
+  store.record = record
+  const server = serve(() => ok())
+  const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch, store })
+  await auth.ready
+  let dialog: AbortSignal | undefined
+  auth.on('reauthRequired', ({ signal, waitUntil }) => {
+    dialog = signal
+    waitUntil(new Promise(() => {}))
+  })
+  void auth.fetch('fresh', { auth: 'fresh' }).catch(() => {})
+  await settle()
+  store.record = {
+    ...record,
+    claim: { by: 'them', until: Date.now() + 5000, span: 5000 },
+    revision: 'claimed',
+  }
+  store.notify()
+  await settle()
+  expect(dialog?.aborted).toBe(false)
+})

@@ -56,6 +56,22 @@ describe('6: after a user whose name is known what was cached is not shown', () 
   })
 })
 
+test('6: what was cached is shown to who is still there, though nobody knows who that is, and before anybody is', async () => {
+  const caches: unknown[] = []
+  const fetch = async (input: unknown, init?: RequestInit) => {
+    const { pathname } = new URL(String(input))
+    if (pathname === '/items') caches.push(init?.cache)
+    return ok(pathname === '/refresh' ? { access_token: 'another' } : {})
+  }
+  const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: fetch as typeof globalThis.fetch })
+  await auth.fetch('items', { auth: 'optional' })
+  await auth.setTokens({ accessToken: 'opaque', refreshToken: 'spare' })
+  await auth.refresh()
+  await auth.fetch('items')
+  expect(auth.session).toMatchObject({ version: 2, subject: undefined })
+  expect(caches).toEqual([undefined, undefined])
+})
+
 describe('4: a route’s own 401, and a clock that is set ahead, end nothing', () => {
   test.each(['where the refresh token was refused', 'where it is spent'])('%s', async (how) => {
     const single = how === 'where it is spent'
@@ -191,6 +207,60 @@ describe('5: what was written back of a session that was signed out', () => {
     inner.notify()
     await settle()
     expect(server.tokens('/logout')).not.toContain('the-one')
+  })
+
+  test('is revoked no second time, if the logout has revoked that version', async () => {
+    const store = handStore()
+    const server = serve(() => ok())
+    const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch, store })
+    await auth.setTokens({ accessToken: mint('alice'), refreshToken: 'spare' })
+    const was = store.record as LiveRecord
+    await auth.logout()
+    server.sent.length = 0
+    store.record = { ...was, revision: 'back' }
+    store.notify()
+    await settle()
+    expect(store.record).toMatchObject({ id: was.id, ended: 'logout' })
+    expect(server.sent).toEqual([])
+  })
+
+  test('nor is it where a login elsewhere that was called later stood there, and left no trace of the logout', async () => {
+    const store = handStore()
+    const server = serve(() => ok())
+    const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch, store })
+    await auth.setTokens({ accessToken: mint('alice'), refreshToken: 'spare' })
+    const was = store.record as LiveRecord
+    await pass(second)
+    const reading = store.gate('read')
+    const out = auth.logout()
+    await pass(second)
+    store.record = { ...was, id: 'later', calledAt: Date.now(), revision: 'theirs', refreshToken: 'later' }
+    reading.open()
+    await out
+    expect(auth.session).toMatchObject({ id: 'later' })
+    server.sent.length = 0
+    store.record = { ...was, revision: 'back' }
+    store.notify()
+    await settle()
+    expect(store.record).toMatchObject({ id: 'later' })
+    expect(server.sent).toEqual([])
+  })
+
+  test('is revoked where it ended with a later session, whose logout knew nothing of it', async () => {
+    const store = handStore()
+    const server = serve(() => ok())
+    const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch, store })
+    await auth.setTokens({ accessToken: mint('alice'), refreshToken: 'spare' })
+    const was = store.record as LiveRecord
+    store.record = { id: 'later', version: 1, calledAt: Date.now(), ended: 'logout', revision: 'theirs' }
+    store.notify()
+    await settle()
+    expect([auth.session, server.sent]).toEqual([null, []])
+    store.record = { ...was, revision: 'back' }
+    store.notify()
+    await settle()
+    expect(store.record).toMatchObject({ id: was.id, ended: 'logout' })
+    expect(server.tokens('/logout')).toContain('spare')
   })
 })
 

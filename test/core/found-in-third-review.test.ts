@@ -97,9 +97,32 @@ describe('5: the moment of a logout', () => {
     await pass(second)
     inner.record = live(Date.now())
     inner.notify(noticeOf(inner.record))
-    await pass(30 * minute)
+    await settle()
     expect(auth.session?.subject).toBe('alice')
   })
+})
+
+test('5: a login elsewhere, after a logout that stands there already, is taken on as soon as that has been told', async () => {
+  const store = handStore()
+  // What is known of the store's time is that it lies within an answer's way back.
+  store.trip.back = 200
+  const { auth } = room({ client: { store, fetch: serve(() => ok()).fetch } })
+  await pass(200)
+  void auth.setTokens({ accessToken: mint('alice') })
+  await pass(second)
+  const called = Date.now()
+  void auth.logout()
+  await pass(250)
+  // Called later, by the time that the logout has been written with; not by what is known of it since.
+  const { calledAt } = store.record as StoreRecord
+  store.record = live(called - 40)
+  expect(calledAt).toBeLessThan(called - 40)
+  store.trip.back = 0
+  store.notify(noticeOf(store.record))
+  await settle()
+  expect(auth.session).toBeNull()
+  await pass(200)
+  expect(auth.session).toMatchObject({ id: 'theirs' })
 })
 
 test('10: contexts of which each thinks that its session replaced the other’s agree in the end', async () => {
@@ -282,6 +305,29 @@ describe('5: a store that falls back', () => {
       expect(summary(told).filter((one) => !one.startsWith('storeUnavailable'))).toEqual([])
     },
   )
+
+  test('and then again within a minute is given it as often as before, however long it took no commit', async () => {
+    const { is, fall, stands } = await fallen()
+    is.full = true
+    fall()
+    await pass(20 * second)
+    is.full = false
+    await pass(30 * second)
+    expect(stands()).toEqual(['bob', 'bob'])
+    for (let times = 2; times <= 5; times++) {
+      // The last of them takes more than one commit, too.
+      is.full = times === 5
+      fall()
+      await settle()
+      is.full = false
+      await pass(second)
+      expect(stands()).toEqual(['bob', 'bob'])
+    }
+    // By who thinks the same of his, as it seems.
+    fall()
+    await pass(second)
+    expect(stands()).toEqual(['alice', 'alice'])
+  })
 
   test('again and again, once an hour, is given it each time', async () => {
     const { fall, stands } = await fallen()

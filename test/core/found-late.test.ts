@@ -36,6 +36,18 @@ test('4: a logout that is told of late ends no session of a login that came afte
   expect((await auth.fetch('protected')).status).toBe(200)
 })
 
+test('12: nor does one of a session that has been replaced since, by a clock that was set back', async () => {
+  const store = handStore()
+  const { auth, told } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  told.length = 0
+  const calledAt = Date.now() + 60 * minute
+  store.notify({ revision: 'theirs', id: 'before', version: 1, calledAt, ended: 'logout' })
+  await settle()
+  expect(auth.session).toMatchObject({ id })
+  expect(summary(told)).toEqual([])
+})
+
 test('10: contexts of which each took the other’s session for the one that was replaced don’t write theirs over the other’s for ever', async () => {
   const store = handStore()
   const { auth, another } = room({ client: { store } })

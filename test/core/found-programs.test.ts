@@ -787,6 +787,7 @@ test('5: a session that was signed out, and comes back with lost data from who h
   await auth.login(alice)
   const before = store.record
   await auth.logout()
+  await pass(second)
   const { id } = await auth.login(bob)
   store.record = before && { ...before, revision: 'theirs' }
   store.notify()

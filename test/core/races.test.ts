@@ -1,6 +1,14 @@
 /** Interleavings on a store that answers when the test says so. */
-import { describe, expect, test } from 'vitest'
-import type { Cell, LiveRecord, Notice, Store, StoreRecord, Tokens } from '../../src/index.ts'
+import { describe, expect, test, vi } from 'vitest'
+import {
+  type Cell,
+  type LiveRecord,
+  memoryStore,
+  type Notice,
+  type Store,
+  type StoreRecord,
+  type Tokens,
+} from '../../src/index.ts'
 import { noticeOf } from '../../src/stores/record.ts'
 import { handStore } from './by-hand.ts'
 import {
@@ -9,18 +17,22 @@ import {
   type Client,
   deferred,
   failure,
+  isPending,
   minute,
   pass,
   type Room,
   room,
   second,
   settle,
+  start,
   summary,
   times,
   virtualTime,
 } from './support.ts'
 
 virtualTime()
+
+const hour = 60 * minute
 
 interface Gated extends Store {
   peek(): StoreRecord | null
@@ -233,6 +245,17 @@ test('5: a notice that the session was ended is believed, though the store can n
   store.notify({ revision: 'another', id, version: 1, ended: 'logout' })
   const outcome = await auth.fetch('protected').catch((error: unknown) => error)
   expect(outcome).toBeDefined()
+  expect(tokens('protected').filter((token) => token !== undefined)).toEqual([])
+})
+
+test('12: so is the notice of a logout that was called after the store’s clock was set back', async () => {
+  const store = gatedStore()
+  const { auth, tokens } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  store.failing = true
+  store.notify({ revision: 'another', id, version: 1, calledAt: start - hour, ended: 'logout' })
+  await auth.fetch('protected').catch(() => {})
+  expect(auth.session).toBeNull()
   expect(tokens('protected').filter((token) => token !== undefined)).toEqual([])
 })
 
@@ -1117,6 +1140,43 @@ describe('12: though the store’s clock has been set back by hours,', () => {
     expect(cell.record).toMatchObject({ id, subject: 'bob' })
   })
 
+  test.each(['logout', 'session_expired'] as const)(
+    'a login stands after the end of a session elsewhere that was heard of (%s), though the store has lost its data as well',
+    async (ended) => {
+      const cell = shared()
+      const store = gatedStore(cell)
+      const { auth } = room({ client: { store } })
+      await auth.login(alice)
+      const { id, version } = cell.record as unknown as LiveRecord
+      cell.record = { id, version, calledAt: Date.now() + cell.ahead, ended, revision: 'theirs' }
+      store.notify()
+      await settle()
+      expect(auth.session).toBeNull()
+      Object.assign(cell, { record: null, ahead: 0 })
+      const session = await auth.login(bob)
+      expect(cell.record).toMatchObject({ id: session.id, subject: 'bob' })
+    },
+  )
+
+  test('a login stands after a logout here that was still being written, though the store has lost its data as well', async () => {
+    const cell = shared()
+    const store = gatedStore(cell)
+    const { auth, hold } = room({ client: { store } })
+    await auth.login(alice)
+    const written = store.gate('commit', 'after')
+    const out = auth.logout()
+    const answer = hold('login')
+    const login = auth.login(bob)
+    await settle()
+    expect([written.reached(), answer.held()]).toEqual([true, true])
+    written.open()
+    await out
+    Object.assign(cell, { record: null, ahead: 0 })
+    answer.release()
+    const { id } = await login
+    expect(cell.record).toMatchObject({ id, subject: 'bob' })
+  })
+
   test('5: of two logins here the last called stands', async () => {
     const cell = shared()
     const { auth, hold } = room({ client: { store: gatedStore(cell) } })
@@ -1245,6 +1305,15 @@ describe('5: in one and the same millisecond a logout wins', () => {
     release()
     expect(await login).toMatchObject({ code: 'session_changed' })
     expect(auth.session).toBeNull()
+  })
+
+  test('but not over one that is called elsewhere once it is written', async () => {
+    const { auth, another } = room()
+    await auth.login(alice)
+    const { auth: other } = another()
+    await auth.logout()
+    const { id } = await other.login(bob)
+    expect(auth.session).toMatchObject({ id, subject: 'bob' })
   })
 })
 
@@ -1500,10 +1569,27 @@ describe('a logout that waits to be written', () => {
 })
 
 describe('what another context found by its cookies, which says nothing of when that was called,', () => {
-  async function found(store: Gated, cell: { record: StoreRecord | null }, of: LiveRecord): Promise<void> {
-    cell.record = { ...of, id: 'found', reason: 'initial', calledAt: 0, revision: 'theirs' }
+  async function found(
+    store: Gated,
+    cell: { record: StoreRecord | null },
+    of: LiveRecord,
+    id = 'found',
+  ): Promise<void> {
+    cell.record = { ...of, id, reason: 'initial', calledAt: 0, revision: `theirs: ${id}` }
     store.notify()
     await settle()
+  }
+
+  /** A client that has just signed out, and what another context finds by its cookies. */
+  async function signedOut() {
+    const cell: { record: StoreRecord | null; ahead: number } = { record: null, ahead: 0 }
+    const store = gatedStore(cell)
+    const { auth } = room({ client: { store } })
+    await auth.login(alice)
+    const session = cell.record as unknown as LiveRecord
+    await auth.logout()
+    await pass(second)
+    return { auth, cell, store, session }
   }
 
   test('is believed once a logout is no longer waiting to be written', async () => {
@@ -1528,4 +1614,75 @@ describe('what another context found by its cookies, which says nothing of when 
     await found(store, cell, cell.record as unknown as LiveRecord)
     expect(auth.session).toMatchObject({ id: 'found' })
   })
+
+  test('is set aside right after one, and looked for once, as soon as that counts no more', async () => {
+    const { auth, cell, store, session } = await signedOut()
+    for (const id of ['found', 'found again']) {
+      const begun = vi.spyOn(globalThis, 'setTimeout')
+      await found(store, cell, session, id)
+      store.notify()
+      await settle()
+      expect([auth.session, vi.getTimerCount()]).toEqual([null, 1])
+      // 15: nobody awaits it, so that it keeps no process from its end.
+      const timers = begun.mock.results.map(({ value }) => value as NodeJS.Timeout)
+      expect(timers.filter((timer) => !timer.hasRef())).toHaveLength(1)
+      begun.mockRestore()
+      const read = vi.spyOn(store, 'read')
+      await pass(8 * second)
+      expect(auth.session).toMatchObject({ id })
+      expect(read).toHaveBeenCalledTimes(1)
+      read.mockRestore()
+      await auth.logout()
+      await pass(second)
+    }
+  })
+
+  test('is not looked for once somebody has signed in here', async () => {
+    const { auth, cell, store, session } = await signedOut()
+    await found(store, cell, session)
+    await auth.login(bob)
+    const read = vi.spyOn(store, 'read')
+    await pass(minute)
+    expect(read).not.toHaveBeenCalled()
+  })
+
+  test('is not looked for by a client that was disposed of before it was read', async () => {
+    const { auth, cell, store, session } = await signedOut()
+    const reading = store.gate('read', 'after')
+    await found(store, cell, session)
+    expect(reading.reached()).toBe(true)
+    void auth.dispose()
+    reading.open()
+    await settle()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+test('5: a logout waits for its revocations where nothing stands in a store that can not be written, either', async () => {
+  const store = memoryStore()
+  const { auth, another, hold, backend } = room({ client: { store } })
+  await auth.login(alice)
+  const shown = { ...store.read() } as Cell
+  const { auth: reader } = another({ store: { name: 'reader', read: () => shown } })
+  expect(reader.session).toMatchObject({ subject: 'alice' })
+  Object.assign(shown, { record: null })
+  const revoked = hold('logout')
+  const out = reader.logout()
+  expect(await isPending(out)).toBe(true)
+  revoked.release()
+  await out
+  expect(backend.sessionAlive('alice')).toBe(false)
+})
+
+test('5: a store that goes on showing a session which was signed out here is not asked for it again and again', async () => {
+  const store = gatedStore()
+  const { auth, another } = room({ client: { store } })
+  await auth.login(alice)
+  const read = vi.fn(store.read)
+  const { auth: reader } = another({ store: { name: 'reader', read } })
+  await reader.ready
+  await reader.logout()
+  read.mockClear()
+  await pass(minute)
+  expect([reader.session, read.mock.calls.length, vi.getTimerCount()]).toEqual([null, 0, 0])
 })

@@ -1,7 +1,7 @@
 /** Stores that answer late, fail, hang, or lose what they were given. */
 import { describe, expect, test, vi } from 'vitest'
 import { type Cell, type LiveRecord, memoryStore, type Store, type StoreRecord } from '../../src/index.ts'
-import { type HandStore, handStore } from './by-hand.ts'
+import { type HandStore, handStore, mint, ok, serve } from './by-hand.ts'
 import {
   alice,
   bob,
@@ -390,6 +390,22 @@ describe('a store that fails', () => {
     expect(String((error as { error?: Error }).error?.message)).not.toContain(accessToken)
     expect(String((error as { error?: Error }).error?.message)).not.toContain(refreshToken)
   })
+})
+
+test('nor does a store that fails let out what passwords have replaced', async () => {
+  let given = 0
+  const server = serve(() => ok({ access_token: mint('alice'), refresh_token: `replaced-${++given}` }))
+  const inner = handStore()
+  const { auth, told } = room({ client: { store: inner, fetch: server.fetch } })
+  await auth.login(alice)
+  await auth.reauthenticate(alice)
+  await auth.reauthenticate(alice)
+  expect((inner.record as LiveRecord).former).toEqual(['replaced-1', 'replaced-2'])
+  inner.commit = (next) => Promise.reject(new Error(`can not write ${JSON.stringify(next)}`))
+  await auth.refresh().catch(() => {})
+  const { error } = told.find((one) => one.type === 'storeUnavailable') as { error?: Error }
+  expect(error?.message).toContain('can not write')
+  expect(error?.message).not.toContain('replaced-')
 })
 
 describe('10: a store that hangs', () => {
@@ -1042,6 +1058,8 @@ describe('a store that others write to', () => {
         ['a good token beside a refresh token that is none', { refreshToken: 'a b' }],
         ['a good token beside a fresh one that is none', { fresh: { token: 'a b' } }],
         ['a subject that is no string', { subject: 7 }],
+        ['a token whose life is no number', { access: { token: 'abc', life: 'x' } }],
+        ['a fresh token that came at no time', { fresh: { token: 'abc', at: 'x' } }],
       ] as const
     ).map(([what, wrong]): [string, unknown] => [
       what,
@@ -1095,6 +1113,22 @@ test('10: commits that are neither done nor refused come to an end, and that is 
   expect(commits).toBeLessThan(200)
   expect(auth.session).toMatchObject({ id })
   expect(summary(told)).toContain('refreshFailed: store')
+})
+
+test('a store that answers a commit with the revision alone has done it: the session is what was written', async () => {
+  const inner = handStore()
+  const commit = inner.commit as NonNullable<Store['commit']>
+  const store: Store = {
+    ...inner,
+    async commit(next, expected) {
+      const { record, now } = await commit(next, expected)
+      return { record: { revision: record?.revision } as never, now }
+    },
+  }
+  const { auth } = room({ client: { store } })
+  const { id } = await auth.login(alice)
+  await auth.refresh()
+  expect(auth.session).toMatchObject({ id, version: 2, subject: 'alice' })
 })
 
 test('each change costs a store that answers later one read and one commit', async () => {

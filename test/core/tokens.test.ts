@@ -694,3 +694,22 @@ test('a subject that a refresh changes is not believed: the session stays, and t
   expect(auth.session).toMatchObject({ subject: 'alice', version: 1 })
   expect(backend.isHonoured(accessToken)).toBe(false)
 })
+
+test('a token that a server turned down before a logout is a new one when it is set after it', async () => {
+  const token = mint('alice')
+  let good = false
+  const server = serve((sent) => {
+    if (sent.path === '/refresh') return ok({ access_token: mint('alice') })
+    return good || sent.token !== token ? ok() : refuse('Token has expired')
+  })
+  const { auth } = room({ client: { fetch: server.fetch } })
+  const tokens = { accessToken: token, refreshToken: 'spare' }
+  await auth.setTokens(tokens)
+  await auth.fetch('items')
+  expect(server.tokens('/refresh')).toHaveLength(1)
+  await auth.logout({ revoke: false })
+  good = true
+  await auth.setTokens(tokens)
+  await auth.fetch('items')
+  expect([server.tokens('/items').at(-1), server.tokens('/refresh').length]).toEqual([token, 1])
+})
