@@ -10,6 +10,8 @@ export interface Reading {
   value(body: unknown, which: keyof Values): string | undefined
   /** Whether it tells who it is. */
   claims(body: unknown): boolean
+  /** The headers that a request for it wants. */
+  proof(url: string): Record<string, string>
   /** Whether an error says nothing of whoever asks later. */
   passing(answer: Answer): boolean
 }
@@ -38,7 +40,7 @@ export function createCookieOwner(
   async function look(send: Send, url: string, init: RequestInit, sure?: boolean): Promise<Response> {
     let last: string | undefined
     for (let tries = 0; ; tries++) {
-      const response = await exchange(send, url, init, 'whoami')
+      const response = await exchange(send, url, { ...init, headers: reading.proof(url) }, 'whoami')
       const { before, now } = arrival(response.headers) as Arrival
       if (!response.ok || tries === 2) return response
       if (now.access === undefined) {

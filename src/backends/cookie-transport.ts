@@ -48,13 +48,13 @@ const MOVED = 'Who is signed in is another by now'
 const WHOSE = 'Nobody knows whose cookies came'
 
 /**
- * @param header has the CSRF value
+ * @param names of the headers that have the CSRF values
  * @param owner finds out whose the cookies are, where anybody can
  * @param signOut ends the session of whatever access cookie is there
  */
 export function createCookieTransport(
   values: CookieValues,
-  header: string,
+  { header, refreshHeader }: { header: string; refreshHeader: string },
   owner: CookieOwner | undefined,
   signOut: (nobody: Purpose['nobody']) => RequestSpec,
 ): CookieTransport {
@@ -172,6 +172,12 @@ export function createCookieTransport(
       }
       init.signal?.throwIfAborted()
       if (value) headers.set(header, value)
+      const proof = headers.get(header)
+      // Of a logout nobody knows which of the two its server looks at.
+      if (proof && refreshHeader !== header && /refresh|logout/.test(kind)) {
+        headers.set(refreshHeader, proof)
+        if (kind === 'refresh') headers.delete(header)
+      }
       const response = await values.exchange(send, url, { ...init, headers }, kind)
       const arrival = values.arrival(response.headers) as Arrival
       const now = arrival.now[which]

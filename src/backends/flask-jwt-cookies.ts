@@ -29,8 +29,10 @@ import { type Endpoint, type FlaskJwtOptions, flaskJwt, type UsernamePassword } 
  * ```
  */
 export interface CsrfOptions {
-  /** `JWT_ACCESS_CSRF_HEADER_NAME` and `JWT_REFRESH_CSRF_HEADER_NAME`. Default `X-CSRF-TOKEN`. */
+  /** `JWT_ACCESS_CSRF_HEADER_NAME`. Default `X-CSRF-TOKEN`. */
   header?: string | undefined
+  /** `JWT_REFRESH_CSRF_HEADER_NAME`. Default: as `header`. */
+  refreshHeader?: string | undefined
   /** `JWT_ACCESS_CSRF_COOKIE_NAME`. Default `csrf_access_token`. */
   accessCookie?: string | undefined
   /** `JWT_REFRESH_CSRF_COOKIE_NAME`. Default `csrf_refresh_token`. */
@@ -104,6 +106,7 @@ const TAKES = {
 
 const TAKES_OF_CSRF = {
   header: 'string',
+  refreshHeader: 'string',
   accessCookie: 'string',
   refreshCookie: 'string',
   accessKey: 'string',
@@ -156,6 +159,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
 
   const {
     header = 'X-CSRF-TOKEN',
+    refreshHeader = header,
     accessCookie = 'csrf_access_token',
     refreshCookie = 'csrf_refresh_token',
     accessKey = 'csrf_access_token',
@@ -163,7 +167,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     methods = ['POST', 'PUT', 'PATCH', 'DELETE'],
   } = csrf || {}
   // RFC 9110 section 5.6.2.
-  demand(`${NAME}: csrf`, 'header', /^[!#$%&'*+\-.^`|~\w]+$/.test(header), 'a name of a header')
+  for (const [option, name] of Object.entries({ header, refreshHeader })) {
+    demand(`${NAME}: csrf`, option, /^[!#$%&'*+\-.^`|~\w]+$/.test(name), 'a name of a header')
+  }
   demand(`${NAME}: csrf`, 'methods', isTexts(methods), 'an array of strings')
   const { accessTokenKey = 'access_token', messageKey = 'msg' } = rest
   const inMemory = place === 'memory'
@@ -178,12 +184,13 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       ? createCookieOwner(values, () => askedWho(), {
           value: valueIn,
           claims: (body) => claimsOf(body) !== undefined,
+          proof: (url) => (methods.includes(whoami.method ?? 'GET') ? proofOf(values.at(url).access) : {}),
           // A token that has run out by now tells nothing, nor does a server that is busy.
           passing: (answer) =>
             plain.refused(answer) || isGone(answer) || [408, 425, 429].includes(answer.status),
         })
       : undefined
-  const { transport, calling } = createCookieTransport(values, header, owner, (nobody) =>
+  const { transport, calling } = createCookieTransport(values, { header, refreshHeader }, owner, (nobody) =>
     signOut(undefined, true, nobody),
   )
 
@@ -194,7 +201,11 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   /** What proves a session: its CSRF value, if its handle is one. */
   function stampOf(handle: string): Record<string, string> | undefined {
     const value = isUnproven(handle) ? handle.slice(UNPROVEN.length) : handle
-    return !csrf || value.startsWith(NO_VALUE) ? undefined : { [header]: value }
+    return !csrf || value.startsWith(NO_VALUE) ? undefined : proofOf(value)
+  }
+
+  function proofOf(value: string | undefined): Record<string, string> {
+    return value ? { [header]: value } : {}
   }
 
   function marked(spec: RequestSpec, purpose: Purpose): RequestSpec & Marked {
@@ -301,7 +312,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
 
   /** Whether the server says that the cookie was not there. */
   function isGone({ body }: Answer): boolean {
-    return /^Missing cookie /.test(textIn(body, messageKey) ?? '')
+    // Among others, where tokens may be in several places.
+    return /\bMissing cookie "/.test(textIn(body, messageKey) ?? '')
   }
 
   function refused(answer: Answer): boolean {

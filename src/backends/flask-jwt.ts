@@ -55,9 +55,9 @@ export interface FlaskJwtOptions<Claims = StandardClaims> {
   logout?: (Endpoint & { tokens?: 'both' | 'access' | 'refresh' }) | false | undefined
   /** `JWT_ERROR_MESSAGE_KEY`. Default `msg`. */
   messageKey?: string | undefined
-  /** `JWT_JSON_KEY`. Default `access_token`. */
+  /** What the access token is called in an answer. Default `access_token`. */
   accessTokenKey?: string | undefined
-  /** `JWT_REFRESH_JSON_KEY`. Default `refresh_token`. */
+  /** The same for the refresh token. Default `refresh_token`. */
   refreshTokenKey?: string | undefined
   /** Texts or codes of your own error loaders, and what they mean. Default: the library's and the tutorial's alone. */
   signals?: Record<string, Signal> | undefined

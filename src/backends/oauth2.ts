@@ -4,7 +4,7 @@
  */
 import { AuthError } from '../errors.ts'
 import type { Backend, RequestSpec, StandardClaims } from '../types.ts'
-import { checkOptions, isGarbled, mayRefuse, secondsOf, textAt } from './answers.ts'
+import { checkOptions, demand, isGarbled, isTexts, mayRefuse, secondsOf, textAt } from './answers.ts'
 import { ERRORS, readChallenge } from './challenge.ts'
 
 /**
@@ -52,6 +52,11 @@ export interface OAuth2Options<Claims = StandardClaims> {
   revocationEndpoint?: string | undefined
   /** Further parameters of every token request, such as `resource` (RFC 8707) or `audience`. Default: none. */
   parameters?: Readonly<Record<string, string>> | undefined
+  /**
+   * An `error`, or an `error_description`, that refuses a refresh token, where the server says it by another than
+   * `invalid_grant` (RFC 6749 section 5.2): Dex' `Refresh token expired.` Default: none.
+   */
+  refusals?: readonly string[] | undefined
   /** Whose token it is. Default `sub`; nobody knows with opaque tokens. */
   subject?: ((claims: Partial<Claims>) => unknown) | undefined
 }
@@ -63,13 +68,14 @@ const TAKES = {
   authenticate: 'string',
   revocationEndpoint: 'string',
   parameters: 'object',
+  refusals: 'array',
   subject: 'function',
 }
 
-// Beside RFC 6749's: league/oauth2-server's before 9, GitHub's and Slack's (with a 200), and what OpenID Connect Core section
+// Beside RFC 6749's: fosite's (Hydra, Authelia), league/oauth2-server's before 9, GitHub's and Slack's (with a 200), and what OpenID Connect Core section
 // 3.1.2.6 has for a login, which some servers say of a refresh, too: only the user can help then. Auth0 asks for a factor.
 const REFUSALS =
-  /^(\d+ (invalid_grant|(bad|invalid)_refresh_token|(interaction|login|consent|mfa)_required)|401 invalid_request)$/
+  /^(\d+ (invalid_grant|token_inactive|(bad|invalid)_refresh_token|(interaction|login|consent|mfa)_required)|401 invalid_request)$/
 
 const METHODS = ['client_secret_basic', 'client_secret_post', 'none']
 
@@ -93,7 +99,16 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
   options: OAuth2Options<Claims>,
 ): Backend<Claims, Credentials> {
   checkOptions('oauth2', options, TAKES)
-  const { tokenEndpoint, clientId, clientSecret, revocationEndpoint, parameters, subject } = options
+  const {
+    tokenEndpoint,
+    clientId,
+    clientSecret,
+    revocationEndpoint,
+    parameters,
+    refusals = [],
+    subject,
+  } = options
+  demand('oauth2', 'refusals', isTexts(refusals), 'an array of strings')
   const bad = (option: string, takes: string): AuthError =>
     new AuthError('invalid_option', `oauth2: ${option} takes ${takes}`, { option })
   for (const [option, value] of Object.entries({ tokenEndpoint, clientId })) {
@@ -137,8 +152,9 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
     tokens({ body }) {
       const { access_token, refresh_token, expires_in, token_type } = Object(body) as Record<string, unknown>
       if (!access_token) return undefined
-      // RFC 6749 section 7.1: a token of a type that is not understood is not to be used. `BearerToken` is Apigee's.
-      if (typeof token_type === 'string' && !/^bearer(token)?$/i.test(token_type)) {
+      // RFC 6749 section 7.1: a token of a type that is not understood is not to be used. `BearerToken` is Apigee's,
+      // `bot` and `user` are Slack's.
+      if (typeof token_type === 'string' && !/^(bearer(token)?|bot|user)$/i.test(token_type)) {
         throw new TypeError('the token_type is another than Bearer')
       }
       return {
@@ -160,7 +176,8 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
     refused: (answer) =>
       (mayRefuse(answer.status) || answer.status === 200) &&
       !isGarbled(answer) &&
-      REFUSALS.test(`${answer.status} ${textAt(answer.body, ['error'])}`),
+      (REFUSALS.test(`${answer.status} ${textAt(answer.body, ['error'])}`) ||
+        ['error', 'error_description'].some((key) => refusals.includes(`${textAt(answer.body, [key])}`))),
     message: ({ body }) => textAt(body, ['error_description', 'detail', 'error']),
     revokes: 'grant',
     subject,

@@ -111,6 +111,8 @@ export function simpleJwt<Claims = StandardClaims, Credentials = UsernamePasswor
     if (signal) return signal
     if (status === 403) return detail?.startsWith('CSRF Failed') ? 'csrf' : 'other'
     if (detail?.startsWith('No active account found')) return 'account'
+    // At the refresh it has no code.
+    if (/^The user.s password has been changed/.test(`${detail}`)) return 'revoked'
     return detail === 'Authentication credentials were not provided.' ? 'missing' : 'other'
   }
 

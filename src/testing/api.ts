@@ -69,6 +69,7 @@ export async function serveApi(call: Call, { token, params, answer }: Match): Pr
 }
 
 async function admitted(call: Call, token: 'access' | 'fresh' | 'optional'): Promise<Claims | undefined> {
+  if (call.request.method === 'OPTIONS') return undefined
   if (token !== 'optional') {
     return admit(call, await present(call, 'access'), { type: 'access', fresh: token === 'fresh' })
   }

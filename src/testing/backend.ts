@@ -64,6 +64,7 @@ const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency' | 'paths'> = 
   csrfCheckForm: false,
   csrfMethods: ['POST', 'PUT', 'PATCH', 'DELETE'],
   csrfHeader: 'X-CSRF-TOKEN',
+  csrfRefreshHeader: undefined,
   audience: undefined,
   issuer: undefined,
   nbf: true,

@@ -63,7 +63,8 @@ const finders: Record<TokenLocation, (search: Search, kind: TokenKind) => Findin
     if (!token) return { missing: `Missing cookie "${name}"` }
     if (!settings.csrfProtect || !settings.csrfMethods.includes(request.method)) return { token }
     const csrf =
-      request.headers.get(settings.csrfHeader) || (settings.csrfCheckForm && formField(request, body))
+      request.headers.get((kind === 'refresh' && settings.csrfRefreshHeader) || settings.csrfHeader) ||
+      (settings.csrfCheckForm && formField(request, body))
     // Before the token is decoded: an expired cookie without the header is told of the header.
     if (!csrf) throw new Refusal('csrf', 'Missing CSRF token')
     return { token, csrf }
@@ -113,7 +114,11 @@ export function presentedTokens(
       if (!header) continue
       if (!settings.headerType) add('header', header.trim())
       // In any case, unlike the server: a token that was sent was sent.
-      else for (const match of header.matchAll(/\bbearer\s+([^\s,]+)/gi)) add('header', match[1])
+      else {
+        const type = settings.headerType.replace(/\W/g, '\\$&')
+        for (const [, token] of header.matchAll(RegExp(`\\b${type}\\s+([^\\s,]+)`, 'gi')))
+          add('header', token)
+      }
     } else if (location === 'cookies') {
       const { accessName, refreshName } = settings.cookies
       const names = route === 'refresh' ? [refreshName, accessName] : [accessName, refreshName]

@@ -199,6 +199,8 @@ export interface BackendSettings {
   csrfMethods: readonly string[]
   /** Header of the double submit. Default `X-CSRF-TOKEN`. */
   csrfHeader: string
+  /** The same for the refresh token. Default: as `csrfHeader`. */
+  csrfRefreshHeader: string | undefined
   /** Names, paths and attributes of the cookies. Default: the library's own. */
   cookies: CookieSettings
   /** Written as `aud` and demanded. Default: none. */

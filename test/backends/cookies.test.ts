@@ -783,6 +783,18 @@ describe('cookies that have gone', () => {
   })
 })
 
+test('a refresh cookie that has gone ends a session whose server takes tokens from several places', async () => {
+  const { auth, jar } = await cookieBench({
+    server: { locations: ['headers', 'cookies'] },
+    preset: { accessToken: 'memory', whoami: undefined },
+  })
+  jar.setCookieSync('refresh_token_cookie=; Max-Age=0; Path=/', base)
+  later()
+  const ended = next(auth, 'loggedOut')
+  expect((await auth.fetch('protected')).status).toBe(401)
+  expect(await ended).toMatchObject({ reason: 'session_expired' })
+})
+
 describe('implicit refreshing alone', () => {
   const preset = { refresh: false } as const
   const server = { implicitRefresh: 450_000 }
@@ -1021,6 +1033,31 @@ describe('options', () => {
     const error = await rejection(auth.fetch('protected'))
     expect(error).toMatchObject({ code: 'invalid_option', option: 'cookies.read' })
     expect(leaks(error, 's3cret', `${read(base)}`)).toEqual([])
+  })
+
+  test('each of the two tokens may have a header of its own', async () => {
+    const { auth, backend } = await cookieBench({
+      server: { csrfHeader: 'X-CSRF-ACCESS', csrfRefreshHeader: 'X-CSRF-REFRESH' },
+      preset: { csrf: { header: 'X-CSRF-ACCESS', refreshHeader: 'X-CSRF-REFRESH' } },
+    })
+    later()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+    const headers = backend.log.find(({ route }) => route === 'refresh')?.headers
+    expect([headers?.['x-csrf-access'], typeof headers?.['x-csrf-refresh']]).toEqual([undefined, 'string'])
+    await auth.logout()
+    expect(backend.sessionAlive('alice')).toBe(false)
+  })
+
+  test('whoami proves itself where its method has to', async () => {
+    const { auth, page, backend } = await cookieBench({
+      server: { csrfMethods: ['GET', 'POST'] },
+      preset: { csrf: { methods: ['GET', 'POST'] } },
+    })
+    expect(auth.session).toMatchObject({ subject: 'alice', fresh: true })
+    const again = page({ preset: { csrf: { methods: ['GET', 'POST'] } } })
+    await again.ready
+    expect(again.session).toMatchObject({ subject: 'alice' })
+    expect([backend.count('refresh'), backend.log.filter(({ status }) => status === 401)]).toEqual([0, []])
   })
 
   test('names, header and methods are the server’s', async () => {

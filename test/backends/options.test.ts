@@ -17,6 +17,16 @@ import { leaks, thrown } from '../support.ts'
 
 const web = { tokenEndpoint: '/token', clientId: 'web' }
 
+test('oauth2 takes further words that refuse a refresh token', () => {
+  const { refused } = oauth2({ ...web, refusals: ['Refresh token expired.', 'gone'] })
+  const answer = (body: object) => ({ status: 400, headers: new Headers(), body, empty: false })
+  expect(refused(answer({ error: 'invalid_request', error_description: 'Refresh token expired.' }))).toBe(
+    true,
+  )
+  expect(refused(answer({ error: 'gone' }))).toBe(true)
+  expect(refused(answer({ error: 'invalid_request' }))).toBe(false)
+})
+
 test('each token goes into the JSON of a logout by its own name, if none is given', () => {
   const bodies = (logout: object): unknown[] => {
     const backend = bearer({
@@ -70,6 +80,8 @@ describe('a bad option is refused by its name', () => {
     ['oauth2', 'tokenEndpoint', () => oauth2({ clientId: 'web' } as never)],
     ['oauth2', 'clientId', () => oauth2({ tokenEndpoint: '/token' } as never)],
     ['oauth2', 'clientId', () => oauth2({ ...web, clientId: '' })],
+    ['oauth2', 'refusals', () => oauth2({ ...web, refusals: [5] as never })],
+    ['flaskJwtCookies: csrf', 'refreshHeader', () => flaskJwtCookies({ csrf: { refreshHeader: 'a b' } })],
     ['oauth2', 'authenticate', () => oauth2({ ...web, authenticate: 'private_key_jwt' as never })],
     ['oauth2', 'clientSecret', () => oauth2({ ...web, authenticate: 'client_secret_post' })],
     ['oauth2', 'options', () => oauth2(undefined as never)],

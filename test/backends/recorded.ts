@@ -168,6 +168,13 @@ const djangoAnswers: Table['answers'] = {
     means: 'revoked',
     refuses: true,
   },
+  'the same at the refresh, where it has no code': {
+    status: 401,
+    headers: { 'www-authenticate': 'Bearer realm="api"' },
+    body: { detail: "The user's password has been changed." },
+    means: 'revoked',
+    refuses: true,
+  },
   'a refresh token that has run out': {
     status: 401,
     body: { detail: 'Token is invalid or expired', code: 'token_not_valid' },
@@ -248,6 +255,32 @@ const oauth2Answers: Table['answers'] = {
     status: 200,
     body: { access_token: 'a', token_type: 'BearerToken', expires_in: '1799' },
     brings: { accessToken: 'a', refreshToken: undefined, expiresIn: 1799 },
+  },
+  'a token of Slack’s': {
+    status: 200,
+    body: {
+      ok: true,
+      access_token: 'xoxe.xoxb-1',
+      token_type: 'bot',
+      refresh_token: 'xoxe-1',
+      expires_in: 43_200,
+    },
+    brings: { accessToken: 'xoxe.xoxb-1', refreshToken: 'xoxe-1', expiresIn: 43_200 },
+  },
+  'a refresh token that was used, or revoked (Hydra, Authelia)': {
+    status: 401,
+    body: {
+      error: 'token_inactive',
+      error_description: 'Token is inactive because it is malformed, expired or otherwise invalid.',
+    },
+    means: 'unknown',
+    refuses: true,
+  },
+  'a refresh token that is too old (Dex), where nobody said what that is called': {
+    status: 400,
+    body: { error: 'invalid_request', error_description: 'Refresh token expired.' },
+    means: 'other',
+    refuses: false,
   },
   'the same with a 403 (Auth0)': {
     status: 403,
@@ -390,6 +423,14 @@ export const tables: readonly Table[] = [
       'a cookie that has gone': {
         status: 401,
         body: { msg: 'Missing cookie "refresh_token_cookie"' },
+        means: 'missing',
+        refuses: true,
+      },
+      'the same, where tokens may be in several places': {
+        status: 401,
+        body: {
+          msg: 'Missing JWT in headers or cookies (Missing Authorization Header; Missing cookie "refresh_token_cookie")',
+        },
         means: 'missing',
         refuses: true,
       },

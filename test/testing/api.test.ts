@@ -23,6 +23,7 @@ describe('routes of the test’s own', () => {
     ['/v1/items/a', { method: 'DELETE' }, 404],
     ['/v1/items/', {}, 404],
     ['/v1/items', { method: 'PATCH' }, 200, 'PATCH'],
+    ['/v1/items', { method: 'OPTIONS', token: undefined }, 200, 'OPTIONS'],
     ['/v1/account', { method: 'DELETE' }, 204],
     ['/v1/account', { token: stale }, 401, { msg: 'Fresh token required' }],
     ['/v1/greeting', {}, 200, 'alice'],

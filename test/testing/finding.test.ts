@@ -49,9 +49,10 @@ describe('the header (section 3)', () => {
   })
 
   test('another header, type and message key are used throughout', async () => {
-    const { ask, login } = bench({ headerName: 'X-Auth', headerType: 'JWT', messageKey: 'error' })
+    const { ask, backend, login } = bench({ headerName: 'X-Auth', headerType: 'JWT', messageKey: 'error' })
     const { access_token: token } = await login()
     expect((await ask('/protected', { headers: { 'X-Auth': `JWT ${token}` } })).status).toBe(200)
+    expect(backend.log.at(-1)?.token).toMatchObject({ where: 'header', token, sub: 'alice' })
     expect((await ask('/protected', { token })).body).toEqual({ error: 'Missing X-Auth Header' })
     expect((await ask('/protected', { headers: { 'X-Auth': `Bearer ${token}` } })).body).toEqual({
       error: "Missing 'JWT' type in 'X-Auth' header. Expected 'X-Auth: JWT <JWT>'",
