@@ -249,11 +249,13 @@ export function fileStore(path: string | URL): Store {
 
   async function read(): Promise<Cell> {
     const before = told
+    if (listeners.size && !leave) hear()
     const found = await find()
     const { written } = found
     await askTime()
     // Older than what stood there when the watching began: nobody has told us of what came between.
-    if (told === before && found.number < (told ?? 0)) {
+    if (found.number < (told ?? 0)) {
+      if (told !== before) return read()
       told = found.number
       void look()
     }
@@ -322,7 +324,8 @@ export function fileStore(path: string | URL): Store {
         anew = false
         tell(found)
       } catch {
-        // It is learned when somebody has to read.
+        // Whoever listens looks for it until it can be read.
+        for (const { listener } of [...listeners]) listener()
       }
     }
     looking = false
@@ -374,8 +377,8 @@ export function fileStore(path: string | URL): Store {
       if (!listeners.size) {
         try {
           mkdirSync(directory, { recursive: true, mode: 0o700 })
-          told = highest(numbersIn(readdirSync(directory)))
           hear()
+          told = highest(numbersIn(readdirSync(directory)))
         } catch {
           // A read says what is wrong.
         }

@@ -292,6 +292,86 @@ describe('fileStore', () => {
     await heard
   })
 
+  /** Puts functions in the place of the system's own, until the test is over. */
+  function instead<T extends object>(of: T, members: Partial<T>): void {
+    const own = Object.fromEntries(Object.keys(members).map((name) => [name, of[name as keyof T]]))
+    onTestFinished(() => {
+      Object.assign(of, own)
+      syncBuiltinESMExports()
+    })
+    Object.assign(of, members)
+    syncBuiltinESMExports()
+  }
+  const full = (): Error => Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })
+
+  test('invariant 5: a logout that falls between the first read and the watching is found by that read', async () => {
+    const path = somewhere()
+    const [one, other] = [fileStore(path), fileStore(path)]
+    await other.commit?.(live('1'), null)
+    const { readFile } = fs.promises
+    let seen = (): void => {}
+    let go = (): void => {}
+    const reached = new Promise<void>((resolve) => {
+      seen = resolve
+    })
+    const gate = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    let first = true
+    const slow = async (...given: Parameters<typeof readFile>): Promise<unknown> => {
+      const text = await readFile(...given)
+      if (!first) return text
+      first = false
+      seen()
+      await gate
+      return text
+    }
+    instead(fs.promises, { readFile: slow as typeof readFile })
+    const reading = one.read()
+    await reached
+    await other.commit?.(tombstone('2'), '1')
+    onTestFinished(one.watch?.(() => {}) as () => void)
+    go()
+    expect((await reading).record).toMatchObject({ ended: 'logout', revision: '2' })
+  })
+
+  test('invariant 5: a change that can’t be looked at is told all the same, for whoever listens to look for', async () => {
+    const path = somewhere()
+    const one = fileStore(path)
+    const other = await contextIn(agents[0] as Agent, { kind: 'file', path })
+    await one.commit?.(live('1'), null)
+    const heard = new Promise<Notice | undefined>((resolve) => {
+      onTestFinished(one.watch?.(resolve) as () => void)
+    })
+    const readdir = (): Promise<never> => Promise.reject(full())
+    instead(fs.promises, { readdir: readdir as never })
+    await other.commit?.(tombstone('2'), '1')
+    expect(await heard).toBeUndefined()
+  })
+
+  test('a watching that could not begin begins with the next read', async () => {
+    const path = somewhere()
+    const one = fileStore(path)
+    const other = await contextIn(agents[0] as Agent, { kind: 'file', path })
+    await other.commit?.(live('1'), null)
+    let left = 1
+    const { mkdirSync } = fs
+    const failing = (...given: Parameters<typeof mkdirSync>): string | undefined => {
+      if (left--) throw full()
+      return mkdirSync(...given) as string | undefined
+    }
+    instead(fs, { mkdirSync: failing as typeof mkdirSync })
+    const heard = new Promise<void>((resolve) => {
+      const listener = (notice?: Notice): void => {
+        if (notice?.revision === '2') resolve()
+      }
+      onTestFinished(one.watch?.(listener) as () => void)
+    })
+    expect((await one.read()).record).toMatchObject({ revision: '1' })
+    await other.commit?.(tombstone('2'), '1')
+    await heard
+  })
+
   test('where the system has no watch left it is looked at now and then, and said once', async () => {
     const path = somewhere()
     const [one, other] = [fileStore(path), fileStore(path)] as Required<Store>[] as [Required<Store>, Store]
