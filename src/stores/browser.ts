@@ -109,8 +109,10 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     decide?: (found: WrittenHere | null) => WrittenHere | null | undefined,
     again = true,
   ): Promise<WrittenHere | null> {
-    const database = await open()
+    let opened: IDBDatabase | undefined
     try {
+      const database = await open()
+      opened = database
       return await new Promise((resolve, reject) => {
         // Strict: after a power cut a refresh token that was spent must not be back.
         const transaction = database.transaction(CELLS, decide ? 'readwrite' : 'readonly', {
@@ -138,13 +140,13 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         transaction.onabort = () => reject(transaction.error ?? new Error('IndexedDB aborted a transaction'))
       })
     } catch (error) {
-      // Closed under us, before or in the middle, or the process behind it is gone.
+      // Closed under us, before or in the middle, or the process behind it is gone: a moment later there is another.
       const { name } = Object(error) as { name?: unknown }
       const lost = name === 'InvalidStateError' || name === 'AbortError' || name === 'UnknownError'
       if (again && lost) return transact(decide, false)
       throw error
     } finally {
-      database.close()
+      opened?.close()
     }
   }
 

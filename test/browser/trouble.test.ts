@@ -182,6 +182,23 @@ describe('IndexedDB that', () => {
     expect(await outages(page)).toEqual([])
   })
 
+  test.each(['UnknownError', 'AbortError'])(
+    'fails once as a page opens it (%s): it is opened again, and the session is there',
+    async (name) => {
+      const { server, context } = await signedIn(1)
+      await context.addInitScript((given) => {
+        const { open } = IDBFactory.prototype
+        IDBFactory.prototype.open = () => {
+          Object.assign(IDBFactory.prototype, { open })
+          throw new DOMException('The connection to the database was lost', given)
+        }
+      }, name)
+      const page = await tab(context, server, {})
+      expect(await page.evaluate(() => lab.who())).toBe('alice')
+      expect(await outages(page)).toEqual([])
+    },
+  )
+
   test('fails after it was there: the session lives, nothing is spent, and it is one again later', async () => {
     const { server, tabs } = await signedIn(2)
     const [page, other] = tabs as [Page, Page]
