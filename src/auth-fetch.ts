@@ -47,7 +47,8 @@ export function createFlow(
   async function run(call: Call): Promise<Response> {
     let held = session.held
     if (held === undefined || (held ? session.unread : cookies)) held = await present(call)
-    if (call.user && !session.owns(call.user, held)) throw changed()
+    // Made by nobody it is somebody's now.
+    if (call.user === null ? held : call.user && !session.owns(call.user, held)) throw changed()
     if (!held) {
       const response = await call.send()
       // Without watching it is learned only by asking that somebody has signed in elsewhere.

@@ -16,7 +16,7 @@ export interface AboveInit extends AuthRequestInit {
     eachSend(send: (signal?: AbortSignal) => Promise<Response>): Promise<Response>
     /** The body of the Request is a stream that can be read once. */
     stream: boolean
-    /** Who was signed in when the request was made: it may be tried again much later. */
+    /** Who was signed in when the request was made, if that is known: it may be tried again much later. */
     user: Pick<Session, 'id' | 'subject'> | null | undefined
   }
 }
@@ -40,7 +40,7 @@ export interface Call extends Caller {
   readonly origin: string
   readonly unsafe: boolean
   readonly replay: boolean
-  /** Who made it, if that was not now. */
+  /** Who made it, if that was not now; `null`: nobody. */
   readonly user: Pick<Session, 'id' | 'subject'> | null | undefined
   /** Its body is a stream that can be read once. */
   readonly stream: boolean

@@ -16,8 +16,13 @@ interface Handed {
   stayfresh?: {
     timeout: number | false
     stream: boolean
-    /** Who made the request, whose retries come later. Not as data: ky shows its options to hooks and in its errors. */
-    user(): Session<unknown> | null | undefined
+    /**
+     * Who made the request, whose retries come later; `sends`: it goes out now. Not as data: ky shows its options to hooks
+     * and in its errors.
+     */
+    user(sends?: boolean): Session<unknown> | null | undefined
+    /** The caller keeps a signal of his own. */
+    signal: boolean
     /** The text of the body, where it is known that the Request was made of it. */
     text(): string | undefined
   }
@@ -30,7 +35,8 @@ const DEFAULT_TIMEOUT = 10_000
  * Makes a ky that attaches the token, refreshes it and replays, beneath ky: its `retry`, hooks and errors stay
  * what they are; a retry goes out as who made the request, or not at all (`session_changed`). `baseUrl` is that of
  * `auth`; `timeout` limits each send alone, so that a request which waits for a refresh or for a password outlives it
- * (a `totalTimeout` spans these waits); `auth` and `replay` are options of each request. The fetch beneath is that of
+ * (a `totalTimeout` spans these waits, and alone bounds the reading of a body where `onDownloadProgress`, or a hook, puts
+ * another response in the place of the answer); `auth` and `replay` are options of each request. The fetch beneath is that of
  * `auth` (`createAuth({ fetch })`); one that is given to a request, or to `extend`, takes the place of all this: no token,
  * and ky's own limits. Requests reject as ky's do, and with what `auth.fetch` throws.
  *
@@ -49,14 +55,14 @@ export function createKy(
 ): KyInstance {
   const fetch = (input: string | URL | Request, init?: RequestInit & Handed): Promise<Response> => {
     const { stayfresh, ...rest } = init ?? {}
-    const { timeout = false, stream = false, user, text } = stayfresh ?? {}
+    const { timeout = false, stream = false, user, signal, text } = stayfresh ?? {}
     // Sent again from its text, a body is neither copied nor read through the copy (docs/bench.md).
     const body = text?.()
     if (body !== undefined) rest.body = body
     const above: AboveInit[typeof ABOVE] = {
       eachSend(send) {
-        user?.()
-        return limited(send, timeout, input as Request)
+        user?.(true)
+        return limited(send, timeout, input as Request, signal)
       },
       // A Request no longer tells a stream that can be read once from a body that can be copied.
       stream,
@@ -78,12 +84,14 @@ export function createKy(
           const { timeout = DEFAULT_TIMEOUT, body } = options
           const stream = body instanceof ReadableStream
           let { session } = auth
-          // Before the store was read: whoever it goes out as at first.
-          const user = (): typeof session => {
-            if (session === undefined) session = auth.session
-            return session
+          let sent = false
+          // Until it is known whose it is: whoever it goes out as at first, which may be nobody.
+          const user = (sends?: boolean): typeof session => {
+            if (!sent) session ??= auth.session
+            sent ||= sends === true
+            return sent ? session : (session ?? undefined)
           }
-          options.stayfresh = { timeout, stream, user, text: textOf(options) }
+          options.stayfresh = { timeout, stream, user, signal: !!options.signal, text: textOf(options) }
           options.timeout = false
         },
       ],
@@ -120,16 +128,23 @@ async function limited(
   send: (signal?: AbortSignal) => Promise<Response>,
   timeout: number | false,
   request: Request,
+  kept = false,
 ): Promise<Response> {
   if (timeout === false) return send()
   const controller = new AbortController()
   // Not every runtime's Request has one.
   const signal = request.signal as AbortSignal | undefined
-  // By hand: the weak references of AbortSignal.any cost more than the rest of a call does here (docs/bench.md).
-  const follow = (): void => controller.abort(signal?.reason)
-  signal?.addEventListener('abort', follow)
-  if (signal?.aborted) follow()
-  const response = await bounded(send(controller.signal), timeout, request, controller)
+  let limit = controller.signal
+  if (kept && signal && AbortSignal.any) {
+    // A browser keeps what listens to a signal for as long as the caller keeps his, and the answer with it.
+    limit = AbortSignal.any([signal, limit])
+  } else {
+    // By hand: the weak references of AbortSignal.any cost more than the rest of a call does here (docs/bench.md).
+    const follow = (): void => controller.abort(signal?.reason)
+    signal?.addEventListener('abort', follow)
+    if (signal?.aborted) follow()
+  }
+  const response = await bounded(send(limit), timeout, request, controller)
   // ky sets `accept` where it will read the body itself (`.json()`, …), and bounds that reading too. A type that it does
   // not set is the caller's, who may take his time over an export.
   if (!/\*|[+/]json|form-data/.test(String(request.headers.get('accept')))) return response

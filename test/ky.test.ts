@@ -1,4 +1,6 @@
 /** createKy(auth): ky stays what it is, and its user stays signed in. */
+
+import { getEventListeners } from 'node:events'
 import ky, {
   isHTTPError,
   isNetworkError,
@@ -532,6 +534,34 @@ describe('ky itself', () => {
       expect(isAuthError(await failure(api.delete('fresh', { retry, hooks })), 'session_changed')).toBe(true)
       expect(backend.count('fresh')).toBe(1)
     }
+  })
+
+  test('6: of nobody is not tried again as who has signed in meanwhile', async () => {
+    const { api, auth, backend } = await kyBench({ signedIn: false })
+    backend.fault('optional', { status: 503 })
+    const retry = { limit: 1, delay: () => 1 }
+    const hooks = { beforeRetry: [async () => void (await auth.setTokens(await backend.signIn('bob')))] }
+    expect(isAuthError(await failure(api.put('optional', { retry, hooks })), 'session_changed')).toBe(true)
+    expect(backend.count('optional')).toBe(1)
+    backend.fault('optional', { status: 503 })
+    await auth.logout()
+    expect((await api.put('optional', { retry })).status).toBe(200)
+  })
+
+  test('leaves nothing behind on a signal that the caller keeps, by which its answer can still be given up', async () => {
+    const given: (AbortSignal | null | undefined)[] = []
+    const { api } = await kyBench({
+      fetch: async (input, init) => {
+        given.push((input as Request).signal, init?.signal)
+        return Response.json({})
+      },
+    })
+    const controller = new AbortController()
+    await api.get('protected', { signal: controller.signal })
+    const [its, limit] = given as [AbortSignal, AbortSignal]
+    expect(getEventListeners(its, 'abort')).toEqual([])
+    controller.abort(new Error('left'))
+    expect(limit.reason).toMatchObject({ message: 'left' })
   })
 
   test('6: is tried again in another session of the same user', async () => {
