@@ -102,6 +102,8 @@ export function createFlow(
     let held = owned(user)
     let token = session.token(held)
     const stale = call.auth === 'fresh' && session.isFresh(token) === false
+    // Nobody is asked for it: not by a dialog that is open for others, either.
+    if (held.expired && call.auth === 'optional') return null
     if (!spent.asked && (held.expired || stale)) {
       spent.asked = true
       await free(
@@ -120,6 +122,8 @@ export function createFlow(
     // What came is known not to be fresh, if it says so.
     if (call.auth === 'fresh' && !spent.asked && session.isFresh(token) === false)
       return attach(call, user, spent)
+    // On to one that has none yet: never as nobody.
+    if (outcome.kind === 'moved' && !token) return attach(call, user, spent)
     if (outcome.kind === 'moved' || session.usable(token)) return token ?? null
     if (call.auth === 'optional') return null
     if (outcome.kind === 'unavailable') throw unavailable(outcome)
@@ -304,7 +308,11 @@ export function createFlow(
     // While there is a doubt whether the one left has run out a server is to turn it down, not our clock.
     const doubtful = outcome.kind === 'refused' && left?.rejected === false && !left.over()
     if (session.usable(left) || doubtful) return left
-    if (call.auth === 'optional') return null
+    if (call.auth === 'optional') {
+      // Good enough for other routes.
+      delete spent.suspect
+      return null
+    }
     if (outcome.kind === 'unavailable') {
       if (outcome.reason !== 'refresh_limit') throw unavailable(outcome)
       // A server that turns down every token it gives is its own answer; the next call is not made to pay.

@@ -218,7 +218,7 @@ export function createRefresher(
         version: standing.version + 1,
         reason,
         access,
-        fresh: stillFresh(standing),
+        fresh: stillFresh(standing, version),
         refreshToken: rotated ?? (backend.singleUse ? undefined : standing.refreshToken),
         subject: standing.subject ?? subjectOf(backend, access),
         // After an outage all come at once: their next times are drawn anew, or they would for ever.
@@ -337,8 +337,12 @@ export function createRefresher(
   }
 
   /** A fresh token stays in use to its own end. */
-  function stillFresh(standing: LiveRecord): StoredToken | undefined {
+  function stillFresh(standing: LiveRecord, version: number): StoredToken | undefined {
     const current = session.held && session.token(session.held)
+    // By a password elsewhere, which has not been heard of here.
+    const unheard = standing.version > version && session.held?.record.version === version
+    const { access } = standing
+    if (unheard && backend.cookies !== 'both' && access && readToken(access).freshFor) return access
     if (backend.cookies === 'both' || !current || !session.isFresh(current)) return undefined
     return [standing.fresh, standing.access].find((stored) => stored?.token === current.token)
   }

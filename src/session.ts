@@ -308,8 +308,11 @@ export function createSession(
 
   function isOutdated(record: StoreRecord): boolean {
     const mine = held?.record
-    const ranOut = 'ended' in record && RAN_OUT.test(record.ended)
-    return ranOut && store.empty !== 'ended' && record.id === mine?.id && record.version < mine.version
+    if (!mine || store.empty === 'ended' || !('ended' in record)) return false
+    const { id, version, ended, calledAt } = record
+    // Of who was known to be over before this one signed in: the store has fallen back.
+    if (id !== mine.id) return endings.has(id) && !isReplaced(id) && calledAt < mine.calledAt
+    return RAN_OUT.test(ended) && version < mine.version
   }
 
   /** Whether a logout that is still to be written was called after this session's login. */

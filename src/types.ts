@@ -63,7 +63,7 @@ export type ReauthReason = 'fresh_token_required' | 'session_expired' | 'token_r
  * - `logout`: `logout()` was called, here or in another context.
  * - `session_expired`: the refresh token was refused, or there was none, and the access token no longer works.
  * - `token_revoked`: the server said that a token was revoked.
- * - `replaced`: another login took its place.
+ * - `replaced`: another user's login took its place, or that of nobody knows whom. The same user's is a `loggedIn` alone.
  * - `storage_cleared`: the user cleared the site's data (browser stores).
  */
 export type LogoutReason = 'logout' | 'session_expired' | 'token_revoked' | 'replaced' | 'storage_cleared'
@@ -96,7 +96,8 @@ export type ChangeReason =
  * - `status`: one that neither brings tokens nor refuses, such as a 503.
  * - `bad_answer`: a 2xx without tokens, with such as are none, or with another user's.
  * - `busy`: another context has been at it for longer than `refreshTimeout`.
- * - `cool_down`: an earlier failure's cool-down, or the server's `Retry-After` (RFC 9110 section 10.2.3), is not over.
+ * - `cool_down`: an earlier failure's cool-down, or the server's `Retry-After` (RFC 9110 section 10.2.3), is not over. Told in
+ *   the message of `refresh_unavailable` alone, by no event.
  * - `refresh_limit`: `refreshLimit` was reached; told once until it is over.
  * - `store`: the store could not be read, or written.
  */
@@ -127,7 +128,7 @@ export interface Session<Claims = StandardClaims> {
   readonly id: string
   /** Grows with each refresh and re-authentication. */
   readonly version: number
-  /** `expired` while the user is being asked for a password. */
+  /** `expired` while a password is asked for because no token works any more; not while a fresh one is wanted. */
   readonly status: 'active' | 'expired'
   /** Who is signed in, or `undefined` where the token doesn't tell. */
   readonly subject: string | undefined

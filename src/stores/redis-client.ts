@@ -100,13 +100,14 @@ const hubs = new WeakMap<object, Hub>()
 
 export function wireOf(client: RedisClient): Wire {
   const given = Object(client) as Partial<NodeRedis & IoRedis & { defineCommand: unknown }>
-  if (typeof given.eval !== 'function' || typeof given.on !== 'function') {
-    const message = 'redisStore takes a client of redis (node-redis) or ioredis'
+  const io = typeof given.defineCommand === 'function'
+  // A pool of node-redis' has no connection to listen through, and never says that it is ready.
+  const known = io || typeof given.isReady === 'boolean'
+  if (!known || typeof given.eval !== 'function' || typeof given.on !== 'function') {
+    const message = 'redisStore takes a client of redis (node-redis) or ioredis, and no pool'
     throw new AuthError('invalid_option', message, { option: 'client' })
   }
-  return typeof given.defineCommand === 'function'
-    ? ioRedis(client as unknown as IoRedis)
-    : nodeRedis(client as unknown as NodeRedis)
+  return io ? ioRedis(client as unknown as IoRedis) : nodeRedis(client as unknown as NodeRedis)
 }
 
 function nodeRedis(client: NodeRedis): Wire {
@@ -169,6 +170,8 @@ function ioRedis(client: IoRedis): Wire {
         const node = await anyNode(client)
         const ear = node.duplicate({
           lazyConnect: false,
+          // What stands between forgets who says nothing: of itself ioredis 5 sends nothing.
+          keepAlive: 30_000,
           maxRetriesPerRequest: null,
           enableOfflineQueue: true,
           // Where there are other nodes this one is not waited for.
