@@ -161,7 +161,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'a fresh token replaced ahead of its end',
-    edits: [edit('src/refresh.ts', 'fresh: stillFresh(standing),', 'fresh: undefined,')],
+    edits: [edit('src/refresh.ts', 'fresh: stillFresh(standing, version),', 'fresh: undefined,')],
   },
   {
     name: 'a listener awaited in the exchange',
