@@ -39,9 +39,6 @@ export interface Hand {
   forget(): void
 }
 
-// No server gives a token for less, ms.
-const LEAST_LIFE = 30_000
-
 export function createHand(cell: CellRoom, emitter: Emitter, on: Platform): Hand {
   let skew = 0
   let announcedSkew = 0
@@ -64,8 +61,8 @@ export function createHand(cell: CellRoom, emitter: Emitter, on: Platform): Hand
     const initial = Math.max(age, 0)
     if (lasts === undefined && iat === undefined && isNumber(exp)) {
       lasts = exp * 1000 - serverNow + initial
-      // Over before it came, or all but: our clock is ahead, and believing it would refresh for each call.
-      if (lasts <= LEAST_LIFE && stored.at !== undefined) lasts = undefined
+      // Over before it came: our clock is ahead, and believing it would refresh for each call.
+      if (lasts <= 0 && stored.at !== undefined) lasts = undefined
     }
     const since = stopwatch(on)
     // Beyond doubt: no clock that was set ahead while the store was asked counts, and the second that a life was cut by is

@@ -108,6 +108,8 @@ interface Ending {
   revoked: number
   /** Whether it was held here until another took its place. */
   readonly held: boolean | undefined
+  /** Which session was held when it was first known. */
+  readonly during: string | undefined
 }
 
 // The last that a Date can tell, in ms.
@@ -203,6 +205,8 @@ export function createSession(
     emitter.emit({ type: 'loggedOut', reason, subject: mine.subject, origin })
   }
 
+  const current = (): string | undefined => held?.record.id
+
   function remember(
     id: string,
     reason: LogoutReason,
@@ -220,6 +224,7 @@ export function createSession(
       version: Math.max(known?.version ?? 0, upTo),
       revoked: Math.max(known?.revoked ?? 0, revoked),
       held,
+      during: known ? known.during : current(),
     })
     if (endings.size > 100) endings.delete(endings.keys().next().value as string)
   }
@@ -311,7 +316,8 @@ export function createSession(
     if (!mine || store.empty === 'ended' || !('ended' in record)) return false
     const { id, version, ended, calledAt } = record
     // Of who was known to be over before this one signed in: the store has fallen back.
-    if (id !== mine.id) return endings.has(id) && !isReplaced(id) && calledAt < mine.calledAt
+    const known = endings.get(id)
+    if (id !== mine.id) return !!known && known.during !== mine.id && !known.held && calledAt < mine.calledAt
     return RAN_OUT.test(ended) && version < mine.version
   }
 
