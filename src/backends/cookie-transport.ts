@@ -175,8 +175,9 @@ export function createCookieTransport(
       const proof = headers.get(header)
       // Of a logout nobody knows which of the two its server looks at.
       if (proof && refreshHeader !== header && /refresh|logout/.test(kind)) {
-        headers.set(refreshHeader, proof)
+        // First, for the names may differ in case alone.
         if (kind === 'refresh') headers.delete(header)
+        headers.set(refreshHeader, proof)
       }
       const response = await values.exchange(send, url, { ...init, headers }, kind)
       const arrival = values.arrival(response.headers) as Arrival

@@ -313,7 +313,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   /** Whether the server says that the cookie was not there. */
   function isGone({ body }: Answer): boolean {
     // Among others, where tokens may be in several places.
-    return /\bMissing cookie "/.test(textIn(body, messageKey) ?? '')
+    return /\bMissing cookie \S/.test(textIn(body, messageKey) ?? '')
   }
 
   function refused(answer: Answer): boolean {

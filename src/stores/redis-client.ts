@@ -59,6 +59,7 @@ interface IoRedis extends Emitter {
   readonly status: string
   readonly stream?: { unref?(): void }
   readonly isCluster?: boolean
+  readonly options?: { keepAlive?: number }
   nodes?(): IoRedis[]
   duplicate(options?: object): IoRedis
   disconnect(): void
@@ -104,7 +105,7 @@ export function wireOf(client: RedisClient): Wire {
   // A pool of node-redis' has no connection to listen through, and never says that it is ready.
   const known = io || typeof given.isReady === 'boolean'
   if (!known || typeof given.eval !== 'function' || typeof given.on !== 'function') {
-    const message = 'redisStore takes a client of redis (node-redis) or ioredis, and no pool'
+    const message = 'redisStore takes a client of redis (node-redis) or ioredis that tells isReady; no pool'
     throw new AuthError('invalid_option', message, { option: 'client' })
   }
   return io ? ioRedis(client as unknown as IoRedis) : nodeRedis(client as unknown as NodeRedis)
@@ -171,7 +172,7 @@ function ioRedis(client: IoRedis): Wire {
         const ear = node.duplicate({
           lazyConnect: false,
           // What stands between forgets who says nothing: of itself ioredis 5 sends nothing.
-          keepAlive: 30_000,
+          keepAlive: node.options?.keepAlive || 30_000,
           maxRetriesPerRequest: null,
           enableOfflineQueue: true,
           // Where there are other nodes this one is not waited for.

@@ -1035,6 +1035,12 @@ describe('options', () => {
     expect(leaks(error, 's3cret', `${read(base)}`)).toEqual([])
   })
 
+  test('a header for refresh tokens that differs in case alone is the same', async () => {
+    const { auth } = await cookieBench({ preset: { csrf: { refreshHeader: 'x-csrf-token' } } })
+    later()
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+  })
+
   test('each of the two tokens may have a header of its own', async () => {
     const { auth, backend } = await cookieBench({
       server: { csrfHeader: 'X-CSRF-ACCESS', csrfRefreshHeader: 'X-CSRF-REFRESH' },

@@ -426,6 +426,12 @@ export const tables: readonly Table[] = [
         means: 'missing',
         refuses: true,
       },
+      'the same, as fastapi-jwt-auth has it': {
+        status: 401,
+        body: { msg: 'Missing cookie refresh_token_cookie' },
+        means: 'missing',
+        refuses: true,
+      },
       'the same, where tokens may be in several places': {
         status: 401,
         body: {
