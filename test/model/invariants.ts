@@ -140,6 +140,7 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
       const begun = all.find(
         (one) =>
           one.context === before.context &&
+          one.seq <= before.seq &&
           one.at > before.at - REFRESH_TIMEOUT &&
           outcome(one, run) === 'unprocessed',
       )
