@@ -82,6 +82,19 @@ export default defineConfig({
           hookTimeout: 900_000,
         },
       },
+      // By themselves: other engines, as they are installed; what only Chromium can be made to do is left out.
+      ...['firefox', 'webkit'].map((name) => ({
+        extends: true as const,
+        test: {
+          name,
+          include: ['stores', 'tabs', 'logout'].map((scenes) => `test/browser/${scenes}.test.ts`),
+          globalSetup: ['test/browser/setup.ts'],
+          isolate: false,
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      })),
       {
         extends: true,
         test: {

@@ -27,7 +27,7 @@ interface WrittenHere extends Written {
 
 const DATABASE = 'stayfresh'
 const CELLS = 'cells'
-// How long a database may take to open, in ms, before this context goes on without it.
+// How long a database may take to open, and a transaction then, in ms, before this context goes on without it.
 const PATIENCE = 3000
 // How long whoever marks a logout has to see to it himself, in ms.
 const A_MOMENT = 250
@@ -56,7 +56,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   const { watch, tell, wake, alone } = createWatchers(prefix)
   // Set once the database was read: from then on others may know of what this context holds.
   let reached = false
-  // Openings that took too long and are still under way.
+  // Openings and transactions that took too long and are still under way.
   let stuck = 0
   // What only this context knows, while it can't be written.
   let spare: { readonly record: StoreRecord | null } | undefined
@@ -68,7 +68,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   /** A connection for one transaction: none is left open to be closed under us, or to block somebody. */
   function open(version?: number): Promise<IDBDatabase> {
     return new Promise((resolve, reject) => {
-      if (stuck) throw new Error('IndexedDB is still opening')
+      if (stuck) throw new Error('IndexedDB is still busy')
       const request = indexedDB.open(DATABASE, version)
       let late = 0
       const timer = setTimeout(() => {
@@ -110,6 +110,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     again = true,
   ): Promise<WrittenHere | null> {
     let opened: IDBDatabase | undefined
+    let left = false
     try {
       const database = await open()
       opened = database
@@ -118,15 +119,40 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         const transaction = database.transaction(CELLS, decide ? 'readwrite' : 'readonly', {
           durability: 'strict',
         })
+        // With a page in the back/forward cache WebKit keeps it open, and everybody else waits for it.
+        const leave = (): void => {
+          left = true
+          try {
+            transaction.abort()
+          } catch {
+            // It is decided, and goes through by itself.
+          }
+        }
+        globalThis.addEventListener?.('pagehide', leave)
+        // A Worker of such a page hears of nothing: who waits for one goes on without it.
+        let late = 0
+        const timer = setTimeout(() => {
+          stuck += late = 1
+          reject(new Error(`IndexedDB did not answer in ${PATIENCE} ms`))
+        }, PATIENCE)
+        const over = (): void => {
+          globalThis.removeEventListener?.('pagehide', leave)
+          clearTimeout(timer)
+          stuck -= late
+          // Those who went on without it look again.
+          if (late) wake()
+        }
         const cells = transaction.objectStore(CELLS)
         let stands: WrittenHere | null = null
         const see = (value: unknown): void => {
           stands = decode<WrittenHere>(value)
-          const next = decide?.(stands)
+          const next = late ? undefined : decide?.(stands)
           if (next === undefined) return
           stands = next
           if (next) cells.put(next, key)
           else cells.delete(key)
+          // From now on it needs this page no more.
+          transaction.commit?.()
         }
         const request = cells.get(key)
         request.onsuccess = () => see(request.result)
@@ -136,14 +162,21 @@ export function browserStore(options?: BrowserStoreOptions): Store {
           event.preventDefault()
           see({})
         }
-        transaction.oncomplete = () => resolve(stands)
-        transaction.onabort = () => reject(transaction.error ?? new Error('IndexedDB aborted a transaction'))
+        if (!decide) transaction.commit?.()
+        transaction.oncomplete = () => {
+          over()
+          resolve(stands)
+        }
+        transaction.onabort = () => {
+          over()
+          reject(transaction.error ?? new DOMException('IndexedDB aborted a transaction', 'AbortError'))
+        }
       })
     } catch (error) {
       // Closed under us, before or in the middle, or the process behind it is gone: a moment later there is another.
       const { name } = Object(error) as { name?: unknown }
       const lost = name === 'InvalidStateError' || name === 'AbortError' || name === 'UnknownError'
-      if (again && lost) return transact(decide, false)
+      if (lost && (again || left)) return transact(decide, again && left)
       throw error
     } finally {
       opened?.close()

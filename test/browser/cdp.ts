@@ -3,7 +3,7 @@
  * over Chromium's own protocol they can be hidden, frozen, and put into the back/forward cache, and many are cheap.
  */
 import { inject, onTestFinished } from 'vitest'
-import { type ProfileOptions, withoutLocks } from './support.ts'
+import { inChromium, type ProfileOptions, profile, withoutLocks } from './support.ts'
 
 type Params = Record<string, unknown>
 
@@ -24,6 +24,7 @@ export interface RawTab {
   /** The value of `run(...args)` in the page. */
   evaluate<Args extends unknown[], T>(run: (...args: Args) => T, ...args: Args): Promise<Awaited<T>>
   goto(url: string): Promise<void>
+  back(): Promise<void>
   close(): Promise<void>
 }
 
@@ -41,6 +42,7 @@ export async function rawContext(
   { locks = true }: ProfileOptions = {},
   over: (close: () => Promise<void>) => void = onTestFinished,
 ): Promise<RawContext> {
+  if (!inChromium) return plain(over)
   const { port } = inject('chromium')
   const version = (await (await fetch(`http://127.0.0.1:${port}/json/version`)).json()) as {
     webSocketDebuggerUrl: string
@@ -99,12 +101,33 @@ export async function rawContext(
           await tab.send('Page.navigate', { url: to })
           await loaded
         },
+        back: () => tab.evaluate(() => void setTimeout(() => history.back(), 0)),
         close: async () => void (await send('Target.closeTarget', { targetId })),
       }
       await tab.send('Page.enable')
       if (!locks) await tab.send('Page.addScriptToEvaluateOnNewDocument', { source: `(${withoutLocks})()` })
       await tab.goto(url)
       return tab
+    },
+  }
+}
+
+/** Of other engines the tabs are as they always are, and have no such protocol. */
+async function plain(over: (close: () => Promise<void>) => void): Promise<RawContext> {
+  const context = await profile({}, over)
+  return {
+    async open(url) {
+      const page = await context.newPage()
+      await page.goto(url)
+      return {
+        send: (method) => Promise.reject(new Error(`${method} is Chromium’s`)),
+        on() {},
+        evaluate: (run, ...args) =>
+          page.evaluate(`(${run})(${args.map((arg) => JSON.stringify(arg)).join(', ')})`),
+        goto: async (to) => void (await page.goto(to)),
+        back: async () => void (await page.goBack()),
+        close: () => page.close(),
+      }
     },
   }
 }

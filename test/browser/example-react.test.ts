@@ -7,9 +7,9 @@ import type { BrowserContext, Locator, Page } from 'playwright-core'
 import type { Backend } from 'stayfresh/testing'
 import { build, createServer, type PreviewServer, preview, type ViteDevServer } from 'vite'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { profile, until, useChromium } from './support.ts'
+import { profile, until, useBrowser } from './support.ts'
 
-useChromium()
+useBrowser()
 
 const root = fileURLToPath(new URL('../../examples/react', import.meta.url))
 const quiet = { root, configFile: join(root, 'vite.config.ts'), logLevel: 'error' } as const

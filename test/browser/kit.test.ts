@@ -7,9 +7,9 @@ import type { Backend } from 'stayfresh/testing'
 import { expect, onTestFinished, test } from 'vitest'
 import { startDemoServer } from '../../demo-server/server.ts'
 import type {} from './kit.ts'
-import { profile, until, useChromium } from './support.ts'
+import { profile, until, useBrowser } from './support.ts'
 
-useChromium()
+useBrowser()
 
 let script: Promise<string> | undefined
 let worker: Promise<string> | undefined

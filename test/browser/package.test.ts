@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { startDemoServer } from '../../demo-server/server.ts'
 import { installPacked, type Project } from '../package/install.ts'
-import { profile, useChromium } from './support.ts'
+import { profile, useBrowser } from './support.ts'
 
-useChromium()
+useBrowser()
 
 let project: Project
 beforeAll(async () => {

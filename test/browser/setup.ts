@@ -1,17 +1,29 @@
-/** One Chromium for all browser tests: started once, closed at the end. */
+/** One Chromium for all browser tests: started once, closed at the end. Other engines come with each profile. */
 import { createServer } from 'node:net'
 import { chromium } from 'playwright-core'
 import type { TestProject } from 'vitest/node'
 import { chromiumArgs, findChromium } from '../chromium.ts'
+import { type Engine, findBrowser, startScreen } from './elsewhere.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
+    engine: Engine
+    /** The screen that WebKit is shown on. */
+    display: string | undefined
     /** Where Playwright finds it, and the port of its own debugging protocol. */
     chromium: { endpoint: string; port: number }
   }
 }
 
-export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
+export default async function setup({ provide, name }: TestProject): Promise<() => void | Promise<void>> {
+  const engine = name as Engine
+  provide('engine', engine)
+  if (engine !== 'chromium') {
+    findBrowser(engine)
+    const screen = engine === 'webkit' ? await startScreen() : undefined
+    provide('display', screen?.display)
+    return () => screen?.close()
+  }
   const port = await freePort()
   const server = await chromium.launchServer({
     executablePath: findChromium(),

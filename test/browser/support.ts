@@ -4,17 +4,22 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 import type { Backend, IssuedToken } from 'stayfresh/testing'
 import { afterAll, beforeAll, expect, inject, onTestFinished } from 'vitest'
 import type { RawTab } from './cdp.ts'
+import { newContext } from './elsewhere.ts'
 import type { LabOptions } from './lab.ts'
 import { type LabServer, labServer } from './server.ts'
 
-let browser: Browser
+let browser: Browser | undefined
+
+export const engine = inject('engine')
+/** Some of what befalls a page only Chromium's own protocol can bring about. */
+export const inChromium = engine === 'chromium'
 
 /** To be called at the top of a test file. */
-export function useChromium(): void {
+export function useBrowser(): void {
   beforeAll(async () => {
-    browser = await chromium.connect(inject('chromium').endpoint)
+    if (inChromium) browser = await chromium.connect(inject('chromium').endpoint)
   })
-  afterAll(() => browser.close())
+  afterAll(() => browser?.close())
 }
 
 export interface ProfileOptions {
@@ -32,7 +37,10 @@ export async function profile(
   { locks = true }: ProfileOptions = {},
   over: (close: () => Promise<void>) => void = onTestFinished,
 ): Promise<BrowserContext> {
-  const context = await browser.newContext()
+  const context =
+    engine === 'chromium'
+      ? await (browser as Browser).newContext()
+      : await newContext(engine, inject('display'))
   over(() => context.close())
   if (!locks) await context.addInitScript(withoutLocks)
   return context

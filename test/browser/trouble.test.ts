@@ -15,10 +15,10 @@ import {
   sleep,
   tab,
   until,
-  useChromium,
+  useBrowser,
 } from './support.ts'
 
-useChromium()
+useBrowser()
 
 const told = (page: Page): Promise<string[]> =>
   page.evaluate(() => lab.told.map(({ type, reason }) => `${type} ${reason}`))
