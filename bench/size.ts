@@ -11,12 +11,12 @@ export const GOAL = 5_000
 
 // What was reached, in bytes min+gzip; each grows only with a reason (docs/decisions/0004-size.md).
 const LIMITS: Record<string, { contents: string; limit: number }> = {
-  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 20_900 },
-  'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 29_300 },
+  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 21_000 },
+  'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 29_350 },
   'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 1_000 },
   'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 4_730 },
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_550 },
-  'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_380 },
+  'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_420 },
   'stayfresh/react': { contents: "export * from 'stayfresh/react'", limit: 950 },
   'stayfresh/devtools': { contents: "export * from 'stayfresh/devtools'", limit: 12_500 },
   'stayfresh/redis': { contents: "export * from 'stayfresh/redis'", limit: 5_400 },

@@ -3,6 +3,7 @@
  * ever changed. It knows how it is sent, and whether it can be sent again byte for byte.
  */
 import { AuthError } from './errors.ts'
+import { cached } from './platform.ts'
 import { describe } from './token.ts'
 import type { AuthRequestInit, Session } from './types.ts'
 import type { Wire } from './wire.ts'
@@ -104,8 +105,12 @@ export function takeCall(
   const omits = wire.cookies && (rest.credentials ?? request?.credentials) === 'omit'
   const bare = auth === false || foreign || omits
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.
-  // Where `Request.body` is not implemented (Firefox) it is undefined, whatever the body.
-  const bodied = request !== undefined && request.body !== null && !/^(GET|HEAD)$/.test(request.method)
+  // Where `Request.body` is not implemented (Firefox) it is undefined, whatever the body. To Deno a text that was looked at
+  // is a stream, and goes out in chunks: what has a type has a body.
+  const bodied =
+    request !== undefined &&
+    !/^(GET|HEAD)$/.test(request.method) &&
+    (request.headers.has('content-type') || request.body !== null)
   const copies = !bare && replay && !stream && rest.body == null && bodied
   let spare: Request | undefined
 
@@ -128,7 +133,8 @@ export function takeCall(
         if (request.referrer !== 'about:client') options.referrer ??= request.referrer
         if (request.referrerPolicy) options.referrerPolicy ??= request.referrerPolicy
       }
-      if (switched() && (rest.cache ?? request?.cache ?? 'default') === 'default') options.cache = 'reload'
+      if (switched() && (rest.cache ?? request?.cache ?? 'default') === 'default')
+        Object.assign(options, cached('reload'))
     }
     const target = spare ?? request ?? url.href
     if (copies) spare = (target as Request).clone() as Request

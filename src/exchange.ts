@@ -8,7 +8,7 @@ import { type Platform, sleep, stopwatch, within } from './platform.ts'
 import type { SessionRoom } from './session.ts'
 import { checkTokens, readToken } from './token.ts'
 import type { Backend, LiveRecord, RefreshFailure, StoredToken, Tokens } from './types.ts'
-import { readAnswer, type Wire } from './wire.ts'
+import { REDIRECTED, readAnswer, type Wire } from './wire.ts'
 
 /** A record that is claimed by us, and what is spent for its next version. */
 export type Claimed = LiveRecord & { [Member in 'claim' | 'refreshToken']-?: NonNullable<LiveRecord[Member]> }
@@ -159,8 +159,8 @@ export function createExchanger(
           }
           // keepalive: a logout is often the last thing a page does.
           const answer = await wire.call(spec, { keepalive: true, signal }).catch((error) => {
-            // No connection is no answer; a redirect is one.
-            if (!(error instanceof TypeError)) throw error
+            // No connection is no answer, by whatever error it is told; a redirect is one.
+            if (isAuthError(error) || error.message === REDIRECTED) throw error
           })
           // What it says nobody reads; but of two at once a small server may be too busy for one.
           if (answer && answer.status < 500 && answer.status !== 429) return

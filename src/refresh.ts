@@ -78,7 +78,13 @@ export function createRefresher(
     const { id, version } = held.record
     const key = [id, version].join()
     const running = flights.get(key)
-    if (running) return running
+    if (running) {
+      // It rejects only where it is lost: on Cloudflare with the request that began it, if that is over.
+      return running.catch(() => {
+        if (flights.get(key) === running) flights.delete(key)
+        return session.held?.record.id === id ? join(session.held, reason) : MOVED
+      })
+    }
     const outcome = run(id, version, reason)
       .finally(() => flights.delete(key))
       .then((came) => (came === BEHIND && session.held?.record.id === id ? join(session.held, reason) : came))

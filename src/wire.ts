@@ -5,6 +5,7 @@
 
 import { consult } from './consult.ts'
 import { AuthError } from './errors.ts'
+import { cached } from './platform.ts'
 import type { Answer, Attachment, AuthOptions, Backend, Outgoing, RequestSpec } from './types.ts'
 
 // What is worth reading of an answer that is looked into: an error of an API, never a download.
@@ -15,6 +16,9 @@ const READ_OWN_AT_MOST = 16_777_216
 // Where one of two copies was cancelled, and the request is aborted then, Node 22 rejects a promise that is out of reach,
 // and the process ends by it.
 const MAY_CANCEL = !/^22\./.test(`${globalThis.process?.versions?.node}`)
+
+/** Told of what was answered so, and not sent again. */
+export const REDIRECTED = 'It was answered with a redirect'
 
 export interface Wire {
   /** The base that relative inputs resolve against. Throws where there is none. */
@@ -123,12 +127,12 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       const url = wire.resolve(path)
       if (!secure(url)) throw new AuthError('invalid_input', `No token goes to ${url.origin} over http:`, {})
       // Not `error`: that doesn't say what was wrong, and Cloudflare's fetch knows no such thing.
-      const options = { method, ...more, redirect: 'manual', cache: 'no-store', ...init } as const
+      const options = { method, ...more, redirect: 'manual', ...cached('no-store'), ...init } as const
       const response = await wire.fetch(url.href, options)
       const { type, status } = response
       if (type === 'opaqueredirect' || [301, 302, 303, 307, 308].includes(status) || wasLed(response, url)) {
         void response.body?.cancel?.().catch(() => {})
-        throw new Error('It was answered with a redirect')
+        throw new Error(REDIRECTED)
       }
       return response
     },

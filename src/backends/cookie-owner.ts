@@ -1,4 +1,6 @@
 /** Whose the cookies are, where an answer that brought some doesn't tell: `whoami` is asked, within bounds of its own. */
+
+import { cached } from '../platform.ts'
 import { describe } from '../token.ts'
 import type { Answer, RequestSpec } from '../types.ts'
 import { readAnswer } from '../wire.ts'
@@ -59,7 +61,7 @@ export function createCookieOwner(
     const { path, ...asked } = asking()
     const response = await look(send, new URL(path, base).href, {
       ...asked,
-      cache: 'no-store',
+      ...cached('no-store'),
       redirect: 'manual',
       signal: late,
     })

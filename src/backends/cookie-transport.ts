@@ -2,6 +2,8 @@
  * How requests go out where the tokens are in cookies: in an order that leaves the cookies of whoever was called last
  * (docs/decisions/0026-cookies-that-come-last.md), each stamped with the value that proves its session.
  */
+
+import { cached } from '../platform.ts'
 import type { Backend, RequestSpec } from '../types.ts'
 import type { CookieOwner } from './cookie-owner.ts'
 import type { Arrival, CookieValues, Kind, Send, Values } from './cookie-values.ts'
@@ -139,7 +141,7 @@ export function createCookieTransport(
     if (ending !== mine || Date.now() - mine.at > PATIENCE || !values.at(base).access) return
     const { path, ...spec } = signOut(mine.nobody)
     ending = undefined
-    const last = { redirect: 'manual', cache: 'no-store', keepalive: true } as const
+    const last = { redirect: 'manual', ...cached('no-store'), keepalive: true } as const
     await transport(send, new URL(path, base).href, { ...spec, ...last }, base).catch(() => {})
   }
 

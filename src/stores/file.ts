@@ -344,12 +344,15 @@ export function fileStore(path: string | URL): Store {
     }
     try {
       const watcher = watch(directory, { persistent: false }, seen)
-      watcher.on('error', rewatch)
+      // Deno heeds no `persistent`, and with each event forgets what it was told.
+      const rest = (): void => void setImmediate(() => watcher.unref())
+      watcher.on('change', rest).on('error', rewatch)
+      watcher.unref()
       leave = () => watcher.close()
     } catch (error) {
       // A system has so many watches, and others may have them all: it is looked at now and then.
       report(named(error))
-      watchFile(directory, { persistent: false, interval: LOOK }, seen)
+      watchFile(directory, { persistent: false, interval: LOOK }, seen).unref()
       leave = () => unwatchFile(directory, seen)
     }
   }
