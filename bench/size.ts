@@ -13,7 +13,7 @@ export const GOAL = 5_000
 const LIMITS: Record<string, { contents: string; limit: number }> = {
   stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 21_000 },
   'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 29_350 },
-  'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 1_000 },
+  'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 1_020 },
   'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 4_730 },
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_550 },
   'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_420 },

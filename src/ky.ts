@@ -82,7 +82,7 @@ export function createKy(
           // A call that is given another fetch is ky's alone, with its limits.
           if (options.fetch !== fetch) return
           const { timeout = DEFAULT_TIMEOUT, body } = options
-          const stream = body instanceof ReadableStream
+          const stream = body instanceof ReadableStream || Symbol.asyncIterator in Object(body)
           let { session } = auth
           let sent = false
           // Until it is known whose it is: whoever it goes out as at first, which may be nobody.
