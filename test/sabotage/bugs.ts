@@ -206,6 +206,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'one flight per caller',
-    edits: [edit('src/refresh.ts', 'if (running) return running', '')],
+    edits: [edit('src/refresh.ts', 'if (running) {', 'if (running && id === key) {')],
   },
 ]
