@@ -15,7 +15,7 @@ const MINUTE = 60 * SECOND
 const DAY = 24 * 60 * MINUTE
 
 // What the core does (src/refresh.ts): refreshed at the latest so long before the end, drawn over the life before that
-// the first time, and after a failure; a cool-down from the second failure in a row.
+// (less its first tenth) the first time, and after a failure; a cool-down from the second failure in a row.
 const AHEAD = 60 * SECOND
 
 interface Scenario {
@@ -79,7 +79,7 @@ function model({ clients, life, pace, spread, outage, until }: Scenario): Arriva
         visit(client, now + pause)
         continue
       }
-      const due = spread && (!drawn[client] || failures[client]) ? latest * chance() : latest
+      const due = spread && (!drawn[client] || failures[client]) ? latest * (0.1 + 0.9 * chance()) : latest
       failures[client] = 0
       drawn[client] = 1
       visit(client, now + due)

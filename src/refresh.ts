@@ -36,7 +36,7 @@ export interface Refresher {
   due(held: Held): boolean
   /**
    * How far into its life a token is to be refreshed, in ms. The first that is not fresh gets a moment drawn over
-   * its life, later ones keep their distance: clients that signed in together don't refresh together.
+   * its life, after the first tenth; later ones keep their distance: clients that signed in together don't refresh together.
    */
   draw(access: StoredToken | undefined, before?: number): number | undefined
   /** Resolves when what is under way is over; from the call on nothing begins. */
@@ -339,7 +339,8 @@ export function createRefresher(
     if (!access) return undefined
     const { lasts, freshFor } = readToken(access)
     if (lasts === undefined || freshFor) return undefined
-    return before === undefined ? dueAt(lasts) * on.random() : dueAt(lasts)
+    // Not at once: a token that has only come is no use spent, and who counts requests would be surprised.
+    return before === undefined ? dueAt(lasts) * (0.1 + 0.9 * on.random()) : dueAt(lasts)
   }
 
   /** A fresh token stays in use to its own end. */

@@ -232,8 +232,8 @@ describe('16: no herd', () => {
     const random = vi.spyOn(Math, 'random').mockReturnValue(0.25)
     const { auth, backend, signInStale } = room()
     await signInStale()
-    // A quarter of the 14 minutes (less a second) that lie before refreshAhead.
-    await pass(3.4 * minute)
+    // A tenth, and a quarter of the rest, of the 14 minutes (less a second) that lie before refreshAhead.
+    await pass(4.4 * minute)
     await auth.fetch('protected')
     await settle()
     expect(backend.count('refresh')).toBe(0)
@@ -252,6 +252,20 @@ describe('16: no herd', () => {
       await settle()
       expect(backend.count('refresh')).toBe(round)
     }
+  })
+
+  test('a token that has only come is not refreshed, whatever is drawn', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0)
+    const { auth, backend, signInStale } = room()
+    await signInStale()
+    await pass(1.3 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(0)
+    await pass(0.2 * minute)
+    await auth.fetch('protected')
+    await settle()
+    expect(backend.count('refresh')).toBe(1)
   })
 
   test('clients that signed in together do not refresh together', async () => {
@@ -283,8 +297,8 @@ describe('16: no herd, after an outage', () => {
     random.mockReturnValue(0.25)
     await auth.fetch('protected')
     expect(backend.count('refresh')).toBe(2)
-    // A quarter of the 14 minutes (less a second) that lie before refreshAhead.
-    await pass(3.4 * minute)
+    // A tenth, and a quarter of the rest, of the 14 minutes (less a second) that lie before refreshAhead.
+    await pass(4.4 * minute)
     await auth.fetch('protected')
     await settle()
     expect(backend.count('refresh')).toBe(2)
