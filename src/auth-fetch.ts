@@ -355,16 +355,24 @@ export function createFlow(
     const was = await present(call)
     if (!was || !session.held) return null
     const user: Stamp = was.record
-    const held = owned(user)
+    let held = owned(user)
     for (const token of inHand(held)) if (token.token === rejected) token.rejected = true
+    // While a dialog is open what is in hand was turned down, whatever is left of its life.
+    if (held.expired) {
+      await free(call, asker.ask('session_expired', held.record, call))
+      if (!session.held) return null
+      held = owned(user)
+    }
     const lasting = (now: Held): HeldToken | undefined =>
       inHand(now).find((one) => session.usable(one) && (one.lasts ?? Infinity) - one.age() >= minValidity)
     const ready = lasting(held)
     if (ready) return shown(ready)
-    await renewed(call, held, minValidity > 0 ? 'requested' : rejected ? 'rejected' : 'expired')
+    const moved = await renewed(call, held, minValidity > 0 ? 'requested' : rejected ? 'rejected' : 'expired')
     if (!session.held) return null
     const now = owned(user)
-    return shown(lasting(now) ?? session.token(now))
+    const next = lasting(now) ?? session.token(now)
+    // On to one that has none yet.
+    return !next && moved ? token(call, minValidity, rejected) : shown(next)
   }
 
   /** A handle in place of a token is of use to nobody. */
@@ -378,10 +386,10 @@ export function createFlow(
     await renewed(call, held, 'requested', true)
   }
 
-  async function renewed(call: Caller, held: Held, reason: ChangeReason, must?: boolean): Promise<void> {
+  async function renewed(call: Caller, held: Held, reason: ChangeReason, must?: boolean): Promise<boolean> {
     const outcome = await free(call, refresher.join(held, reason))
     const now = session.held
-    if (!now) return
+    if (!now) return false
     const token = session.token(now)
     const works = session.usable(token)
     if (outcome.kind === 'unavailable') {
@@ -394,6 +402,7 @@ export function createFlow(
       const { record } = now.record.id === held.record.id ? now : held
       await free(call, asker.ask('session_expired', record, call))
     }
+    return outcome.kind === 'moved'
   }
 
   // --- who made the call -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import {
   alice,
   baseUrl,
   bob,
+  deferred,
   failure,
   minute,
   pass,
@@ -282,6 +283,57 @@ describe('getAccessToken', () => {
     expect(new Set(given)).toEqual(new Set([inHand().access]))
     expect(backend.isHonoured(given[0] ?? '')).toBe(true)
     expect(backend.count('refresh')).toBe(1)
+  })
+
+  test('waits for a dialog that is open, as a call does: what is in hand was turned down', async () => {
+    const { auth, backend, signIn, inHand } = room()
+    await signIn()
+    const revoked = inHand().access
+    backend.revoke({ sub: 'alice' })
+    const gate = deferred()
+    auth.on('reauthRequired', ({ waitUntil }) =>
+      waitUntil(gate.promise.then(() => auth.reauthenticate(alice))),
+    )
+    const call = auth.fetch('protected')
+    await settle()
+    const token = auth.getAccessToken()
+    await settle()
+    gate.resolve()
+    expect(await token).toBe(inHand().access)
+    expect(await token).not.toBe(revoked)
+    expect((await call).status).toBe(200)
+  })
+
+  test('gives none where the dialog that was open is dismissed', async () => {
+    const { auth, backend, signIn, told } = room()
+    await signIn()
+    backend.revoke({ sub: 'alice' })
+    const gate = deferred()
+    auth.on('reauthRequired', ({ waitUntil }) => waitUntil(gate.promise))
+    void auth.fetch('protected')
+    await settle()
+    const token = auth.getAccessToken()
+    await settle()
+    gate.resolve()
+    expect(await token).toBeNull()
+    expect(summary(told)).toEqual(['reauthRequired: token_revoked', 'loggedOut: token_revoked'])
+  })
+
+  test('goes on to a refresh token that came while it waited for one', async () => {
+    const gate = deferred()
+    let asked = 0
+    const server = serve(async () => {
+      if (!asked++) await gate.promise
+      return ok({ access_token: mint('alice') })
+    })
+    const { auth } = room({ client: { fetch: server.fetch } })
+    const refreshToken = jwt({ sub: 'alice', iat: start / 1000, exp: start / 1000 + 900 })
+    await auth.setTokens({ refreshToken })
+    const token = auth.getAccessToken()
+    await settle()
+    await auth.setTokens({ refreshToken })
+    gate.resolve()
+    expect(await token).toBeTypeOf('string')
   })
 
   test('gives one that is valid for as long as asked', async () => {
