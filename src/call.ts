@@ -110,7 +110,7 @@ export function takeCall(
   const bodied =
     request !== undefined &&
     !/^(GET|HEAD)$/.test(request.method) &&
-    (request.headers.has('content-type') || request.body !== null)
+    (request.headers.has?.('content-type') || request.body !== null)
   const copies = !bare && replay && !stream && rest.body == null && bodied
   let spare: Request | undefined
 

@@ -160,7 +160,7 @@ export function createExchanger(
           // keepalive: a logout is often the last thing a page does.
           const answer = await wire.call(spec, { keepalive: true, signal }).catch((error) => {
             // No connection is no answer, by whatever error it is told; a redirect is one.
-            if (isAuthError(error) || error.message === REDIRECTED) throw error
+            if (isAuthError(error) || error?.message === REDIRECTED) throw error
           })
           // What it says nobody reads; but of two at once a small server may be too busy for one.
           if (answer && answer.status < 500 && answer.status !== 429) return

@@ -82,7 +82,8 @@ export function createRefresher(
       // It rejects only where it is lost: on Cloudflare with the request that began it, if that is over.
       return running.catch(() => {
         if (flights.get(key) === running) flights.delete(key)
-        return session.held?.record.id === id ? join(session.held, reason) : MOVED
+        const now = wanted(id, version)
+        return now ? join(now, reason) : MOVED
       })
     }
     const outcome = run(id, version, reason)

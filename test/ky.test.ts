@@ -868,6 +868,23 @@ describe('timeout', () => {
     expect(signals).toMatchObject([{ aborted: true, reason }])
   })
 
+  test('9: an abort by the signal that a Request brought reaches the fetch beneath, with its reason', async () => {
+    const limits: unknown[] = []
+    const beneath = () => (sent: unknown) => {
+      limits.push((sent as Request).signal)
+      return new Promise<never>(() => {})
+    }
+    const { api } = await virtual({ beneath })
+    const controller = new AbortController()
+    const request = new Request(`${base}protected`, { signal: controller.signal })
+    const error = failure(api.get(request, { timeout: 5_000 }))
+    await vi.advanceTimersByTimeAsync(0)
+    const reason = new Error('Not any more')
+    controller.abort(reason)
+    expect(await error).toBe(reason)
+    expect(limits).toMatchObject([{ aborted: true, reason }])
+  })
+
   test("is ky's own for a request that is given another fetch, which goes without a token", async () => {
     const { api } = await virtual()
     const fetch = vi.fn<typeof globalThis.fetch>(() => new Promise(() => {}))

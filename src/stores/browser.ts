@@ -27,7 +27,7 @@ interface WrittenHere extends Written {
 
 const DATABASE = 'stayfresh'
 const CELLS = 'cells'
-// How long a database may take to open, and a transaction then, in ms, before this context goes on without it.
+// How long a database may take to open, and then to be read, in ms, before this context goes on without it.
 const PATIENCE = 3000
 // How long whoever marks a logout has to see to it himself, in ms.
 const A_MOMENT = 250
@@ -58,6 +58,8 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   let reached = false
   // Openings and transactions that took too long and are still under way.
   let stuck = 0
+  // No transaction has been in time since one was late.
+  let behind = false
   // What only this context knows, while it can't be written.
   let spare: { readonly record: StoreRecord | null } | undefined
   // The locks of claims of ours; `stands`: the claim has been committed.
@@ -65,38 +67,57 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   // --- the database --------------------------------------------------------------------------------------
 
+  /** How long an opening or a transaction is waited for. */
+  function patience(reject: (error: Error) => void): { readonly late: boolean; stop(): void; over(): void } {
+    let late = false
+    const giveUp = (): void => {
+      late = true
+      stuck++
+      reject(new Error(`IndexedDB did not answer in ${PATIENCE} ms`))
+    }
+    // After a while in which the page was frozen timers run before what has come meanwhile.
+    let timer = setTimeout(() => {
+      timer = setTimeout(giveUp, A_MOMENT)
+    }, PATIENCE - A_MOMENT)
+    const stop = (): void => clearTimeout(timer)
+    return {
+      get late() {
+        return late
+      },
+      stop,
+      over() {
+        stop()
+        if (!late) return
+        stuck--
+        // Those who went on without it look again: once, or a database that is always late would keep them looking.
+        if (!behind) wake()
+        behind = true
+      },
+    }
+  }
+
   /** A connection for one transaction: none is left open to be closed under us, or to block somebody. */
   function open(version?: number): Promise<IDBDatabase> {
     return new Promise((resolve, reject) => {
       if (stuck) throw new Error('IndexedDB is still busy')
       const request = indexedDB.open(DATABASE, version)
-      let late = 0
-      const timer = setTimeout(() => {
-        stuck += late = 1
-        reject(new Error(`IndexedDB did not open in ${PATIENCE} ms`))
-      }, PATIENCE)
-      const over = (): void => {
-        clearTimeout(timer)
-        stuck -= late
-      }
+      const waiting = patience(reject)
       request.onupgradeneeded = () => {
         const { result } = request
         if (!result.objectStoreNames.contains(CELLS)) result.createObjectStore(CELLS)
       }
       request.onerror = () => {
-        over()
+        waiting.over()
         reject(request.error)
       }
       request.onsuccess = () => {
-        over()
         const database = request.result
         database.onversionchange = () => database.close()
         const complete = database.objectStoreNames.contains(CELLS)
-        if (complete && !late) return resolve(database)
-        database.close()
-        // There at last: those who went on without it look again.
-        if (late) wake()
-        else resolve(open(database.version + 1))
+        const { late } = waiting
+        if (late || !complete) database.close()
+        waiting.over()
+        if (!late) resolve(complete ? database : open(database.version + 1))
       }
     })
   }
@@ -130,23 +151,18 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         }
         globalThis.addEventListener?.('pagehide', leave)
         // A Worker of such a page hears of nothing: who waits for one goes on without it.
-        let late = 0
-        const timer = setTimeout(() => {
-          stuck += late = 1
-          reject(new Error(`IndexedDB did not answer in ${PATIENCE} ms`))
-        }, PATIENCE)
+        const waiting = patience(reject)
         const over = (): void => {
           globalThis.removeEventListener?.('pagehide', leave)
-          clearTimeout(timer)
-          stuck -= late
-          // Those who went on without it look again.
-          if (late) wake()
+          waiting.over()
         }
         const cells = transaction.objectStore(CELLS)
         let stands: WrittenHere | null = null
         const see = (value: unknown): void => {
+          // From here on it waits for the disk alone, and what is decided will stand there.
+          waiting.stop()
           stands = decode<WrittenHere>(value)
-          const next = late ? undefined : decide?.(stands)
+          const next = waiting.late ? undefined : decide?.(stands)
           if (next === undefined) return
           stands = next
           if (next) cells.put(next, key)
@@ -165,6 +181,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         if (!decide) transaction.commit?.()
         transaction.oncomplete = () => {
           over()
+          if (!waiting.late) behind = false
           resolve(stands)
         }
         transaction.onabort = () => {
@@ -326,7 +343,11 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   /** Whether what only we know is newer than what the database knows. */
   const isNews = (mine: StoreRecord | null, found: WrittenHere | null): mine is StoreRecord =>
-    mine !== null && (!found || found.record.id === mine.id || found.record.calledAt < mine.calledAt)
+    mine !== null &&
+    (!found ||
+      found.record.id === mine.id ||
+      // What a client is only started with is for a store that is empty.
+      (found.record.calledAt < mine.calledAt && Object(mine).reason !== 'initial'))
 
   async function read(): Promise<Cell> {
     const mine = spare

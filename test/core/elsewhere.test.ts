@@ -58,6 +58,60 @@ test('a logout that meets no server is sent again, by whatever error that is tol
   expect(backend.sessionAlive('alice')).toBe(false)
 })
 
+test('so is one whose error is nothing at all', async () => {
+  const { backend, another } = room()
+  let away = 0
+  const { auth } = another({
+    fetch: async (input, init) =>
+      String(input).endsWith('logout') && away++ < 2
+        ? Promise.reject(null)
+        : backend.fetch(input as string, init),
+  })
+  await auth.login(alice)
+  const out = auth.logout()
+  await pass(10_000)
+  await out
+  expect(backend.sessionAlive('alice')).toBe(false)
+})
+
+test('where there is no navigator, requests of our own are kept out of the cache as ever', async () => {
+  vi.stubGlobal('navigator', undefined)
+  const { backend, another } = room()
+  const caches: unknown[] = []
+  const { auth } = another({
+    fetch: async (input, init) => {
+      caches.push(init?.cache)
+      return backend.fetch(input as string, init)
+    },
+  })
+  await auth.login(alice)
+  expect(caches).toEqual(['no-store'])
+})
+
+test('a Request of another fetch, whose headers are a plain object, is sent', async () => {
+  const { backend, another } = room()
+  const { auth } = another({
+    fetch: async (input, init) => {
+      const { url = input, method } = input as Request
+      return backend.fetch(url as string, { method, ...init })
+    },
+  })
+  await auth.login(alice)
+  const url = 'https://api.test/protected'
+  const foreign = { url, method: 'POST', headers: { 'x-a': 'b' }, body: null, clone: () => foreign }
+  expect((await auth.fetch(foreign as never)).status).toBe(200)
+  expect(backend.log.at(-1)?.headers).toMatchObject({ 'x-a': 'b' })
+})
+
+test('a Request without a body is not copied', async () => {
+  const { auth, signIn } = room()
+  await signIn()
+  const request = new Request('https://api.test/protected', { method: 'POST' })
+  const clone = vi.spyOn(request, 'clone')
+  expect((await auth.fetch(request)).status).toBe(200)
+  expect(clone).not.toHaveBeenCalled()
+})
+
 test('the body of a Request is not looked at where its type says that there is one', async () => {
   const { auth, backend, signIn } = room()
   await signIn()
