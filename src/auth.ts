@@ -29,7 +29,12 @@ const has = (value: unknown, ...methods: string[]): boolean =>
 const TAKES: { [Option in keyof Required<AuthOptions>]: [(value: never) => boolean, string] } = {
   baseUrl: [(value: unknown) => (typeof value === 'string' && value !== '') || has(value, 'toJSON'), 'a URL'],
   backend: [(value) => has(value, 'login', 'refresh', 'tokens', 'classify'), 'a backend, such as flaskJwt()'],
-  store: [(value) => has(value, 'read'), 'a store, such as memoryStore()'],
+  store: [
+    (value: Record<string, unknown>) =>
+      has(value, 'read') &&
+      ['commit', 'watch', 'end'].every((name) => value[name] === undefined || isFunction(value[name])),
+    'a store, such as memoryStore()',
+  ],
   initial: [(value) => typeof value === 'object', 'tokens: { accessToken, refreshToken, expiresIn }'],
   origins: [(value) => Array.isArray(value), 'an array of origins'],
   refreshAhead: [(value) => value === false || isTime(value), `${TIME}, or false`],

@@ -11,6 +11,8 @@ import type { Wire } from './wire.ts'
 /** What a client above `fetch` knows of its request, and `fetch` can't see: see `createKy`. */
 export const ABOVE: unique symbol = Symbol.for('stayfresh.above') as never
 
+const AUTHS: unknown[] = [undefined, true, false, 'optional', 'fresh']
+
 export interface AboveInit extends AuthRequestInit {
   [ABOVE]?: {
     /** Wraps each single send. A signal that it gives stands for that of the call as well. */
@@ -59,11 +61,13 @@ export function takeCall(
   switched: () => boolean,
 ): Call {
   let request = isRequest(input) ? input : undefined
-  const url = wire.resolve(request ? request.url : (input as string | URL))
+  const url = wire.resolve(request ? urlOf(request) : (input as string | URL))
   // A client that makes a Request copies onto it what it was given for fetch.
   const copied = request as AuthRequestInit | undefined
-  const { auth = copied?.auth, replay = copied?.replay ?? true, [ABOVE]: above, ...rest } = init ?? {}
-  if (![undefined, true, false, 'optional', 'fresh'].includes(auth as never)) {
+  // Others put an `auth` of their own onto it.
+  const choice = copied && AUTHS.includes(copied.auth) ? copied.auth : undefined
+  const { auth = choice, replay = copied?.replay !== false, [ABOVE]: above, ...rest } = init ?? {}
+  if (!AUTHS.includes(auth)) {
     throw new AuthError(
       'invalid_input',
       `init.auth takes false, 'optional' or 'fresh', got ${describe(auth)}`,
@@ -81,7 +85,8 @@ export function takeCall(
     }
     for (const known in rest) if (known in request) delete rest[known as never]
   }
-  const stream = above?.stream || isStream(rest.body)
+  // That of a Request can be copied.
+  const stream = above?.stream || (!isMessage(init) && isStream(init?.body))
   const body = replay && !stream ? keepBody(rest.body) : rest.body
   if (body != null) rest.body = body
   // A form is given its boundary when it is written: once, so that a replay is the same to the byte. One of another
@@ -98,7 +103,7 @@ export function takeCall(
   const headers = new Headers(rest.headers ?? request?.headers)
   // What was given may be one that can be read once.
   if (rest.headers) rest.headers = headers
-  const method = (rest.method ?? request?.method ?? 'GET').toUpperCase()
+  const method = String(rest.method ?? request?.method ?? 'GET').toUpperCase()
   const signal = rest.signal === undefined ? request?.signal : rest.signal
   const foreign = headers.has('authorization') || !wire.allowed(url)
   // Without cookies it is nobody's.
@@ -123,7 +128,7 @@ export function takeCall(
       const own = new Headers(headers)
       const { headers: added, ...more } =
         wire.attach(token, { url, method, headers: own, credentials, redirect }) ?? {}
-      for (const [name, value] of Object.entries(added ?? {})) own.set(name, value)
+      new Headers(added).forEach((value, name) => void own.set(name, value))
       if (added || !bare) options.headers = own
       Object.assign(options, more)
     }
@@ -225,9 +230,14 @@ export function isMessage(value: unknown): value is Request | Response {
   return typeof (Object(value) as Partial<Request>).clone === 'function'
 }
 
-/** Whether it is a Request. There are URLs that can be cloned, too: they are coerced, as `fetch` does it. */
+/** Whether it is a Request. What has a text of its own is coerced to that, as `fetch` does it: URLs can be cloned, too. */
 export function isRequest(value: unknown): value is Request {
-  return isMessage(value) && typeof value.url === 'string'
+  return isMessage(value) && typeof value.url === 'string' && /^\[object /.test(String(value))
+}
+
+/** Where it leads, whatever a class that was made of it says. */
+export function urlOf(request: Request): string {
+  return (request instanceof Request && Reflect.get(Request.prototype, 'url', request)) || request.url
 }
 
 function isStream(body: unknown): boolean {

@@ -93,7 +93,9 @@ export function createCell(
   ): MaybePromise<Heard> {
     const asked = stopwatch(on)
     const before = heard
-    const answered = ({ record, now, problem, ended }: Cell): Heard => {
+    const answered = (cell: Cell): Heard => {
+      // Nothing at all is no answer.
+      const { record, now, problem, ended }: Cell = Object(cell)
       // By who has the key. To who lacks it that is no lost data, to be written over.
       if ('sealed' in Object(record) && store.empty !== 'ended')
         failed(new Error(`${store.name}: the session is encrypted()`))
@@ -259,7 +261,10 @@ export function createCell(
       keeping ? keep(fn) : unsaved.length ? chain(save(), () => write(fn)) : write(fn),
     end(id, calledAt, version) {
       try {
-        return live(store.end?.(id, calledAt, version))
+        const left = store.end?.(id, calledAt, version)
+        // Nobody else would catch it.
+        Promise.resolve(left).catch(() => {})
+        return live(left)
       } catch {
         // It is committed all the same.
         return undefined
@@ -277,7 +282,8 @@ function tokensOf(record: StoreRecord | undefined): (string | undefined)[] {
 
 /** What a store gave, if it is a record of ours: a store can be written to by others. */
 function sound(given: StoreRecord | null): StoreRecord | null {
-  if (typeof given?.id !== 'string' || !Number.isInteger(given.version)) return null
+  if (typeof given?.id !== 'string' || typeof given.revision !== 'string' || !Number.isInteger(given.version))
+    return null
   // A database has `null` for what is not there.
   const there = Object.entries(given).filter(([, value]) => value !== null)
   const record = Object.fromEntries(there) as unknown as StoreRecord

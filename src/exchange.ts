@@ -116,8 +116,8 @@ export function createExchanger(
       }
       failure = { reason: 'bad_answer', status, cause }
     }
-    // GraphQL says so with a 200; a page says nothing.
-    if ((!ok || answer.body) && consult(backend, 'refused', answer)) {
+    // GraphQL says so with a 200; a page says nothing. What is too large to be read is too large to be kept.
+    if (!answer.cut && (!ok || answer.body) && consult(backend, 'refused', answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
       const blob = await response.clone().blob()
       // Of another fetch's own kind: to the Response here it would be an object like any other.
@@ -135,7 +135,8 @@ export function createExchanger(
   function retryAfter(headers: Headers): number | undefined {
     const value = String(headers.get('retry-after'))
     const here = Date.parse(String(headers.get('date'))) || on.now()
-    const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - here
+    // A date begins with its day or its year: of anything else Date.parse makes some year.
+    const wait = /^([a-z]|\d{4}-)/i.test(value) ? Date.parse(value) - here : Number(value) * 1000
     return wait >= 0 ? Math.min(wait, RETRY_AFTER_AT_MOST) : undefined
   }
 

@@ -2,9 +2,9 @@
  * Asks for the tokens of a login: at the login endpoint, or by a flow of the application's. It changes nothing: who is
  * signed in by them is for `sign-in.ts`, which is given too what comes when nobody waits for it any more.
  */
-import { isMessage, isRequest } from './call.ts'
+import { isMessage, isRequest, urlOf } from './call.ts'
 import { consult } from './consult.ts'
-import { AuthError, safeCause } from './errors.ts'
+import { AuthError, JWT, safeCause } from './errors.ts'
 import { type Platform, stopwatch, within } from './platform.ts'
 import type { SessionRoom } from './session.ts'
 import { checkTokens } from './token.ts'
@@ -86,7 +86,7 @@ export function createObtain(
         'login_unavailable',
         'The login could not be completed',
         { status: undefined, response: undefined },
-        safeCause(error),
+        safeCause(error, Object.values(Object((given as RequestSpec).headers))),
       )
     let response: Response
     if (typeof given === 'function') {
@@ -116,9 +116,15 @@ export function createObtain(
           response,
         })
       }
-      const serverMessage = backend.message && consult(backend, 'message', answer)
+      const said: unknown = backend.message && consult(backend, 'message', answer)
+      const serverMessage = said && typeof said === 'string' ? said : undefined
       // Logged by whoever logs the error: neither a page's worth of it, nor what moves the cursor or the line.
-      const words = serverMessage ? `: ${serverMessage}`.slice(0, 200).replace(/\p{C}+/gu, ' ') : ''
+      const words = serverMessage
+        ? `: ${serverMessage}`
+            .slice(0, 200)
+            .replace(/\p{C}+/gu, ' ')
+            .replace(JWT, '[token]')
+        : ''
       throw new AuthError('login_refused', `The server refused the login (${status})${words}`, {
         status,
         serverMessage,
@@ -135,7 +141,7 @@ export function createObtain(
 
   async function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const request = isRequest(input) ? input : undefined
-    const url = request ? new URL(request.url) : wire.resolve(input as string | URL)
+    const url = request ? new URL(urlOf(request)) : wire.resolve(input as string | URL)
     const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true })
     return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
   }

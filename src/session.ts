@@ -473,7 +473,11 @@ export function createSession(
     start(initial) {
       first = initial
       ready = reread()
-      unwatch = store.watch?.(notice)
+      // One that fails is told to nobody's cost: the store is asked as it goes.
+      emitter.one(() => {
+        unwatch = store.watch?.(notice)
+        return unwatch
+      }, undefined)
     },
     get held() {
       return held
@@ -542,7 +546,7 @@ export function createSession(
     dispose() {
       disposed = true
       try {
-        unwatch?.()
+        if (typeof unwatch === 'function') emitter.one(unwatch, undefined)
       } catch (error) {
         report(error)
       }

@@ -152,12 +152,16 @@ export function unread({ status, headers }: Response, empty = false): Answer {
 
 /**
  * Reads an answer through a clone, up to a bound, and the caller's body stays unread: JSON only, but for `own`
- * answers, those of the backend's own endpoints, which may come under any name.
+ * answers, those of the backend's own endpoints, which may come under any name. `cut`: there is more of it than that.
  */
-export async function readAnswer(response: Response, signal?: AbortSignal, own?: boolean): Promise<Answer> {
+export async function readAnswer(
+  response: Response,
+  signal?: AbortSignal,
+  own?: boolean,
+): Promise<Answer & { cut?: boolean }> {
   const { headers } = response
   const nothing = unread(response, true)
-  const something = unread(response)
+  const something: Answer & { cut?: boolean } = unread(response)
   if (response.body === null || headers.get('content-length') === '0') return nothing
   const json = own || /[/+]json\s*(;|$)/i.test(`${headers.get('content-type')}`)
   // A body may be long in coming: nobody waits for its first bytes to learn that they are not JSON. Only a 401 means
@@ -191,6 +195,7 @@ export async function readAnswer(response: Response, signal?: AbortSignal, own?:
   }
   if (enough()) {
     cancel()
+    something.cut = true
     return something
   }
   if (size === 0) return nothing

@@ -283,21 +283,24 @@ describe('nothing is read without bound', () => {
     },
   )
 
-  test('an answer to a refresh: the session lives', async () => {
-    const stream = endless()
-    const { auth } = over(
-      bearer() as Backend<never, never>,
-      ({ url }) =>
-        url.endsWith('items')
-          ? new Response(null, { status: 401 })
-          : new Response(stream.body, { status: 401, headers }),
-      { refreshTimeout: 5000 },
-    )
-    const error = await auth.fetch('items').catch((caught) => caught)
-    expect(isAuthError(error, 'refresh_unavailable')).toBe(true)
-    expect(auth.session).toMatchObject({ status: 'active' })
-    // 16 MiB: what the backend's own endpoints bring is never thrown away lightly.
-    expect(stream.taken()).toBeLessThan(20_000_000)
-    expect(stream.cancelled()).toBe(true)
-  })
+  test.each(['application/json', 'text/plain'])(
+    'an answer to a refresh, of %s: the session lives',
+    async (type) => {
+      const stream = endless()
+      const { auth } = over(
+        bearer() as Backend<never, never>,
+        ({ url }) =>
+          url.endsWith('items')
+            ? new Response(null, { status: 401 })
+            : new Response(stream.body, { status: 401, headers: { 'content-type': type } }),
+        { refreshTimeout: 5000 },
+      )
+      const error = await auth.fetch('items').catch((caught) => caught)
+      expect(isAuthError(error, 'refresh_unavailable')).toBe(true)
+      expect(auth.session).toMatchObject({ status: 'active' })
+      // 16 MiB: what the backend's own endpoints bring is never thrown away lightly.
+      expect(stream.taken()).toBeLessThan(20_000_000)
+      expect(stream.cancelled()).toBe(true)
+    },
+  )
 })

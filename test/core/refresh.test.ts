@@ -530,11 +530,21 @@ describe('4: a cool-down', () => {
     expect(await failure(auth.fetch('protected'))).toMatchObject({ retryAt: Date.now() + minute })
   })
 
-  test.each(['soon', '-5', '5 minutes', ''])('heeds no Retry-After of "%s"', async (value) => {
+  test.each(['soon', '-5', '-40', '5 minutes', '40,5', '45;', ''])(
+    'heeds no Retry-After of "%s"',
+    async (value) => {
+      const { auth, backend, signIn } = room()
+      await signIn()
+      backend.fault('refresh', { status: 500, headers: { 'retry-after': value } })
+      expect(await failure(auth.refresh())).toMatchObject({ retryAt: start })
+    },
+  )
+
+  test('heeds a Retry-After in parts of a second, and takes it for no year', async () => {
     const { auth, backend, signIn } = room()
     await signIn()
-    backend.fault('refresh', { status: 500, headers: { 'retry-after': value } })
-    expect(await failure(auth.refresh())).toMatchObject({ retryAt: start })
+    backend.fault('refresh', { status: 500, headers: { 'retry-after': '45.5' } })
+    expect(await failure(auth.refresh())).toMatchObject({ retryAt: start + 45.5 * second })
   })
 
   test('is none after a Retry-After of 0, though it is the second failure', async () => {
