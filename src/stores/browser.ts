@@ -62,6 +62,8 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   let behind = false
   // What only this context knows, while it can't be written.
   let spare: { readonly record: StoreRecord | null } | undefined
+  // The session that `initial` made then, refreshed or not.
+  let started: string | undefined
   // The locks of claims of ours; `stands`: the claim has been committed.
   const held = new Map<string, { release(): void; stands: boolean }>()
 
@@ -347,7 +349,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     (!found ||
       found.record.id === mine.id ||
       // What a client is only started with is for a store that is empty.
-      (found.record.calledAt < mine.calledAt && Object(mine).reason !== 'initial'))
+      (found.record.calledAt < mine.calledAt && mine.id !== started))
 
   async function read(): Promise<Cell> {
     const mine = spare
@@ -407,6 +409,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     }
     if (spare && isExpected(spare.record, expected)) {
       spare = { record: next }
+      if (Object(next).reason === 'initial') started = next.id
       tell(noticeOf(next))
     }
     return read()

@@ -149,6 +149,7 @@ test('what a client is only started with takes no place of a session that is fou
   await started.evaluate((initial) => void lab.start({ initial } as never), tokens)
   const events = (): Promise<string[]> => started.evaluate(() => lab.events())
   await until('it went on alone', async () => (await events()).includes('loggedIn initial'))
+  await started.evaluate(() => lab.auth.refresh())
   await until('it has found her', async () => (await started.evaluate(() => lab.who())) === 'alice')
   expect(await state(first)).toEqual(['alice', 1, 'loggedIn login'])
 })
