@@ -13,7 +13,7 @@ import { name, auth as ofSvelte, session, whoIsIt } from '../../examples/svelte.
 import { useSession } from '../../examples/vue.ts'
 import { alice, bob, room } from '../core/support.ts'
 
-test('Vue: the composable follows the session until its component is gone', async () => {
+test('Vue: the composable follows the session until its scope is gone', async () => {
   vi.stubGlobal('window', globalThis)
   const { auth } = room()
   const scope = effectScope()
@@ -31,11 +31,11 @@ test('Vue: the composable follows the session until its component is gone', asyn
   expect(seen).toHaveLength(4)
 })
 
-test('Vue: on a server nothing is known, and nothing is subscribed to', async () => {
+test('Vue: in a scope on a server nothing is known, and nothing is subscribed to', async () => {
   const { auth, signIn } = room()
   await signIn()
   const subscribe = vi.spyOn(auth, 'subscribe')
-  expect(useSession(auth).value).toBeUndefined()
+  expect(effectScope().run(() => useSession(auth).value)).toBeUndefined()
   expect(subscribe).not.toHaveBeenCalled()
 })
 
