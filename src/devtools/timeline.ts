@@ -63,7 +63,8 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
   const start = real()
   const still = matchMedia('(prefers-reduced-motion: reduce)')
   const drawn = new Map<string, Drawn>()
-  const dirty = new Set<Item>()
+  // By id: what is forgotten before it was drawn, as in a tab in the background, is not to be drawn at all.
+  const dirty = new Map<string, Item>()
   const rows = new Map<string, Item[]>()
   let anew = true
   let pausedAt: number | undefined
@@ -515,11 +516,13 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
       anew = false
       measure()
       drawFrame()
-      for (const item of log.items()) dirty.add(item)
+      for (const item of log.items()) dirty.set(item.id, item)
     } else {
-      for (const item of log.items()) if (item.end === undefined && pausedAt === undefined) dirty.add(item)
+      for (const item of log.items()) {
+        if (item.end === undefined && pausedAt === undefined) dirty.set(item.id, item)
+      }
     }
-    for (const item of dirty) draw(item, now)
+    for (const item of dirty.values()) draw(item, now)
     dirty.clear()
     const shift = `translate(${(nowX - x(now)).toFixed(2)} 0)`
     for (const layer of [back, front, over]) layer.setAttribute('transform', shift)
@@ -533,26 +536,29 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
   }
   soon()
 
-  log.onItem((item) => {
-    dirty.add(item)
-    soon()
-    if (chosen?.id === item.id) chosen = item
-    // Others make room for it.
-    const kind = { cause: 'token', mark: 'mark', ask: 'mark', refresh: 'refresh' }[item.kind as string]
-    if (kind) for (const other of log.items()) if (other.kind === kind) dirty.add(other)
-    if (item.kind === 'call') {
-      const row = drawn.get(item.id)?.row
-      const taken = rows.get(item.tab)
-      if (row !== undefined && taken?.[row]?.id === item.id) taken[row] = item
-    }
-  })
-  log.onGone((id) => {
-    const there = drawn.get(id)
-    there?.back.remove()
-    there?.front.remove()
-    drawn.delete(id)
-  })
-  log.onTabs(renew)
+  const unlistens = [
+    log.onItem((item) => {
+      dirty.set(item.id, item)
+      soon()
+      if (chosen?.id === item.id) chosen = item
+      // Others make room for it.
+      const kind = { cause: 'token', mark: 'mark', ask: 'mark', refresh: 'refresh' }[item.kind as string]
+      if (kind) for (const other of log.items()) if (other.kind === kind) dirty.set(other.id, other)
+      if (item.kind === 'call') {
+        const row = drawn.get(item.id)?.row
+        const taken = rows.get(item.tab)
+        if (row !== undefined && taken?.[row]?.id === item.id) taken[row] = item
+      }
+    }),
+    log.onGone((id) => {
+      dirty.delete(id)
+      const there = drawn.get(id)
+      there?.back.remove()
+      there?.front.remove()
+      drawn.delete(id)
+    }),
+    log.onTabs(renew),
+  ]
   const resized = new ResizeObserver(() => {
     if (host.clientWidth !== width) renew()
   })
@@ -568,6 +574,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
     },
     dispose() {
       disposed = true
+      for (const unlisten of unlistens) unlisten()
       resized.disconnect()
       clearTimeout(timer)
       if (due !== undefined) cancelAnimationFrame(due)
