@@ -325,9 +325,9 @@ export interface IssuedToken {
   readonly generation: number
   /** The claim as written: a number is in seconds since 1970. */
   readonly fresh: boolean | number
-  /** Seconds since 1970. */
+  /** Seconds since 1970; with a fraction in those of {@link fakeTokens}. */
   readonly iat: number
-  /** Seconds since 1970, `null` if it never expires. */
+  /** The same, `null` if it never expires. */
   readonly exp: number | null
   /** All its claims, `csrf` among them. */
   readonly claims: Readonly<Claims>
