@@ -225,7 +225,10 @@ export interface BackendSettings {
    * Default: none is moved.
    */
   paths: Partial<Record<RouteName, string>>
-  /** Delay per route, `*` for every route that is not named; a number is `before`. Default: none. */
+  /**
+   * Delay per route: `api` for those of your own, `*` for every route that is not named; a number is `before`. Default:
+   * none.
+   */
   latency: Partial<Record<RouteName | '*', number | Latency>>
 }
 
@@ -466,7 +469,7 @@ export interface FaultAnswer {
  * ```
  */
 export interface FaultOptions {
-  /** How many. Default 1; `Infinity` until it is removed. */
+  /** How many, above 0. Default 1; `Infinity` until it is removed. */
   readonly times?: number | undefined
   /** Only those for which this is true: headers and tokens are there to be looked at, the body is not yet. Default: all. */
   readonly when?: ((entry: LogEntry) => boolean) | undefined
@@ -550,6 +553,7 @@ export interface Backend<Api extends string = never> {
    * order in which they were given.
    *
    * @param route `*` for all.
+   * @throws TypeError for a route, a fault or an option that is none, naming it.
    *
    * @example
    * ```ts
