@@ -280,3 +280,56 @@ test('a panel that is moved or taken out of the page listens once, or not at all
   })
   expect(told).toEqual([4, 4, 4, 0])
 })
+
+test('a paused panel stands still, whatever comes and is forgotten, and catches up when it goes on', async () => {
+  const page = await watched()
+  const button = page.locator('stayfresh-timeline').getByRole('button', { name: 'Pause' })
+  const later = (count: number): Promise<{ drawn: number; story: number }> =>
+    page.evaluate(async (count) => {
+      for (; count > 0; count--) {
+        panel.clock.ahead += 1_500
+        panel.call('later')
+      }
+      await panel.frames()
+      const { length } = [...panel.story.items()].filter(({ kind }) => kind === 'call')
+      return { drawn: panel.drawn(), story: length }
+    }, count)
+  expect(await later(5)).toEqual({ drawn: 5, story: 5 })
+  await button.click()
+  expect(await later(3)).toEqual({ drawn: 5, story: 8 })
+  // Two minutes, and what was before them is forgotten.
+  expect(await later(82)).toEqual({ drawn: 5, story: expect.closeTo(80, -1) })
+  // The keyboard still leads through what is there to be seen.
+  await page.locator('stayfresh-timeline .timeline').focus()
+  await page.keyboard.press('End')
+  const tip = page.locator('stayfresh-timeline .tip')
+  expect(await tip.textContent()).toContain('later → 200')
+  await page.locator('stayfresh-timeline').getByRole('button', { name: 'Go on' }).click()
+  const { drawn, story } = await later(0)
+  expect(drawn).toBe(story)
+  expect(await tip.isHidden()).toBe(true)
+})
+
+test('a panel changes nothing of what the application is told: the end of a token’s freshness is found by who looks', async () => {
+  const page = await watched()
+  await page.evaluate(() => {
+    const now = Date.now.bind(Date)
+    Date.now = () => now() + panel.clock.ahead
+    const told: unknown[] = []
+    panel.auth.subscribe((session) => void told.push(session?.fresh))
+    Object.assign(globalThis, { told })
+    panel.clock.ahead += 20 * 60_000
+  })
+  const who = page.locator('stayfresh-timeline .who')
+  // It looks twice a second.
+  await until(
+    'the panel has looked',
+    async () => (await who.textContent()) === 'alice · v1 · fresh · run out',
+  )
+  const told = await page.evaluate(() => {
+    const { told } = globalThis as unknown as { told: unknown[] }
+    const before = [...told]
+    return [before, panel.auth.session?.fresh, told]
+  })
+  expect(told).toEqual([[true], false, [true, false]])
+})
