@@ -18,9 +18,9 @@ const LIMITS: Record<string, { contents: string; limit: number }> = {
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_550 },
   'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_420 },
   'stayfresh/react': { contents: "export * from 'stayfresh/react'", limit: 950 },
-  'stayfresh/devtools': { contents: "export * from 'stayfresh/devtools'", limit: 12_500 },
+  'stayfresh/devtools': { contents: "export * from 'stayfresh/devtools'", limit: 12_680 },
   'stayfresh/redis': { contents: "export * from 'stayfresh/redis'", limit: 5_400 },
-  'stayfresh/testing': { contents: "export * from 'stayfresh/testing'", limit: 14_850 },
+  'stayfresh/testing': { contents: "export * from 'stayfresh/testing'", limit: 15_420 },
 }
 
 export interface Bytes {

@@ -48,9 +48,8 @@ export interface DevtoolsOptions extends RequestOptions {
  */
 export function attachDevtools<Claims>(client: Watched<Claims>, options: DevtoolsOptions = {}): () => void {
   const { panel = false, console: out = console, refresh, requests } = options
-  // Of claims it shows none.
-  const auth = client as unknown as Watched
-  if (typeof auth?.subscribe !== 'function') throw new TypeError('attachDevtools takes what createAuth gave')
+  if (typeof client?.subscribe !== 'function')
+    throw new TypeError('attachDevtools takes what createAuth gave')
   if (refresh !== undefined && !(refresh instanceof RegExp)) {
     throw new TypeError(`refresh takes a RegExp for paths, got ${typeof refresh}`)
   }
@@ -61,19 +60,23 @@ export function attachDevtools<Claims>(client: Watched<Claims>, options: Devtool
     throw new TypeError(`panel takes true, false or an element, got ${typeof panel}`)
   }
   if (panel && typeof document === 'undefined') throw new TypeError('panel needs a document')
+  const parent = panel === true ? (document.body as HTMLElement | null) : panel
+  if (parent === null) throw new TypeError('panel: true needs a body, and the document has none yet')
 
+  const { auth, end } = onlooker(client)
   let request: (seen: Seen) => void = () => {}
   const watching = watchRequests(
     () => auth.baseUrl,
     (seen) => request(seen),
     { refresh, requests },
   )
-  if (!panel) {
+  if (!parent) {
     const printer = printTo(out, auth, watching.flush)
     request = printer.request
     return () => {
       printer.end()
       watching.end()
+      end()
     }
   }
   const story = tellStory(auth)
@@ -82,11 +85,25 @@ export function attachDevtools<Claims>(client: Watched<Claims>, options: Devtool
   element.story = story
   element.session = () => auth.session
   if (panel === true) element.toggleAttribute('docked', true)
-  const parent = panel === true ? document.body : panel
   parent.append(element)
   return () => {
     element.remove()
     story.end()
     watching.end()
+    end()
   }
+}
+
+/**
+ * The client as who subscribes knows it. To read `auth.session` may change something: who looks finds that a token is no
+ * longer fresh, and all are told, so that what is amiss without these tools would not be with them.
+ */
+function onlooker<Claims>(client: Watched<Claims>): { auth: Watched; end(): void } {
+  let session: Watched<Claims>['session']
+  const end = client.subscribe((now) => {
+    session = now
+  })
+  // Of claims nothing is shown.
+  const auth = Object.create(client, { session: { get: () => session } }) as Watched
+  return { auth, end }
 }

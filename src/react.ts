@@ -1,7 +1,8 @@
 /**
  * The session and the ask for a password, as hooks. It needs `react` 18 or later beside it. Both are read from stores
  * that exist once for each `auth`, outside of React, so that no provider is needed and all components see the same. A
- * render sets nothing off.
+ * render sets nothing off, but for the first of all: with nobody subscribed yet it looks at `auth.session`, and may find
+ * that a token is no longer fresh.
  *
  * @module stayfresh/react
  */

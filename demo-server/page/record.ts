@@ -44,10 +44,14 @@ export async function openRecord(): Promise<Log> {
   const items = new Map<string, Item>()
   const open = new Map<string, boolean>([[tab, true]])
   const listeners = {
-    item: [] as ((item: Item) => void)[],
-    tabs: [] as (() => void)[],
-    gone: [] as ((id: string) => void)[],
-    settings: [] as (() => void)[],
+    item: new Set<(item: Item) => void>(),
+    tabs: new Set<() => void>(),
+    gone: new Set<(id: string) => void>(),
+    settings: new Set<() => void>(),
+  }
+  const listen = <Listener>(set: Set<Listener>, listener: Listener): (() => void) => {
+    set.add(listener)
+    return () => void set.delete(listener)
   }
   const post = (message: Message): void => channel.postMessage(message)
 
@@ -122,10 +126,10 @@ export async function openRecord(): Promise<Log> {
       keep(item)
       post({ type: 'item', from: tab, item })
     },
-    onItem: (listener) => void listeners.item.push(listener),
-    onTabs: (listener) => void listeners.tabs.push(listener),
-    onGone: (listener) => void listeners.gone.push(listener),
+    onItem: (listener) => listen(listeners.item, listener),
+    onTabs: (listener) => listen(listeners.tabs, listener),
+    onGone: (listener) => listen(listeners.gone, listener),
     tellSettings: () => post({ type: 'settings', from: tab }),
-    onSettings: (listener) => void listeners.settings.push(listener),
+    onSettings: (listener) => void listeners.settings.add(listener),
   }
 }

@@ -99,10 +99,10 @@ export interface Story {
   /** The lanes there are; those of closed tabs too, while something of theirs is kept. */
   tabs(): { name: string; open: boolean }[]
   items(): IterableIterator<Item>
-  /** Calls back for each item that is new or has changed. */
-  onItem(listener: (item: Item) => void): void
-  /** Calls back when a tab has come or gone. */
-  onTabs(listener: () => void): void
-  /** Calls back when something is forgotten. */
-  onGone(listener: (id: string) => void): void
+  /** Calls back for each item that is new or has changed, until what it gives back is called. */
+  onItem(listener: (item: Item) => void): () => void
+  /** The same when a tab has come or gone. */
+  onTabs(listener: () => void): () => void
+  /** The same when something is forgotten. */
+  onGone(listener: (id: string) => void): () => void
 }

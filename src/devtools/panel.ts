@@ -67,6 +67,7 @@ function elementClass(): CustomElementConstructor {
     session: TimelineElement['session']
     #timeline: Timeline | undefined
     #clock: ReturnType<typeof setInterval> | undefined
+    #unlisten: (() => void) | undefined
 
     connectedCallback(): void {
       const { story } = this
@@ -129,12 +130,13 @@ function elementClass(): CustomElementConstructor {
         if (who.textContent !== text) who.textContent = text
       }
       say()
-      story.onItem(say)
+      this.#unlisten = story.onItem(say)
       this.#clock = setInterval(say, 500)
     }
 
     disconnectedCallback(): void {
       clearInterval(this.#clock)
+      this.#unlisten?.()
       this.#timeline?.dispose()
       this.#timeline = undefined
     }

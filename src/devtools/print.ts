@@ -22,6 +22,8 @@ const EVENTS: Record<AuthEventType, true> = {
 const SOON = 60
 // More than that is a storm, and no use to anybody.
 const MOST = 20
+// So many are kept for the next event, which may be hours away.
+const KEPT = 300
 
 /** Prints what was before, then each event soon after it came. */
 export function printTo(
@@ -87,7 +89,9 @@ export function printTo(
     auth.on(type, (event) => tell(type, event, auth.session)),
   )
   return {
-    request: (one) => void seen.push(one),
+    request(one) {
+      if (seen.push(one) > KEPT) seen.shift()
+    },
     end() {
       for (const print of [...waiting]) print()
       for (const end of ends) end()

@@ -42,6 +42,8 @@ export function watchRequests(
   { refresh = REFRESH, requests }: RequestOptions = {},
 ): { flush(): void; end(): void } {
   const refused: Seen[] = []
+  // With these flags it would remember where it was, and see every other one.
+  const isRefresh = new RegExp(refresh, refresh.flags.replace(/[gy]/g, ''))
 
   // A relative base that nothing resolves can't have been called either; and nobody would catch its error here.
   function rootOf(): URL | undefined {
@@ -63,7 +65,7 @@ export function watchRequests(
     const path = beneath ? url.pathname.slice(root.pathname.length) : `${url.origin}${url.pathname}`
     const { timeOrigin } = performance
     const at = timeOrigin + entry.startTime
-    const kind = refresh.test(path) ? 'refresh' : SIGN_IN.test(path) ? 'sign-in' : 'call'
+    const kind = isRefresh.test(path) ? 'refresh' : SIGN_IN.test(path) ? 'sign-in' : 'call'
     const before = refused.findIndex((one) => one.path === path && one.end <= at && at - one.end < HELD)
     const seen: Seen = {
       path,

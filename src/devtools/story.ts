@@ -26,8 +26,8 @@ export interface Told extends Story {
 export function tellStory(auth: Watched): Told {
   const tab = ''
   const items = new Map<string, Item>()
-  const onItem: ((item: Item) => void)[] = []
-  const onGone: ((id: string) => void)[] = []
+  const onItem = new Set<(item: Item) => void>()
+  const onGone = new Set<(id: string) => void>()
   const calls = new Map<Seen, CallItem>()
   let count = 0
   let exchange: RefreshItem | undefined
@@ -35,13 +35,19 @@ export function tellStory(auth: Watched): Told {
   let over: number | undefined
 
   const id = (): string => String(++count)
+  // Here, not at each request: there may be none to be seen, and events all the same.
   function put(item: Item): void {
+    forget()
     items.set(item.id, item)
     for (const listener of onItem) listener(item)
   }
 
+  let forgot = 0
   function forget(): void {
-    const before = real() - KEPT
+    const now = real()
+    if (now - forgot < 1000) return
+    forgot = now
+    const before = now - KEPT
     for (const [key, { end = Infinity }] of items) {
       if (end > before) continue
       items.delete(key)
@@ -51,7 +57,6 @@ export function tellStory(auth: Watched): Told {
   }
 
   function request(seen: Seen): void {
-    forget()
     const { path, at, end, status, kind, replays } = seen
     const send = { at, end, status }
     if (kind === 'refresh') {
@@ -167,12 +172,17 @@ export function tellStory(auth: Watched): Told {
     tab,
     tabs: () => [{ name: tab, open: true }],
     items: () => items.values(),
-    onItem: (listener) => void onItem.push(listener),
-    onTabs: () => {},
-    onGone: (listener) => void onGone.push(listener),
+    onItem: (listener) => listen(onItem, listener),
+    onTabs: () => () => {},
+    onGone: (listener) => listen(onGone, listener),
     request,
     end() {
       for (const end of ends) end()
     },
   }
+}
+
+function listen<Listener>(listeners: Set<Listener>, listener: Listener): () => void {
+  listeners.add(listener)
+  return () => void listeners.delete(listener)
 }

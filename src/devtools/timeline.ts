@@ -63,10 +63,14 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
   const start = real()
   const still = matchMedia('(prefers-reduced-motion: reduce)')
   const drawn = new Map<string, Drawn>()
-  const dirty = new Set<Item>()
+  // By id: what is forgotten before it was drawn, as in a tab in the background, is not to be drawn at all.
+  const dirty = new Map<string, Item>()
   const rows = new Map<string, Item[]>()
   let anew = true
   let pausedAt: number | undefined
+  // While time stands still: what there was then, whatever becomes of it, and what of it is forgotten meanwhile.
+  let held: ReadonlyMap<string, Item> | undefined
+  const gone = new Set<string>()
   let chosen: Item | undefined
   let byKeyboard = false
 
@@ -79,6 +83,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
   let lanes: { name: string; open: boolean; y: number; height: number }[] = []
   let bottom = 0
 
+  const shown = (): IterableIterator<Item> => held?.values() ?? log.items()
   const x = (at: number): number => (at - start) * scale
   const lane = (name: string) => lanes.find((one) => one.name === name)
 
@@ -215,7 +220,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
     if (runs > from) {
       front.append(el('rect', { class: kind, x: from, y, width: Math.max(runs - from, 2), height, rx: 4 }))
     }
-    for (const cause of log.items()) {
+    for (const cause of shown()) {
       if (cause.kind !== 'cause' || !item.id.startsWith(cause.token) || cause.at > (item.end ?? Infinity))
         continue
       const dead = x(Math.max(cause.at, item.at))
@@ -277,7 +282,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
     const version = item.version ? `v${item.version - 1} → v${item.version}` : undefined
     const text = { done: version, failed: 'failed', refused: 'refused', open: '' }[state]
     const beside = from + long + 8 + (text?.length ?? 0) * 6
-    const next = [...log.items()].some(
+    const next = [...shown()].some(
       (other) => other.kind === 'refresh' && other.at > item.at && x(other.at) < beside,
     )
     if (text) {
@@ -380,7 +385,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
 
   /** Whether another's words stand where these would. */
   function crowded(item: Item, long: number): boolean {
-    for (const other of log.items()) {
+    for (const other of shown()) {
       if (other === item || other.tab !== item.tab || (other.kind !== 'mark' && other.kind !== 'ask'))
         continue
       const from = x(other.at)
@@ -452,7 +457,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
 
   const at = (event: Event): Item | undefined => {
     const id = (event.target as Element | null)?.closest?.('[data-id]')?.getAttribute('data-id')
-    for (const item of log.items()) if (item.id === id) return item
+    for (const item of shown()) if (item.id === id) return item
     return undefined
   }
   svg.addEventListener('pointerover', (event) => {
@@ -467,7 +472,7 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
   /** What can be stepped through: in the order of time. */
   function visible(): Item[] {
     const edge = view() - (nowX - gutter) / scale
-    return [...log.items()]
+    return [...shown()]
       .filter((item) => drawn.has(item.id) && (item.end ?? Infinity) > edge + 300)
       .sort((a, b) => a.at - b.at || a.tab.localeCompare(b.tab))
   }
@@ -515,11 +520,11 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
       anew = false
       measure()
       drawFrame()
-      for (const item of log.items()) dirty.add(item)
+      for (const item of shown()) dirty.set(item.id, item)
     } else {
-      for (const item of log.items()) if (item.end === undefined && pausedAt === undefined) dirty.add(item)
+      for (const item of shown()) if (item.end === undefined && !held) dirty.set(item.id, item)
     }
-    for (const item of dirty) draw(item, now)
+    for (const item of dirty.values()) draw(item, now)
     dirty.clear()
     const shift = `translate(${(nowX - x(now)).toFixed(2)} 0)`
     for (const layer of [back, front, over]) layer.setAttribute('transform', shift)
@@ -533,26 +538,37 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
   }
   soon()
 
-  log.onItem((item) => {
-    dirty.add(item)
-    soon()
-    if (chosen?.id === item.id) chosen = item
-    // Others make room for it.
-    const kind = { cause: 'token', mark: 'mark', ask: 'mark', refresh: 'refresh' }[item.kind as string]
-    if (kind) for (const other of log.items()) if (other.kind === kind) dirty.add(other)
-    if (item.kind === 'call') {
-      const row = drawn.get(item.id)?.row
-      const taken = rows.get(item.tab)
-      if (row !== undefined && taken?.[row]?.id === item.id) taken[row] = item
-    }
-  })
-  log.onGone((id) => {
+  function remove(id: string): void {
+    dirty.delete(id)
     const there = drawn.get(id)
     there?.back.remove()
     there?.front.remove()
     drawn.delete(id)
-  })
-  log.onTabs(renew)
+    if (chosen?.id === id) choose(undefined, false)
+  }
+
+  const unlistens = [
+    log.onItem((item) => {
+      if (item.kind === 'call') {
+        const row = drawn.get(item.id)?.row
+        const taken = rows.get(item.tab)
+        if (row !== undefined && taken?.[row]?.id === item.id) taken[row] = item
+      }
+      // All is drawn anew when time goes on.
+      if (held) return
+      dirty.set(item.id, item)
+      soon()
+      if (chosen?.id === item.id) chosen = item
+      // Others make room for it.
+      const kind = { cause: 'token', mark: 'mark', ask: 'mark', refresh: 'refresh' }[item.kind as string]
+      if (kind) for (const other of shown()) if (other.kind === kind) dirty.set(other.id, other)
+    }),
+    log.onGone((id) => {
+      if (held?.has(id)) gone.add(id)
+      else remove(id)
+    }),
+    log.onTabs(renew),
+  ]
   const resized = new ResizeObserver(() => {
     if (host.clientWidth !== width) renew()
   })
@@ -563,11 +579,19 @@ export function createTimeline(host: HTMLElement, tip: HTMLElement, log: Story):
       return pausedAt !== undefined
     },
     set paused(on) {
+      if (on === (held !== undefined)) return
       pausedAt = on ? real() : undefined
+      held = on ? new Map([...log.items()].map((item) => [item.id, item])) : undefined
+      if (!on) {
+        for (const id of gone) remove(id)
+        gone.clear()
+        for (const item of log.items()) if (item.id === chosen?.id) chosen = item
+      }
       renew()
     },
     dispose() {
       disposed = true
+      for (const unlisten of unlistens) unlisten()
       resized.disconnect()
       clearTimeout(timer)
       if (due !== undefined) cancelAnimationFrame(due)

@@ -101,7 +101,8 @@ const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency' | 'paths'> = 
  * Cookies work where a `Request` may carry `Cookie` and a `Response` `Set-Cookie`: in Node, Bun and Deno, not
  * inside a browser.
  *
- * @throws TypeError for an option, a signer, a dialect or a refresh mode that is none, and for a route in `api` that is none.
+ * @throws TypeError for an option, a signer, a dialect or a refresh mode that is none, for a route in `api` that is none, and
+ *   for a `latency` of a route that there is not.
  *
  * @example
  * ```ts
@@ -152,9 +153,17 @@ export function createBackend<Api extends string = never>(options: BackendOption
     refresh: given.dialect === 'tutorial' ? 'single-use' : 'reusable',
     ...withoutUndefined(given),
     cookies: { ...defaultCookies, ...cookies },
-    latency: { ...latency },
+    latency,
     paths: { ...pathsOf(given.dialect), ...paths },
   }
+  let waits = checkLatency({ ...latency })
+  Object.defineProperty(settings, 'latency', {
+    enumerable: true,
+    get: () => waits,
+    set: (changed: BackendSettings['latency']) => {
+      waits = checkLatency(changed)
+    },
+  })
   const root = `/${prefix}/`.replace(/\/+/g, '/')
   const findApi = readApi(api)
   let advanced = 0
@@ -336,6 +345,21 @@ async function readBody(request: Request): Promise<Uint8Array<ArrayBuffer>> {
 function latencyOf(settings: BackendSettings, entry: Draft): { before?: number; after?: number } {
   const latency = settings.latency[entry.route] ?? settings.latency['*'] ?? 0
   return typeof latency === 'number' ? { before: latency } : latency
+}
+
+/** One for a route that is none would be waited for by nobody. */
+function checkLatency(latency: BackendSettings['latency']): BackendSettings['latency'] {
+  for (const [route, waits] of Object.entries(latency)) {
+    if (!routeNames.includes(route)) {
+      const own = '"api" is every one of your own'
+      throw new TypeError(`latency: there is no route "${route}"; there are ${routeNames.join(', ')}; ${own}`)
+    }
+    const { before = 0, after = 0, ...others } = typeof waits === 'object' ? waits : { before: waits }
+    if (!(before >= 0 && after >= 0) || Object.keys(others).length > 0) {
+      throw new TypeError(`latency: "${route}" takes milliseconds, or { before, after } of them`)
+    }
+  }
+  return latency
 }
 
 function toUser(user: string | User): User {

@@ -6,7 +6,7 @@
 import { isRecord } from './encoding.ts'
 import { parseJwt } from './jwt.ts'
 import { defaultSecret, fastSigner } from './signer.ts'
-import type { Claims, FakeTokens, FakeTokensOptions, TokenKind } from './types.ts'
+import type { Claims, FakeTokens, FakeTokensOptions, IssuedToken, TokenKind } from './types.ts'
 
 const defaultLife = 15 * 60
 const defaultRefreshLife = 30 * 24 * 60 * 60
@@ -22,7 +22,7 @@ export function fakesMade(): number {
 /**
  * An access and a refresh token as a login gives them, at once: to sign a client in without a request.
  *
- * They are JWTs with the claims of Flask-JWT-Extended. Every {@link createBackend} honours them whose `secret` is the
+ * They are JWTs with the claims of Flask-JWT-Extended, but for their stamps, which have milliseconds. Every {@link createBackend} honours them whose `secret` is the
  * same (by default it is), whoever the subject is, and knows them from the first request on that brings one: then
  * they stand in `issued` and `families()`, and are spent, revoked and counted as its own are. What
  * `expireAccessTokens()` and `revoke({ sub })` did before that holds for them, too.
@@ -63,10 +63,13 @@ export function fakeTokens(options: FakeTokensOptions = {}): FakeTokens {
 
   const pair = `fake-${++made}-${crypto.randomUUID()}`
   const signer = fastSigner(secret)
+  // With milliseconds (RFC 7519 section 2 allows them): cut to whole seconds a short life would be the shorter the later
+  // in a second a test begins. And never a whole one, which a client has to take for one that was cut.
+  const from = (Math.floor(now) + 0.5) / 1000
   const token = (kind: TokenKind, life: number | null, usual: number): string => {
-    const exp = life === null ? undefined : Math.floor(now / 1000) + life
+    const exp = life === null ? undefined : from + life
     // What has run out was given out before: a life that ends before it begins would say nothing.
-    const iat = exp !== undefined && life !== null && life <= 0 ? exp - usual : Math.floor(now / 1000)
+    const iat = exp !== undefined && life !== null && life <= 0 ? exp - usual : from
     const payload: Claims = {
       fresh: kind === 'access' && fresh,
       iat,
@@ -90,6 +93,11 @@ function check(name: string, given: unknown, good: boolean, takes: string): void
   if (good) return
   // Never what it holds: it might be a token.
   throw new TypeError(`fakeTokens: ${name} takes ${takes}, got ${given === null ? 'null' : typeof given}`)
+}
+
+/** Whether a token that a backend knows is one of {@link fakeTokens}, or of a session that began with one. */
+export function isFake(token: IssuedToken | undefined): boolean {
+  return token?.family.startsWith('fake-') ?? false
 }
 
 /** What a token of {@link fakeTokens} tells. */

@@ -29,6 +29,34 @@ interface Waiting extends FaultHandle {
   left: number
 }
 
+const NAMED = ['drop', 'drop-after', 'hang', 'hang-after', 'cut-body', 'stall-body', 'not-json']
+const MEMBERS = ['status', 'headers', 'body', 'process']
+// Those that no body goes with (Fetch standard, null body status).
+const EMPTY = [204, 205, 304]
+
+/** One that is misspelt would strike as nothing, or as another, and its test would show nothing. */
+function check(fault: unknown, { times = 1, when, ...others }: FaultOptions): void {
+  const wrong = (takes: string, given: unknown): TypeError =>
+    new TypeError(`fault takes ${takes}, not ${typeof given === 'string' ? `"${given}"` : String(given)}`)
+  for (const name of Object.keys(others)) throw wrong('times and when', name)
+  if (!(times > 0)) throw wrong('times, a number above 0', times)
+  if (when !== undefined && typeof when !== 'function') throw wrong('when, a function of an entry', when)
+  if (NAMED.includes(fault as string)) return
+  if (typeof fault !== 'object' || fault === null) {
+    throw wrong(`"${NAMED.join('", "')}" or { ${MEMBERS.join(', ')} }`, fault)
+  }
+  for (const name of Object.keys(fault)) {
+    if (!MEMBERS.includes(name)) throw wrong(`{ ${MEMBERS.join(', ')} }`, name)
+  }
+  const { status, headers, body } = fault as FaultAnswer
+  if (!Number.isInteger(status) || status < 200 || status > 599)
+    throw wrong('a status from 200 to 599', status)
+  if (EMPTY.includes(status) && body !== undefined)
+    throw new TypeError(`fault takes no body with a ${status}`)
+  // What is no header the platform says itself.
+  new Headers(headers)
+}
+
 /** See {@link createFaults}. */
 export interface Faults {
   add(route: string, fault: Fault, options?: FaultOptions): FaultHandle
@@ -41,7 +69,9 @@ export interface Faults {
 export function createFaults(): Faults {
   let waiting: Waiting[] = []
   return {
-    add(route, fault, { times = 1, when } = {}) {
+    add(route, fault, options = {}) {
+      check(fault, options)
+      const { times = 1, when } = options
       const added: Waiting = {
         route,
         fault,

@@ -8,6 +8,7 @@
  * ```
  */
 
+import { isFake } from './fake-tokens.ts'
 import { type Finding, findToken } from './find.ts'
 import { checkClaims, isFresh, isRefresh, parseJwt } from './jwt.ts'
 import { invalid, Refusal } from './refusal.ts'
@@ -52,7 +53,8 @@ export function admit(call: Call, candidate: Candidate, rule: Rule): Claims {
   const { leeway, audience, issuer, verifySub } = settings
   const now = server.now()
   const expiredEarly = server.ledger.isExpiredEarly(issued)
-  checkClaims(claims, { now, leeway, audience, issuer, verifySub, csrf, expiredEarly })
+  const exact = isFake(issued)
+  checkClaims(claims, { now, leeway, audience, issuer, verifySub, csrf, expiredEarly, exact })
 
   if (rule.type === 'access' && isRefresh(claims)) throw invalid('Only non-refresh tokens are allowed')
   if (rule.type === 'refresh' && !isRefresh(claims)) throw invalid('Only refresh tokens are allowed')

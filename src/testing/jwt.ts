@@ -21,6 +21,8 @@ export interface ClaimChecks {
   readonly csrf: string | undefined
   /** Whether the server has declared this token expired. */
   readonly expiredEarly: boolean
+  /** Whether a fraction of `exp` counts, which PyJWT drops. */
+  readonly exact: boolean
 }
 
 /** The only one that is let in. */
@@ -65,7 +67,7 @@ export function checkClaims(claims: Claims, checks: ClaimChecks): void {
   let expired = checks.expiredEarly
   if ('exp' in claims) {
     const exp = integer(claims.exp, 'Expiration Time claim (exp)')
-    if (exp <= now - leeway) expired = true
+    if ((checks.exact ? Number(claims.exp) : exp) <= now - leeway) expired = true
   }
   if (issuer !== undefined) {
     if (!('iss' in claims)) throw invalid('Token is missing the "iss" claim')

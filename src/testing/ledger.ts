@@ -3,7 +3,7 @@
  * method runs in one go, so that two requests at once can't both spend the same token.
  */
 
-import { type Fake, fakesMade } from './fake-tokens.ts'
+import { type Fake, fakesMade, isFake } from './fake-tokens.ts'
 import { checkClaims, isRefresh } from './jwt.ts'
 import type { BackendSettings, Claims, Family, IssuedToken } from './types.ts'
 
@@ -88,7 +88,7 @@ export function createLedger(
     const sub = String(claims.sub)
     if (!families.has(family)) {
       const ended = order <= (fakesRevoked.get(sub) ?? 0) ? 'revoked' : undefined
-      const startedAt = Number(claims.iat) * 1000
+      const startedAt = Math.floor(Number(claims.iat) * 1000)
       families.set(family, { id: family, sub, startedAt, generation: 0, ended, tokens: [] })
     }
     const adopted: IssuedToken = {
@@ -185,6 +185,7 @@ export function createLedger(
           verifySub,
           csrf: undefined,
           expiredEarly: ledger.isExpiredEarly(record),
+          exact: isFake(record),
         })
       } catch {
         return false

@@ -225,7 +225,10 @@ export interface BackendSettings {
    * Default: none is moved.
    */
   paths: Partial<Record<RouteName, string>>
-  /** Delay per route, `*` for every route that is not named; a number is `before`. Default: none. */
+  /**
+   * Delay per route: `api` for those of your own, `*` for every route that is not named; a number is `before`. Default:
+   * none.
+   */
   latency: Partial<Record<RouteName | '*', number | Latency>>
 }
 
@@ -325,9 +328,9 @@ export interface IssuedToken {
   readonly generation: number
   /** The claim as written: a number is in seconds since 1970. */
   readonly fresh: boolean | number
-  /** Seconds since 1970. */
+  /** Seconds since 1970; with a fraction in those of {@link fakeTokens}. */
   readonly iat: number
-  /** Seconds since 1970, `null` if it never expires. */
+  /** The same, `null` if it never expires. */
   readonly exp: number | null
   /** All its claims, `csrf` among them. */
   readonly claims: Readonly<Claims>
@@ -466,7 +469,7 @@ export interface FaultAnswer {
  * ```
  */
 export interface FaultOptions {
-  /** How many. Default 1; `Infinity` until it is removed. */
+  /** How many, above 0. Default 1; `Infinity` until it is removed. */
   readonly times?: number | undefined
   /** Only those for which this is true: headers and tokens are there to be looked at, the body is not yet. Default: all. */
   readonly when?: ((entry: LogEntry) => boolean) | undefined
@@ -550,6 +553,7 @@ export interface Backend<Api extends string = never> {
    * order in which they were given.
    *
    * @param route `*` for all.
+   * @throws TypeError for a route, a fault or an option that is none, naming it.
    *
    * @example
    * ```ts

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { BrowserContext, Locator, Page } from 'playwright-core'
+import type { BrowserContext, Locator, Page, Request, Route } from 'playwright-core'
 import type { Backend } from 'stayfresh/testing'
 import { build, createServer, type PreviewServer, preview, type ViteDevServer } from 'vite'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -32,7 +32,7 @@ async function open(path: string, within?: BrowserContext): Promise<Page> {
   page.setDefaultTimeout(10_000)
   page.on('pageerror', (error) => troubles.push(String(error)))
   page.on('console', (message) => {
-    const expected = message.text().includes('the server responded with a status of 401')
+    const expected = /the server responded with a status of 40[14]/.test(message.text())
     if (['error', 'warning'].includes(message.type()) && !expected) troubles.push(message.text())
   })
   await page.goto(url + path)
@@ -170,6 +170,50 @@ describe('built', () => {
     await button(other, 'Sign out').click()
     await heading(other, 'Sign in')
     await heading(page, 'Sign in')
+  })
+
+  test('a reload that failed is told in words for a person, until the next', async () => {
+    const page = await notes()
+    await page.route('**/api/notes', (route) => route.fulfill({ status: 404 }), { times: 1 })
+    await button(page, 'Reload').click()
+    await said(page, 'alert', 'The server could not do that.')
+    await button(page, 'Reload').click()
+    await until('nothing is amiss', async () => (await page.getByRole('alert').textContent()) === '')
+    await until('the notes came again', () => exchanges().at(-1) === 'protected 200')
+    expect(await page.getByRole('alert').allTextContents()).toEqual([''])
+  })
+
+  test('a list that answers after a deletion does not bring the note back', async () => {
+    const page = await open('')
+    await signIn(page)
+    await page.getByRole('listitem').first().waitFor()
+    let release = (): void => {}
+    const held = new Promise<void>((go) => {
+      release = go
+    })
+    const answered = new Promise<void>((came) => {
+      const hold = async (route: Route): Promise<void> => {
+        const response = await route.fetch()
+        came()
+        await held
+        // Nobody may wait for it any more.
+        await route.fulfill({ response }).catch(() => {})
+      }
+      void page.route('**/api/notes', hold, { times: 1 })
+    })
+    const isList = (request: Request): boolean => request.url().endsWith('/api/notes')
+    const over = Promise.race([
+      page.waitForEvent('requestfinished', { predicate: isList }),
+      page.waitForEvent('requestfailed', { predicate: isList }),
+    ])
+    await button(page, 'Reload').click()
+    await answered
+    await button(page, 'Delete “Water the plants”').click()
+    await said(page, 'status', '“Water the plants” is deleted.')
+    release()
+    await over
+    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn))))
+    expect(await button(page, 'Delete “Water the plants”').count()).toBe(0)
   })
 })
 

@@ -6,6 +6,7 @@ import type { Page } from 'playwright-core'
 import type { Backend } from 'stayfresh/testing'
 import { expect, onTestFinished, test } from 'vitest'
 import { startDemoServer } from '../../demo-server/server.ts'
+import type { Told } from '../../src/devtools/story.ts'
 import type {} from './kit.ts'
 import { profile, until, useBrowser } from './support.ts'
 
@@ -168,4 +169,167 @@ test('the panel draws calls, refreshes, replays and logins, is led by the keyboa
     return [inside?.localName, inside?.hasAttribute('docked'), who]
   })
   expect(where).toEqual(['stayfresh-timeline', false, expect.stringMatching(/^alice · v3/)])
+})
+
+/** What the panel's tests reach into; and a page whose time can be moved. */
+async function watched(): Promise<Page> {
+  const { page } = await open()
+  await page.evaluate(async () => {
+    const auth = kit.createAuth({
+      baseUrl: `${location.origin}/api/`,
+      backend: kit.flaskJwt(),
+      initial: kit.fakeTokens(),
+    })
+    const now = performance.now.bind(performance)
+    const clock = { ahead: 0 }
+    performance.now = () => now() + clock.ahead
+    const place = document.body.appendChild(document.createElement('aside'))
+    const detach = kit.attachDevtools(auth, { panel: place })
+    const element = place.firstElementChild as HTMLElement & Pick<Panel, 'story'>
+    const real = (): number => performance.timeOrigin + performance.now()
+    globalThis.panel = {
+      auth,
+      clock,
+      detach,
+      element,
+      story: element.story,
+      call(path) {
+        const [at, end] = [real() - 30, real() - 5]
+        this.story.request({ path, at, end, status: 200, kind: 'call', replays: undefined })
+      },
+      drawn: () => element.shadowRoot?.querySelectorAll('[data-kind=call]').length ?? 0,
+      frames: async () => {
+        for (let left = 2; left > 0; left--) await new Promise((drawn) => requestAnimationFrame(drawn))
+      },
+    }
+    await panel.frames()
+  })
+  return page
+}
+
+interface Panel {
+  auth: ReturnType<typeof kit.createAuth>
+  clock: { ahead: number }
+  detach(): void
+  element: HTMLElement
+  story: Told
+  /** A call that is over. */
+  call(path: string): void
+  /** How many calls are drawn. */
+  drawn(): number
+  frames(): Promise<void>
+}
+declare global {
+  var panel: Panel
+}
+
+test('a panel that was in the background for long draws what is still kept, and lets go of it', async () => {
+  const page = await watched()
+  const told = await page.evaluate(async () => {
+    const { clock, story } = panel
+    const { requestAnimationFrame: frame } = globalThis
+    const held: FrameRequestCallback[] = []
+    // No frames come in the background.
+    globalThis.requestAnimationFrame = (draw) => held.push(draw)
+    for (let minutes = 0; minutes < 10; minutes++) {
+      for (let count = 0; count < 20; count++) {
+        clock.ahead += 3_000
+        panel.call('poll')
+      }
+    }
+    globalThis.requestAnimationFrame = frame
+    for (const draw of held) frame(draw)
+    await panel.frames()
+    const drawn = panel.drawn()
+    const kept = [...story.items()].filter(({ kind }) => kind === 'call').length
+    clock.ahead += 600_000
+    panel.call('poll')
+    await panel.frames()
+    return { drawn, kept, later: panel.drawn() }
+  })
+  // Two minutes of them.
+  expect(told).toEqual({ drawn: told.kept, kept: expect.closeTo(40, -1), later: 1 })
+})
+
+test('a panel that is moved or taken out of the page listens once, or not at all', async () => {
+  const page = await watched()
+  const told = await page.evaluate(() => {
+    const { element, story } = panel
+    let listening = 0
+    const counted =
+      <Args extends unknown[]>(listen: (...args: Args) => () => void) =>
+      (...args: Args) => {
+        listening++
+        const stop = listen(...args)
+        return () => {
+          listening--
+          stop()
+        }
+      }
+    element.remove()
+    story.onItem = counted(story.onItem)
+    story.onTabs = counted(story.onTabs)
+    story.onGone = counted(story.onGone)
+    const counts: number[] = []
+    for (const _ of [1, 2, 3]) {
+      document.body.append(element)
+      counts.push(listening)
+    }
+    element.remove()
+    return [...counts, listening]
+  })
+  expect(told).toEqual([4, 4, 4, 0])
+})
+
+test('a paused panel stands still, whatever comes and is forgotten, and catches up when it goes on', async () => {
+  const page = await watched()
+  const button = page.locator('stayfresh-timeline').getByRole('button', { name: 'Pause' })
+  const later = (count: number): Promise<{ drawn: number; story: number }> =>
+    page.evaluate(async (count) => {
+      for (; count > 0; count--) {
+        panel.clock.ahead += 1_500
+        panel.call('later')
+      }
+      await panel.frames()
+      const { length } = [...panel.story.items()].filter(({ kind }) => kind === 'call')
+      return { drawn: panel.drawn(), story: length }
+    }, count)
+  expect(await later(5)).toEqual({ drawn: 5, story: 5 })
+  await button.click()
+  expect(await later(3)).toEqual({ drawn: 5, story: 8 })
+  // Two minutes, and what was before them is forgotten.
+  expect(await later(82)).toEqual({ drawn: 5, story: expect.closeTo(80, -1) })
+  // The keyboard still leads through what is there to be seen.
+  await page.locator('stayfresh-timeline .timeline').focus()
+  await page.keyboard.press('End')
+  const tip = page.locator('stayfresh-timeline .tip')
+  expect(await tip.textContent()).toContain('later → 200')
+  await page.locator('stayfresh-timeline').getByRole('button', { name: 'Go on' }).click()
+  const { drawn, story } = await later(0)
+  expect(drawn).toBe(story)
+  expect(await tip.isHidden()).toBe(true)
+})
+
+test('a panel changes nothing of what the application is told: the end of a token’s freshness is found by who looks', async () => {
+  const page = await watched()
+  await page.evaluate(() => {
+    const now = Date.now.bind(Date)
+    Date.now = () => now() + panel.clock.ahead
+    const told: unknown[] = []
+    panel.auth.subscribe((session) => void told.push(session?.fresh))
+    Object.assign(globalThis, { told })
+    panel.clock.ahead += 20 * 60_000
+  })
+  const who = page.locator('stayfresh-timeline .who')
+  // It looks twice a second.
+  await until(
+    'the panel has looked',
+    async () => (await who.textContent()) === 'alice · v1 · fresh · run out',
+  )
+  const told = await page.evaluate(() => {
+    const { told } = globalThis as unknown as { told: unknown[] }
+    const before = [...told]
+    return [before, panel.auth.session?.fresh, told]
+  })
+  expect(told).toEqual([[true], false, [true, false]])
 })

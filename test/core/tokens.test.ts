@@ -523,9 +523,10 @@ describe('refresh()', () => {
 
 describe('12: the life of a token', () => {
   const now = start / second
+  const whole = { iat: now, exp: now + 900 }
 
   test.each<[string, Record<string, unknown>, number | undefined, number]>([
-    ['is what its claims tell, less a second for their whole seconds', {}, undefined, 899],
+    ['is what its claims tell, less a second for their whole seconds', whole, undefined, 899],
     [
       'is all of what its claims tell, where they tell fractions',
       { iat: now, exp: now + 0.5 },
@@ -533,7 +534,7 @@ describe('12: the life of a token', () => {
       0.5,
     ],
     ['is what came along with it, where that is shorter', {}, 60, 60],
-    ['is what its claims tell, where that is shorter', {}, 3600, 899],
+    ['is what its claims tell, where that is shorter', whole, 3600, 899],
     ['is what came along with it, where the token has no iat', { iat: undefined }, 60, 60],
     ['is what came along with it, where the token has no exp', { exp: undefined }, 60, 60],
     ['is what came along with it, where its exp is no number', { exp: 'soon' }, 60, 60],

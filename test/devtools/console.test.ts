@@ -1,9 +1,13 @@
 /** The devtools in Node: over a real port, since only what goes out has resource timings. */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { build } from 'esbuild'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { startDemoServer } from '../../demo-server/server.ts'
+import { printTo } from '../../src/devtools/print.ts'
+import type { Seen } from '../../src/devtools/requests.ts'
 import { attachDevtools, type DevtoolsOptions } from '../../src/devtools.ts'
 import { type Auth, createAuth, flaskJwt, type StandardClaims } from '../../src/index.ts'
 import { type Backend, fakeTokens } from '../../src/testing/index.ts'
@@ -111,6 +115,34 @@ test('refresh and requests say which paths and URLs are meant', async () => {
   expect(lines.filter((line) => line.includes('login → '))).toEqual([])
 })
 
+test('a pattern with flags that remember finds every refresh', async () => {
+  const { auth } = await world()
+  const { groups, detach } = attached(auth, { refresh: /protected/gy })
+  await auth.login(alice)
+  for (const _ of [1, 2, 3]) await (await auth.fetch('protected')).text()
+  await auth.logout()
+  detach()
+  const lines = groups.flatMap((group) => group.lines)
+  expect(lines.filter((line) => line.startsWith('refresh  protected'))).toHaveLength(3)
+})
+
+test('of the requests before the next event, which may be hours away, some hundreds are kept', async () => {
+  const { auth } = await world()
+  const printer = printTo({ groupCollapsed() {}, log() {}, groupEnd() {} }, auth, () => {})
+  onTestFinished(printer.end)
+  const sent = Array.from({ length: 1000 }, (_, at): WeakRef<Seen> => {
+    const seen: Seen = { path: 'poll', at, end: at, status: 200, kind: 'call', replays: undefined }
+    printer.request(seen)
+    return new WeakRef(seen)
+  })
+  // Whoever was made in this turn is kept until its end.
+  await new Promise((resolve) => setImmediate(resolve))
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  const left = sent.filter((seen) => seen.deref())
+  expect([left.length > 100, left.length < 500, left.at(-1) === sent.at(-1)]).toEqual([true, true, true])
+})
+
 test('a client whose relative base nothing resolves is no trouble for others', async () => {
   const { auth } = await world()
   const relative = createAuth({ baseUrl: '/api/', backend: flaskJwt(), initial: fakeTokens() })
@@ -129,6 +161,16 @@ test('a wrong option is named, and a panel wants a document', () => {
   expect(attach({ requests: true })).toThrow('requests takes a function of a URL, got boolean')
   expect(attach({ panel: 'foot' })).toThrow('panel takes true, false or an element, got string')
   expect(attach({ panel: true })).toThrow('panel needs a document')
+})
+
+test('a panel at the foot of a page that has no body yet is refused before anything is listened to', () => {
+  const auth = createAuth({ baseUrl: 'https://api.test/', backend: flaskJwt(), initial: fakeTokens() })
+  const [on, subscribe] = [vi.spyOn(auth, 'on'), vi.spyOn(auth, 'subscribe')]
+  vi.stubGlobal('document', { body: null })
+  expect(() => attachDevtools(auth, { panel: true })).toThrow(
+    new TypeError('panel: true needs a body, and the document has none yet'),
+  )
+  expect([on.mock.calls, subscribe.mock.calls]).toEqual([[], []])
 })
 
 test('nothing waits for it: a process that has it ends by itself', () => {

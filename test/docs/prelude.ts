@@ -36,6 +36,7 @@ declare const newest: import('stayfresh/encrypted').EncryptionKey
 
 interface ImportMeta {
   readonly env: { readonly DEV: boolean }
+  readonly hot?: { dispose(end: () => void): void }
 }
 
 declare const vi: typeof import('vitest').vi

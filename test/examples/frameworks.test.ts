@@ -1,7 +1,7 @@
 /** The examples for Vue and Svelte, run by the reactivity of Vue and the compiler and runtime of Svelte. */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
 // @ts-expect-error it brings no types
 import { JSDOM } from 'jsdom'
 import { createBackend } from 'stayfresh/testing'
@@ -13,7 +13,7 @@ import { name, auth as ofSvelte, session, whoIsIt } from '../../examples/svelte.
 import { useSession } from '../../examples/vue.ts'
 import { alice, bob, room } from '../core/support.ts'
 
-test('Vue: the composable follows the session until its component is gone', async () => {
+test('Vue: the composable follows the session until its scope is gone', async () => {
   vi.stubGlobal('window', globalThis)
   const { auth } = room()
   const scope = effectScope()
@@ -31,11 +31,11 @@ test('Vue: the composable follows the session until its component is gone', asyn
   expect(seen).toHaveLength(4)
 })
 
-test('Vue: on a server nothing is known, and nothing is subscribed to', async () => {
+test('Vue: in a scope on a server nothing is known, and nothing is subscribed to', async () => {
   const { auth, signIn } = room()
   await signIn()
   const subscribe = vi.spyOn(auth, 'subscribe')
-  expect(useSession(auth).value).toBeUndefined()
+  expect(effectScope().run(() => useSession(auth).value)).toBeUndefined()
   expect(subscribe).not.toHaveBeenCalled()
 })
 
@@ -92,29 +92,80 @@ test('Svelte: $auth in a component follows the session until the component is go
   expect(listening.count).toBe(0)
 })
 
+test.each([
+  ['signed in', 'Hello alice Sign out'],
+  ['signed out', 'Please sign in'],
+])(
+  'Svelte: a server draws a login for nobody, and its page is hydrated without a mismatch by who is %s',
+  async (state, then) => {
+    const { body } = await drawn({ auth: room().auth })
+    expect(body.replace(/<!--.*?-->/g, '').trim()).toBe('<p>One moment…</p>')
+    const { auth, signIn } = room()
+    if (state === 'signed in') await signIn()
+    const { window } = new JSDOM(body, { runScripts: 'outside-only' })
+    const warned = vi.fn()
+    Object.assign(window.console, { warn: warned, error: warned })
+    Object.assign(window, { auth })
+    window.eval(
+      await bundled(`
+      import { flushSync, hydrate } from 'svelte'
+      import Who from './who.svelte'
+      hydrate(Who, { target: document.body, props: { auth } })
+      flushSync()`),
+    )
+    expect(warned.mock.calls).toEqual([])
+    expect(window.document.body.textContent.trim()).toBe(then)
+  },
+)
+
+const examples = fileURLToPath(new URL('../../examples', import.meta.url))
+
+const compiled = (generate: 'client' | 'server'): Plugin => ({
+  name: 'svelte',
+  setup: ({ onLoad }) =>
+    onLoad({ filter: /\.svelte$/ }, async ({ path }) => ({
+      contents: compile(await readFile(path, 'utf8'), {
+        filename: path,
+        generate,
+        dev: generate === 'client',
+      }).js.code,
+    })),
+})
+
+const MOUNTED = `
+  import { flushSync, mount, unmount } from 'svelte'
+  import Who from './who.svelte'
+  const who = mount(Who, { target: document.body, props: { auth } })
+  Object.assign(window, { flush: flushSync, unmount: () => unmount(who) })`
+
 /** The component, compiled as an application's bundler would have it done. */
-async function bundled(): Promise<string> {
-  const examples = fileURLToPath(new URL('../../examples', import.meta.url))
-  const contents = `
-    import { flushSync, mount, unmount } from 'svelte'
-    import Who from './who.svelte'
-    const who = mount(Who, { target: document.body, props: { auth } })
-    Object.assign(window, { flush: flushSync, unmount: () => unmount(who) })`
+async function bundled(contents = MOUNTED): Promise<string> {
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: examples },
     bundle: true,
     write: false,
-    conditions: ['browser'],
+    conditions: ['browser', 'development'],
     logLevel: 'error',
-    plugins: [
-      {
-        name: 'svelte',
-        setup: ({ onLoad }) =>
-          onLoad({ filter: /\.svelte$/ }, async ({ path }) => ({
-            contents: compile(await readFile(path, 'utf8'), { filename: path, generate: 'client' }).js.code,
-          })),
-      },
-    ],
+    plugins: [compiled('client')],
   })
   return outputFiles[0]?.text ?? ''
+}
+
+/** What a server draws of the component. */
+async function drawn(props: object): Promise<{ body: string }> {
+  const { outputFiles } = await build({
+    stdin: {
+      contents: "export { render } from 'svelte/server'\nexport { default as Who } from './who.svelte'",
+      resolveDir: examples,
+    },
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    logLevel: 'error',
+    plugins: [compiled('server')],
+  })
+  const module = `data:text/javascript;base64,${Buffer.from(outputFiles[0]?.text ?? '').toString('base64')}`
+  const { render, Who } = await import(/* @vite-ignore */ module)
+  return render(Who, { props })
 }

@@ -1,5 +1,5 @@
 /** examples/server-sent-events.ts, over HTTP. */
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { openEvents } from '../../examples/server-sent-events.ts'
 import { later } from '../support.ts'
 import { listen, signedIn, until } from './support.ts'
@@ -124,6 +124,19 @@ test('invariant 5: it ends with the logout: the connection is closed, and not op
   await until(() => gone() === 1)
   await new Promise((resolve) => setTimeout(resolve, 50))
   expect([streams.length, heard]).toEqual([1, []])
+})
+
+test('it ends with the client: once that is disposed of, nothing is tried again', async () => {
+  const { auth, start, streams } = await setUp()
+  const fetch = vi.spyOn(auth, 'fetch')
+  start()
+  await until(() => streams.length === 1)
+  await auth.dispose()
+  streams[0]?.end()
+  // One try finds it out. The stream's `retry` is 10 ms.
+  await until(() => fetch.mock.calls.length === 2)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(fetch).toHaveBeenCalledTimes(2)
 })
 
 test('a session that has ended elsewhere is the end of the stream, with its 401', async () => {

@@ -61,6 +61,19 @@ describe('latency', () => {
     expect(slept).toHaveLength(3)
   })
 
+  test.each([
+    [{ 'GET items': 3_000 }, 'latency: there is no route "GET items"; there are login, '],
+    [{ refesh: 3_000 }, '"api" is every one of your own'],
+    [{ refresh: '3 s' }, 'latency: "refresh" takes milliseconds, or { before, after } of them'],
+    [{ refresh: -1 }, 'latency: "refresh" takes milliseconds'],
+    [{ refresh: { until: 10 } }, 'latency: "refresh" takes milliseconds'],
+  ])('of what is no route, or no time, is refused at once: %o', (latency, message) => {
+    expect(() => createBackend({ latency: latency as never })).toThrow(message)
+    const { settings } = createBackend({ latency: { api: 10 } })
+    expect(() => Object.assign(settings, { latency })).toThrow(message)
+    expect(settings.latency).toEqual({ api: 10 })
+  })
+
   test('is real time by default', async () => {
     vi.useFakeTimers()
     const { send } = bench({ latency: { protected: 1_000 } })

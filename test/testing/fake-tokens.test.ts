@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createAuth, flaskJwt, simpleJwt } from '../../src/index.ts'
 import { createBackend, type FakeTokensOptions, fakeTokens } from '../../src/testing/index.ts'
 import { bench, claimsOf, start, startSeconds } from './support.ts'
@@ -15,13 +15,13 @@ describe('what they say', () => {
       sub: 'alice',
       type: 'access',
       fresh: true,
-      iat: startSeconds,
-      exp: startSeconds + 900,
+      iat: expect.closeTo(startSeconds + 0.999, 2),
+      exp: expect.closeTo(startSeconds + 900.999, 2),
     })
     expect(claimsOf(refreshToken)).toMatchObject({
       type: 'refresh',
       fresh: false,
-      exp: startSeconds + 2_592_000,
+      exp: expect.closeTo(startSeconds + 2_592_000.999, 2),
     })
     expect(fakeTokens({ now: start }).accessToken).not.toBe(fakeTokens({ now: start }).accessToken)
   })
@@ -91,6 +91,62 @@ describe('what a backend makes of them', () => {
     expect(await ask({}, later)).toBe(401)
     expect(await ask({ now: later.now() }, later)).toBe(200)
   })
+
+  test.each([0, 1, 499, 500, 999])(
+    'a short life is as long as it says, for client and server, at %i ms of a second',
+    async (ms) => {
+      vi.useFakeTimers({ now: 1_700_000_000_000 + ms })
+      onTestFinished(() => void vi.useRealTimers())
+      const signedIn = (options: FakeTokensOptions) => {
+        const backend = createBackend({ signer: 'fast' })
+        const initial = fakeTokens(options)
+        const auth = createAuth({
+          baseUrl: 'https://api.test/',
+          backend: flaskJwt(),
+          fetch: backend.fetch,
+          initial,
+          refreshAhead: false,
+        })
+        return { auth, backend, initial }
+      }
+      for (const expiresIn of [1, 2, 900]) {
+        const { auth, backend, initial } = signedIn({ expiresIn, fresh: false })
+        expect(auth.session?.expiresAt).toBe(Date.now() + expiresIn * 1000)
+        vi.advanceTimersByTime(expiresIn * 1000 - 1)
+        await auth.fetch('protected')
+        expect([backend.count('protected'), backend.count('refresh')]).toEqual([1, 0])
+        vi.advanceTimersByTime(1)
+        await auth.fetch('protected')
+        expect([backend.count('protected'), backend.count('refresh')]).toEqual([2, 1])
+        vi.advanceTimersByTime(1)
+        expect(backend.isHonoured(initial.accessToken)).toBe(false)
+      }
+      const { backend } = signedIn({ expiresIn: 2 })
+      expect(backend.families()).toEqual([])
+      expect(backend.isHonoured(fakeTokens({ expiresIn: -1 }).accessToken)).toBe(false)
+      expect(backend.families()[0]?.startedAt).toBe(Date.now() - 901_000)
+    },
+  )
+
+  test.each([0, 250, 999])(
+    'one that was just given out is not due, however short its life, at %i ms of a second',
+    async (ms) => {
+      vi.useFakeTimers({ now: 1_700_000_000_000 + ms })
+      onTestFinished(() => void vi.useRealTimers())
+      for (let times = 0; times < 20; times++) {
+        const backend = createBackend({ signer: 'fast' })
+        const auth = createAuth({
+          baseUrl: 'https://api.test/',
+          backend: flaskJwt(),
+          fetch: backend.fetch,
+          initial: fakeTokens({ expiresIn: 2, fresh: false }),
+        })
+        await auth.fetch('protected')
+        await vi.advanceTimersByTimeAsync(0)
+        expect(backend.count('refresh')).toBe(0)
+      }
+    },
+  )
 
   test('another secret is another server', async () => {
     const backend = createBackend({ secret: 'the key of somebody else, also long enough' })

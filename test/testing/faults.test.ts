@@ -186,3 +186,33 @@ describe('which requests it strikes', () => {
     expect(answers.map(({ status }) => status)).toEqual([500, 200])
   })
 })
+
+describe('what is no fault', () => {
+  test.each<[unknown, unknown, string]>([
+    [
+      'timeout',
+      {},
+      'fault takes "drop", "drop-after", "hang", "hang-after", "cut-body", "stall-body", "not-json" or { status, headers, body, process }, not "timeout"',
+    ],
+    [503, {}, 'or { status, headers, body, process }, not 503'],
+    [undefined, {}, 'or { status, headers, body, process }, not undefined'],
+    [null, {}, 'or { status, headers, body, process }, not null'],
+    [{ stauts: 500 }, {}, 'fault takes { status, headers, body, process }, not "stauts"'],
+    [{}, {}, 'fault takes a status from 200 to 599, not undefined'],
+    [{ status: '503' }, {}, 'fault takes a status from 200 to 599, not "503"'],
+    [{ status: 600 }, {}, 'fault takes a status from 200 to 599, not 600'],
+    [{ status: 204, body: {} }, {}, 'fault takes no body with a 204'],
+    ['drop', { time: 2 }, 'fault takes times and when, not "time"'],
+    ['drop', { times: 0 }, 'fault takes times, a number above 0, not 0'],
+    ['drop', { times: Number.NaN }, 'fault takes times, a number above 0, not NaN'],
+    ['drop', { when: true }, 'fault takes when, a function of an entry, not true'],
+  ])('%o with %o is refused at once, with a word for what is taken', (fault, options, message) => {
+    const { backend } = bench()
+    expect(() => backend.fault('refresh', fault as Fault, options as object)).toThrow(message)
+  })
+
+  test('headers that are none are refused, too', () => {
+    const { backend } = bench()
+    expect(() => backend.fault('refresh', { status: 503, headers: { 'no header': '1' } })).toThrow(TypeError)
+  })
+})

@@ -110,3 +110,28 @@ test('expectRefreshes counts what came to the refresh route, and shows the timel
   expect((failure as Error).message).toContain('POST /refresh   r1  → 200 gives a1 (alice)')
   expect((failure as Error).message).not.toContain('eyJ')
 })
+
+test('of an outage without end a story reads the same every time where Math.random does', async () => {
+  const tell = async (): Promise<string> => {
+    vi.useFakeTimers()
+    const backend = createBackend({ signer: 'fast' })
+    const auth = createAuth({
+      baseUrl: 'https://api.test/',
+      backend: flaskJwt(),
+      fetch: backend.fetch,
+      initial: fakeTokens({ expiresIn: -1 }),
+    })
+    backend.fault('refresh', { status: 503 }, { times: Number.POSITIVE_INFINITY })
+    const answer = auth.fetch('protected').catch(({ code }: { code: string }) => code)
+    await vi.advanceTimersByTimeAsync(20_000)
+    expect(await answer).toBe('refresh_unavailable')
+    vi.useRealTimers()
+    return backend.timeline()
+  }
+  vi.spyOn(Math, 'random').mockReturnValue(0.5)
+  const told = await tell()
+  for (const _ of [1, 2, 3]) expect(await tell()).toBe(told)
+  // What is drawn is the pauses, and so how many tries fit in.
+  vi.mocked(Math.random).mockReturnValue(0.9)
+  expect(await tell()).not.toBe(told)
+})

@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useState } from 'react'
+import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { api, words } from './auth.ts'
 import { Title } from './router.tsx'
 
@@ -12,27 +12,40 @@ export function Notes(): ReactNode {
   const [said, setSaid] = useState('')
   const [error, setError] = useState('')
   const [round, setRound] = useState(0)
+  const loading = useRef<AbortController>(undefined)
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: `round` is what asks for the list anew
   useEffect(() => {
     const controller = new AbortController()
     const { signal } = controller
+    loading.current = controller
     api
       .get('notes', { signal })
       .json<Note[]>()
-      .then(setNotes)
+      .then((list) => {
+        if (!signal.aborted) setNotes(list)
+      })
       .catch((error: unknown) => {
         if (!signal.aborted) setError(words(error))
       })
     return () => controller.abort()
   }, [round])
 
+  function reload(): void {
+    setSaid('')
+    setError('')
+    setRound(round + 1)
+  }
+
   async function remove({ id, title }: Note): Promise<void> {
     setSaid('')
     setError('')
     try {
       // With a token that is not fresh the password is asked for first, and the request waits.
-      setNotes(await api.delete(`notes/${id}`, { auth: 'fresh' }).json<Note[]>())
+      const left = await api.delete(`notes/${id}`, { auth: 'fresh' }).json<Note[]>()
+      // A list that is still under way may be from before, and would bring the note back.
+      loading.current?.abort()
+      setNotes(left)
       setSaid(`“${title}” is deleted.`)
     } catch (error) {
       setError(`“${title}” was not deleted: ${words(error)}`)
@@ -54,7 +67,7 @@ export function Notes(): ReactNode {
           </li>
         ))}
       </ul>
-      <button type="button" onClick={() => setRound(round + 1)}>
+      <button type="button" onClick={reload}>
         Reload
       </button>
     </main>
