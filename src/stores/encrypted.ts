@@ -6,6 +6,7 @@ import { AuthError } from '../errors.ts'
 import { describe } from '../token.ts'
 import type { Cell, LiveRecord, Store, StoreRecord } from '../types.ts'
 import { type Life, lifeOf } from './life.ts'
+import { noMore } from './record.ts'
 
 /**
  * A key by the name that is written beside what it seals.
@@ -70,7 +71,8 @@ interface Sealed extends Omit<LiveRecord, (typeof SECRET)[number]> {
  * ```
  */
 export function encrypted(store: Store, options: EncryptedOptions): Store {
-  const { keys, context = '', plain = false } = { ...options }
+  const { keys, context = '', plain = false, ...rest } = { ...options }
+  noMore('encrypted', 'keys, context, plain', Object.keys(rest)[0])
   const given = checkOptions(store, keys, context, plain)
   const name = `encrypted ${store.name}`
   // Imported at first use, once.

@@ -59,10 +59,15 @@ export function isExpected(record: StoreRecord | null | undefined, expected: str
 export function keyIn(store: string, options: object | undefined): string {
   const { key = 'session', ...rest } = { ...options } as { key?: string }
   const slip = typeof (options ?? {}) === 'object' ? Object.keys(rest)[0] : typeof options
-  if (slip !== undefined)
-    throw new AuthError('invalid_option', `${store} takes { key }, got ${slip}`, { option: 'options' })
+  noMore(store, 'key', slip)
   checkKey(key)
   return key
+}
+
+/** Refuses what a store does not know: of a slip nobody would hear, and what was meant would not be. */
+export function noMore(store: string, takes: string, slip: string | undefined): void {
+  if (slip !== undefined)
+    throw new AuthError('invalid_option', `${store} takes { ${takes} }, got ${slip}`, { option: 'options' })
 }
 
 /** Sessions are told apart by their key. */

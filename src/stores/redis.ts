@@ -8,7 +8,7 @@ import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.
 import { describe, isTime } from '../token.ts'
 import type { Cell, LiveRecord, Notice, Store, StoreRecord } from '../types.ts'
 import { lifeOf } from './life.ts'
-import { checkKey, FORMAT, isExpected, newer, noticeOf } from './record.ts'
+import { checkKey, FORMAT, isExpected, newer, noMore, noticeOf } from './record.ts'
 import { type RedisClient, wireOf } from './redis-client.ts'
 
 export type { RedisClient } from './redis-client.ts'
@@ -426,14 +426,15 @@ function asNotice(message: string): Notice | undefined {
 
 function checkOptions(options: RedisStoreOptions): RedisStoreOptions {
   const given: Partial<RedisStoreOptions> = { ...options }
-  checkKey(given.key)
+  const { key, timeout = 1, ttl = 1, poll = 1, alone = false, ...rest } = given
+  noMore('redisStore', 'key, timeout, ttl, poll, alone', Object.keys(rest)[0])
+  checkKey(key)
   const positive = (value: unknown): boolean => isTime(value) && value > 0
   const wrong = (option: keyof RedisStoreOptions, takes: string): never => {
     const value = given[option]
     const message = `${option} takes ${takes}, got ${typeof value === 'number' ? value : describe(value)}`
     throw new AuthError('invalid_option', message, { option })
   }
-  const { timeout = 1, ttl = 1, poll = 1, alone = false } = given
   if (!positive(timeout)) wrong('timeout', 'milliseconds, more than 0')
   if (!positive(ttl)) wrong('ttl', 'milliseconds, more than 0')
   if (poll !== false && !positive(poll)) wrong('poll', 'milliseconds, more than 0, or false')

@@ -31,12 +31,13 @@ console.error = (...given) => {
   if (process.env.DEBUG_AGENT) error(...given)
 }
 
-async function open(spec: StoreSpec | null): Promise<Store> {
-  if (!spec) return memoryStore()
+async function open(given: StoreSpec | null): Promise<Store> {
+  if (!given) return memoryStore()
+  const { seal, ...spec } = given
   let store: Store
   if (spec.kind === 'file') store = fileStore(spec.path)
   else store = await openRedis(spec)
-  return spec.seal ? encrypted(store, spec.seal) : store
+  return seal ? encrypted(store, seal) : store
 }
 
 const at = (index: number): Opened => opened[index] as Opened

@@ -278,6 +278,12 @@ describe('encrypted', () => {
         expect.objectContaining({ code: 'invalid_option', option }),
       )
     }
+    expect(() => encrypted(memoryStore(), { keys: [old], contex: 'session:1' } as never)).toThrow(
+      expect.objectContaining({
+        code: 'invalid_option',
+        message: 'encrypted takes { keys, context, plain }, got contex',
+      }),
+    )
     expect(() => encrypted(undefined as never, { keys: [old] })).toThrow(
       expect.objectContaining({ option: 'store' }),
     )

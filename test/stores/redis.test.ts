@@ -591,4 +591,7 @@ test('clients of clusters are taken as they are, and what is no client is said t
     const make = () => redisStore(cluster, { key: 'x', [option]: value } as never)
     expect(make).toThrow(expect.objectContaining({ code: 'invalid_option', option }))
   }
+  expect(() => redisStore(cluster, { key: 'x', tll: 60_000 } as never)).toThrow(
+    'redisStore takes { key, timeout, ttl, poll, alone }, got tll',
+  )
 })
