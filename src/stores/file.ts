@@ -31,6 +31,8 @@ interface Found {
 // A name stands, emptied, until so many newer ones do. Who has created a file and finds fewer newer ones than half
 // of that knows that nobody can have removed, and so freed, the name that he took.
 const NAMES = 64
+// The first number that counts as none: only a file that somebody else has put there can lead to it.
+const BEYOND = 1e15
 // What a process that was killed in the middle of a commit has left, in ms.
 const LEFT_BEHIND = 60_000
 // How often it is looked for changes where watching is denied, in ms.
@@ -132,6 +134,8 @@ export function fileStore(path: string | URL): Store {
 
   /** Creates a number's file, at once with all that it holds; `false` if it is there already. */
   async function create(number: number, written: WrittenHere): Promise<boolean> {
+    // It would be written, and never seen.
+    if (number >= BEYOND) throw new Error(`${name}: no number is left after ${fileOf(number - 1)}; remove it`)
     const draft = someDraft()
     await makeDirectory()
     try {

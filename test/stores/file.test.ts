@@ -168,6 +168,24 @@ describe('fileStore', () => {
     expect(readdirSync(path).length).toBeLessThanOrEqual(64 + 4)
   })
 
+  test('a file of the highest number that counts leaves no place for another: nothing is said to be done', async () => {
+    const path = somewhere()
+    const store = fileStore(path) as Required<Store>
+    await store.commit(live('1'), null)
+    renameSync(newest(path), join(path, `${'9'.repeat(15)}.json`))
+    const full = /^fileStore: no number is left after .*9{15}\.json; remove it$/
+    await expect(store.commit(live('2'), '1')).rejects.toThrow(full)
+    expect((await store.read()).record?.revision).toBe('1')
+    // What is over is not to be found by the next process all the same.
+    await expect(store.commit(tombstone('end'), '1')).rejects.toThrow(full)
+    const { error } = console
+    console.error = () => {}
+    onTestFinished(() => {
+      console.error = error
+    })
+    expect((await fileStore(path).read()).record).toBeNull()
+  })
+
   test('an end leaves no draft of a process that was killed in the middle of a commit', async () => {
     const path = somewhere()
     const store = fileStore(path) as Required<Store>
