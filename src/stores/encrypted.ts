@@ -130,14 +130,15 @@ export function encrypted(store: Store, options: EncryptedOptions): Store {
     }
     // What stands beside it was put there by somebody without the key.
     for (const member of SECRET) delete (open as Partial<LiveRecord>)[member]
-    const [keyId, iv, text] = sealed
+    const [keyId, iv, text] = Array.isArray(sealed) ? (sealed as string[]) : []
+    if (typeof keyId !== 'string') throw new Error(`${name}: the session can't be opened: it was changed`)
     const key = await keyOf(keyId)
     try {
       const additionalData = boundTo(record, keyId)
       const bytes = await crypto.subtle.decrypt(
-        { name: 'AES-GCM', iv: fromBase64(iv), additionalData },
+        { name: 'AES-GCM', iv: fromBase64(iv as string), additionalData },
         key,
-        fromBase64(text),
+        fromBase64(text as string),
       )
       return { ...open, ...(JSON.parse(new TextDecoder().decode(bytes)) as object) } as LiveRecord
     } catch {

@@ -163,6 +163,11 @@ describe('encrypted', () => {
       session: () => ({ id: 'b' }),
       version: () => ({ version: 2 }),
       nonsense: () => ({ sealed: ['now', '*', '*'] }),
+      'no list': () => ({ sealed: 5 }),
+      nothing: () => ({ sealed: null }),
+      'an empty list': () => ({ sealed: [] }),
+      'a part': ([id, iv]) => ({ sealed: [id, iv] }),
+      'another type': ([, iv, text]) => ({ sealed: [{}, iv, text] }),
     }
     for (const [what, change] of Object.entries(changes)) {
       const below = memoryStore()
