@@ -63,14 +63,26 @@ export function mayRefuse(status: number): boolean {
 /** What is said of a token that will not be taken again. */
 export const DEAD: readonly (Signal | undefined)[] = ['expired', 'invalid', 'revoked', 'account']
 
-/** Where a request goes: `{ path, method }`, and for a logout `tokens`. */
-const isEndpoint = (value: unknown): boolean =>
+/** What an endpoint takes, in words. */
+export const REQUEST = '{ path, method } of http(s)'
+
+/**
+ * Where a request goes: `{ path, method }`, and for a logout `tokens`. What no fetch sends would fail at each call, as if
+ * the network were down; what has userinfo is refused there, too.
+ */
+export const isEndpoint = (value: unknown): boolean =>
   tagOf(value) === 'Object' &&
   Object.entries(value as object).every(
     ([name, member]) =>
-      /string|undefined/.test(typeof member) &&
-      /^((path|method):|tokens:(both|access|refresh|undefined)$)/.test(`${name}:${member}`),
+      member === undefined ||
+      (typeof member === 'string' &&
+        /^(path:https?:..[^/@]+\/|method:(?!(CONNECT|TRACE|TRACK)$)[\w-]+$|tokens:(both|access|refresh)$)/.test(
+          `${name}:${name === 'path' ? URL.canParse(member, ANY) && new URL(member, ANY) : member}`,
+        )),
   )
+
+// A path may be relative to any.
+const ANY = 'http://a'
 
 // By their names, so that none is left out.
 const SIGNALS: { readonly [S in Signal]: 0 } = {
@@ -92,7 +104,8 @@ const isSignals = (value: unknown): boolean =>
 
 /** Checks that options are an object of no other names than `takes` has. */
 export function checkNames(of: string, options: object, takes: object): void {
-  if (typeof options !== 'object' || options === null) {
+  // Of a list, a Map or a promise no name would be found, and nobody would hear.
+  if (!/^(Object|Module)$/.test(tagOf(options))) {
     throw new AuthError('invalid_option', `${of} takes an object of options`, { option: 'options' })
   }
   for (const option of Object.keys(options)) {
@@ -138,7 +151,7 @@ export function checkOptions(preset: string, options: object, takes: Record<stri
     if (value !== undefined && !taken.some(fits)) {
       const words = taken
         .join(' or ')
-        .replace('endpoint', '{ path, method }')
+        .replace('endpoint', REQUEST)
         .replace('signals', `{ text: ${Object.keys(SIGNALS).join(' | ')} }`)
       // Never the value: a token may have been given by mistake.
       const message = `${preset}: ${option} takes ${words}, got ${shape(value)}`

@@ -8,11 +8,13 @@ import {
   checkOptions,
   DEAD,
   demand,
+  isEndpoint,
   isGarbled,
   isTexts,
   mayRefuse,
   membersOf,
   over,
+  REQUEST,
   secondsOf,
   snake,
   textAt,
@@ -182,7 +184,10 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     logout: { ...takesToken, tokens: "'both'|'access'|'refresh'" },
   }
   for (const [endpoint, members] of Object.entries(endpoints)) {
-    checkOptions(`bearer: ${endpoint}`, options[endpoint as 'login'] || {}, members)
+    const given = options[endpoint as 'login'] || {}
+    checkOptions(`bearer: ${endpoint}`, given, members)
+    const { path, method } = given
+    demand('bearer', endpoint, isEndpoint({ path, method }), REQUEST)
   }
   const {
     name = 'bearer',

@@ -4,7 +4,16 @@
  */
 import { AuthError } from '../errors.ts'
 import type { Backend, RequestSpec, StandardClaims } from '../types.ts'
-import { checkOptions, demand, isGarbled, isTexts, mayRefuse, secondsOf, textAt } from './answers.ts'
+import {
+  checkOptions,
+  demand,
+  isEndpoint,
+  isGarbled,
+  isTexts,
+  mayRefuse,
+  secondsOf,
+  textAt,
+} from './answers.ts'
 import { ERRORS, readChallenge } from './challenge.ts'
 
 /**
@@ -113,6 +122,9 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
     new AuthError('invalid_option', `oauth2: ${option} takes ${takes}`, { option })
   for (const [option, value] of Object.entries({ tokenEndpoint, clientId })) {
     if (!value) throw bad(option, 'a string, and is required')
+  }
+  for (const [option, path] of Object.entries({ tokenEndpoint, revocationEndpoint })) {
+    if (!isEndpoint({ path })) throw bad(option, 'a path, or an http(s) URL without userinfo')
   }
   const { authenticate = clientSecret === undefined ? 'none' : 'client_secret_basic' } = options
   if (!METHODS.includes(authenticate)) throw bad('authenticate', METHODS.join(', '))

@@ -991,11 +991,11 @@ describe('options', () => {
   test.each([
     [{ accessToken: 'localStorage' }, 'accessToken', "'cookie' or 'memory'"],
     [{ accessToken: 'memory', refresh: false }, 'refresh', 'an endpoint'],
-    [{ refresh: true }, 'refresh', '{ path, method } or false'],
+    [{ refresh: true }, 'refresh', '{ path, method } of http(s) or false'],
     [{ csrf: true }, 'csrf', 'object or false'],
     [{ cookies: { read: () => '' } }, 'cookies', '{ read, write }'],
     [{ cookie: {} }, 'cookie', 'it takes'],
-    [{ whoami: 'whoami' }, 'whoami', '{ path, method }'],
+    [{ whoami: 'whoami' }, 'whoami', '{ path, method } of http(s)'],
   ])('%o is told by its name', (options, option, words) => {
     const error = thrown(() => flaskJwtCookies(options as never))
     expect(error).toMatchObject({ code: 'invalid_option', option })

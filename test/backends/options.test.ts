@@ -1,4 +1,5 @@
 /** What the presets take, at run time and by their types. */
+import { runInNewContext } from 'node:vm'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import {
   type Backend,
@@ -96,7 +97,9 @@ describe('a bad option is refused by its name', () => {
 
   test('with the names that were given', () => {
     const login = { url: 'login', form: true } as never
-    expect(() => flaskJwt({ login })).toThrow('flaskJwt: login takes { path, method }, got { url, form }')
+    expect(() => flaskJwt({ login })).toThrow(
+      'flaskJwt: login takes { path, method } of http(s), got { url, form }',
+    )
     for (const tokens of ['none', 'all']) {
       expect(() => flaskJwt({ logout: { tokens } as never })).toThrow('flaskJwt: logout takes')
     }
@@ -105,6 +108,61 @@ describe('a bad option is refused by its name', () => {
         /signals takes .*expired \| .*got { gone }/,
       )
     }
+  })
+
+  test('where it would make no request at each use', () => {
+    const paths = ['ftp://x/', 'javascript:alert(1)', 'mailto:a@b.test', 'http://[/', 'https://alice:w@x/']
+    const methods = ['', ' ', 'POST ', 'P OST', 'TRACE', 'CONNECT']
+    const requests = [...paths.map((path) => ({ path })), ...methods.map((method) => ({ method }))]
+    for (const request of requests) {
+      for (const endpoint of ['login', 'reauth', 'refresh', 'logout']) {
+        for (const preset of [flaskJwt, flaskJwtCookies, bearer, simpleJwt, djRestAuth]) {
+          const error = thrown(() => preset({ [endpoint]: request }))
+          expect(error).toMatchObject({ code: 'invalid_option', option: endpoint })
+          expect(String(error)).toMatch(/: (login|reauth|refresh|logout) takes { path, method } of http\(s\)/)
+        }
+      }
+    }
+    for (const path of paths) {
+      for (const option of ['tokenEndpoint', 'revocationEndpoint']) {
+        const error = thrown(() => oauth2({ ...web, [option]: path }))
+        expect(error).toMatchObject({ code: 'invalid_option', option })
+      }
+    }
+    for (const path of [
+      '',
+      '/',
+      '?a=b',
+      './a:b',
+      '../x',
+      '//x/y',
+      '/a@b',
+      'https://x',
+      'http://[::1]:5000/a',
+    ])
+      for (const method of ['GET', 'patch', 'M-SEARCH', undefined])
+        for (const preset of [flaskJwt, bearer, simpleJwt]) preset({ refresh: { path, method } })
+  })
+
+  test('where it is no plain object: no name would be found in it', () => {
+    for (const options of [[], [{}], new Map(), Promise.resolve({}), () => ({}), 5, new Date(0)]) {
+      for (const preset of [flaskJwt, flaskJwtCookies, bearer, simpleJwt, djRestAuth, oauth2]) {
+        expect(thrown(() => preset(options as never))).toMatchObject({
+          code: 'invalid_option',
+          option: 'options',
+          message: `${preset.name} takes an object of options`,
+        })
+      }
+    }
+    expect(thrown(() => bearer({ login: new Map() as never }))).toMatchObject({ option: 'options' })
+    // Of another realm, of a module, without a prototype.
+    const members = { refresh: { path: 'token/refresh' } }
+    for (const options of [
+      runInNewContext('({ refresh: { path: "token/refresh" } })') as typeof members,
+      Object.assign(Object.create(null) as object, members),
+      { ...members, [Symbol.toStringTag]: 'Module' },
+    ])
+      expect(flaskJwt(options).refresh('t').path).toBe('token/refresh')
   })
 
   test('what is wrong is never quoted: it may be a secret', () => {
