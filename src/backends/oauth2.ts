@@ -11,6 +11,7 @@ import {
   isGarbled,
   isTexts,
   mayRefuse,
+  membersOf,
   secondsOf,
   textAt,
 } from './answers.ts'
@@ -155,7 +156,7 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
 
   return {
     name: 'oauth2',
-    login: (request) => form(tokenEndpoint, { ...parameters, ...request }),
+    login: (request) => form(tokenEndpoint, { ...parameters, ...membersOf(request) }),
     // RFC 6749 section 6.
     refresh: (token) =>
       form(tokenEndpoint, { ...parameters, grant_type: 'refresh_token', refresh_token: token }),

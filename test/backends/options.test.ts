@@ -195,6 +195,22 @@ test.each(['k3y\nwith: a line', 'k3y\0', 'k3y—dash'])(
   },
 )
 
+test('credentials may be a form, with each preset', () => {
+  const pairs = { grant_type: 'password', username: 'alice', password: 'wonder land' }
+  const form = new FormData()
+  for (const [name, value] of Object.entries(pairs)) form.append(name, value)
+  for (const given of [pairs, new URLSearchParams(pairs), form] as never[]) {
+    for (const preset of [flaskJwt(), bearer(), simpleJwt()])
+      expect(JSON.parse(String(preset.login(given).body))).toEqual(pairs)
+    const { body } = oauth2({ ...web, parameters: { audience: 'a' } }).login(given)
+    expect(Object.fromEntries(new URLSearchParams(String(body)))).toEqual({
+      ...pairs,
+      audience: 'a',
+      client_id: 'web',
+    })
+  }
+})
+
 test('an endpoint of bearer() that takes a form is given one, its members too', () => {
   const backend = bearer({ login: { path: 'token', form: true, members: { scope: 'a b' } } })
   for (const request of [backend.login, backend.reauth]) {
