@@ -70,6 +70,7 @@ export function createKy(
     }
     return auth.fetch(input, { ...rest, [ABOVE]: above } as AboveInit)
   }
+  if (typeof auth?.fetch !== 'function') throw new TypeError('createKy: auth takes what createAuth gave')
   const beneath = base ?? ky
   if (typeof beneath.extend !== 'function') throw new TypeError('createKy: base takes a ky')
   return beneath.extend({
@@ -81,7 +82,8 @@ export function createKy(
           options.baseUrl ??= auth.baseUrl
           // A call that is given another fetch is ky's alone, with its limits.
           if (options.fetch !== fetch) return
-          const { timeout = DEFAULT_TIMEOUT, body } = options
+          const { body } = options
+          const timeout = options.timeout ?? DEFAULT_TIMEOUT
           const stream = body instanceof ReadableStream || Symbol.asyncIterator in Object(body)
           let { session } = auth
           let sent = false

@@ -76,6 +76,14 @@ test('null is no ky of one’s own', async () => {
   ).toMatchObject({ sub: 'alice' })
 })
 
+test('what is no client is said to be none at once, and so is what is no ky', async () => {
+  const { auth } = await kyBench()
+  for (const given of [undefined, null, {}, auth.fetch, 'https://api.test/']) {
+    expect(() => createKy(given as never)).toThrow(new TypeError('createKy: auth takes what createAuth gave'))
+  }
+  expect(() => createKy(auth, {} as never)).toThrow(new TypeError('createKy: base takes a ky'))
+})
+
 describe('the base URL', () => {
   test.each<[string, string]>([
     ['protected', `${base}protected`],
@@ -685,6 +693,14 @@ describe('timeout', () => {
     const error = failure(call(api))
     await vi.advanceTimersByTimeAsync(500)
     expect(isTimeoutError(await error)).toBe(true)
+  })
+
+  test('of null is the default, as with ky itself', async () => {
+    const { api } = await virtual({}, { latency: { protected: 9_000 } })
+    const answer = api.get('protected', { timeout: null as never, retry: 0 }).json<Echo>()
+    answer.catch(() => {})
+    await vi.advanceTimersByTimeAsync(9_000)
+    expect((await answer).sub).toBe('alice')
   })
 
   test('is taken from the base', async () => {
