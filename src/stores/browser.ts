@@ -3,7 +3,7 @@
  * nothing of the protocol but this: a record may hold a claim, and the lock of that name is free once the one who
  * claims is gone.
  */
-import type { Cell, Notice, Store, StoreRecord, Tombstone } from '../types.ts'
+import type { Cell, LiveRecord, Notice, Store, StoreRecord, Tombstone } from '../types.ts'
 import { createWatchers, onServer, random, readyLocks } from './page.ts'
 import { claimOf, createDecoder, FORMAT, isExpected, keyIn, noticeOf, type Written } from './record.ts'
 
@@ -91,8 +91,9 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         stop()
         if (!late) return
         stuck--
-        // Those who went on without it look again: once, or a database that is always late would keep them looking.
-        if (!behind) wake()
+        // Those who went on without it look again: once, or a database that is always late would keep them looking. Who
+        // knows only what is in memory is looked for by nobody else.
+        if (!behind || spare) wake()
         behind = true
       },
     }
@@ -353,10 +354,16 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   async function read(): Promise<Cell> {
     const mine = spare
+    let before: StoreRecord | undefined
     try {
       let found = await transact(
         mine &&
-          ((found) => (isNews(mine.record, found) ? { format: FORMAT, record: mine.record } : undefined)),
+          ((found) => {
+            if (!isNews(mine.record, found)) return undefined
+            // Nobody has revoked what a logout has ended here without knowing of it.
+            before = 'ended' in mine.record ? found?.record : undefined
+            return { format: FORMAT, record: mine.record }
+          }),
       )
       reached = true
       sort(found)
@@ -375,7 +382,8 @@ export function browserStore(options?: BrowserStoreOptions): Store {
         const stands = await commit(over, found.record.revision)
         return stands.record === over ? { ...stands, ended } : stands
       }
-      return cell(found && (await isGone(found)) ? await unclaim(found.record) : found?.record)
+      const stands = found && (await isGone(found)) ? await unclaim(found.record) : found?.record
+      return { ...cell(stands), ended: before }
     } catch (error) {
       // What others may know of can't go on here alone: both would spend the same refresh token.
       if (reached && !spare) throw error
@@ -409,7 +417,10 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     }
     if (spare && isExpected(spare.record, expected)) {
       spare = { record: next }
-      if (Object(next).reason === 'initial') started = next.id
+      const { reason } = Object(next) as Partial<LiveRecord>
+      if (reason === 'initial') started = next.id
+      // A logout, or a password, is the user's.
+      else if (!reason || reason === 'reauthenticated') started = undefined
       tell(noticeOf(next))
     }
     return read()
