@@ -417,10 +417,10 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     }
     if (spare && isExpected(spare.record, expected)) {
       spare = { record: next }
-      const { reason } = Object(next) as Partial<LiveRecord>
+      const { reason, ended } = next as Partial<LiveRecord & Tombstone>
       if (reason === 'initial') started = next.id
       // A logout, or a password, is the user's.
-      else if (!reason || reason === 'reauthenticated') started = undefined
+      else if (ended === 'logout' || reason === 'reauthenticated') started = undefined
       tell(noticeOf(next))
     }
     return read()

@@ -133,3 +133,17 @@ test('what was only started with, refreshed or not, takes no place of what is fo
   expect(auth.session?.subject).toBe('alice')
   expect(stands()).toMatchObject({ subject: 'alice' })
 })
+
+test('nor does its end, if it was not the user who ended it', async () => {
+  const { backend, page, late, pass, stands } = await world()
+  late.push(7000)
+  const auth = page(await backend.signIn('bob'))
+  await pass(3400)
+  backend.revoke({ sub: 'bob' })
+  void auth.fetch('protected')
+  await pass(1000)
+  expect(auth.session).toBeNull()
+  await pass(8000)
+  expect(auth.session?.subject).toBe('alice')
+  expect(stands()).toMatchObject({ subject: 'alice' })
+})
