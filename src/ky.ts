@@ -130,7 +130,7 @@ async function limited(
   send: (signal?: AbortSignal) => Promise<Response>,
   timeout: number | false,
   request: Request,
-  kept = false,
+  kept?: boolean,
 ): Promise<Response> {
   if (timeout === false) return send()
   const controller = new AbortController()

@@ -4,7 +4,7 @@
  * nothing.
  */
 import { type CellRoom, type Change, createCell, isPromise } from './cell.ts'
-import { type Emitter, report } from './events.ts'
+import type { Emitter } from './events.ts'
 import { createHand, type Hand, type HeldToken } from './hand.ts'
 import { type Platform, type Stopwatch, sleep, stopwatch } from './platform.ts'
 import type {
@@ -545,11 +545,7 @@ export function createSession(
     },
     dispose() {
       disposed = true
-      try {
-        if (typeof unwatch === 'function') emitter.one(unwatch, undefined)
-      } catch (error) {
-        report(error)
-      }
+      if (typeof unwatch === 'function') emitter.one(unwatch, undefined)
     },
   }
 }

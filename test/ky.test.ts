@@ -528,6 +528,14 @@ describe('ky itself', () => {
     },
   )
 
+  test('6: that was made by who signs out in the same tick does not go out as nobody', async () => {
+    const { api, auth, backend } = await kyBench()
+    const error = failure(api.get('optional'))
+    await auth.logout()
+    expect(isAuthError(await error, 'session_changed')).toBe(true)
+    expect(backend.count('optional')).toBe(0)
+  })
+
   test('6: is not tried again as who has signed in meanwhile, nor as nobody', async () => {
     const changes: ((made: KyBench) => Promise<unknown>)[] = [
       async ({ auth, backend }) => auth.setTokens(await backend.signIn('bob')),
@@ -899,6 +907,20 @@ describe('timeout', () => {
     controller.abort(reason)
     expect(await error).toBe(reason)
     expect(limits).toMatchObject([{ aborted: true, reason }])
+  })
+
+  test('9: a Request that was aborted before is aborted for the fetch beneath, though it goes without a token', async () => {
+    const limits: unknown[] = []
+    const beneath = () => (sent: unknown) => {
+      limits.push((sent as Request).signal.aborted)
+      return new Promise<never>(() => {})
+    }
+    const { api } = await virtual({ beneath })
+    const request = new Request(`${base}protected`, { signal: AbortSignal.abort() })
+    expect(await failure(api.get(request, { auth: false, timeout: 5_000 }))).toMatchObject({
+      name: 'AbortError',
+    })
+    expect(limits).toEqual([true])
   })
 
   test("is ky's own for a request that is given another fetch, which goes without a token", async () => {

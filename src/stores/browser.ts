@@ -345,12 +345,14 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   })
 
   /** Whether what only we know is newer than what the database knows. */
-  const isNews = (mine: StoreRecord | null, found: WrittenHere | null): mine is StoreRecord =>
-    mine !== null &&
-    (!found ||
-      found.record.id === mine.id ||
-      // What a client is only started with is for a store that is empty.
-      (found.record.calledAt < mine.calledAt && mine.id !== started))
+  const isNews = (mine: StoreRecord | null, found: WrittenHere | null): mine is StoreRecord => {
+    if (!mine || !found) return mine !== null
+    const { id, version, calledAt } = found.record
+    // Of the same session an end is, and what nobody has ended or refreshed meanwhile.
+    if (id === mine.id) return 'ended' in mine || !('ended' in found.record || version > mine.version)
+    // What a client is only started with is for a store that is empty.
+    return calledAt < mine.calledAt && mine.id !== started
+  }
 
   async function read(): Promise<Cell> {
     const mine = spare

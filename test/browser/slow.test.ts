@@ -40,20 +40,28 @@ function slowDisk(ms: number, names: ('put' | 'delete')[] = ['put', 'delete']): 
   }
 }
 
-/** Runs in a page: whoever uses the database of its origin waits for so long, as behind the queue of many tabs. */
-async function holdCells(ms: number): Promise<void> {
+/** Runs in a page: whoever uses the database of its origin waits until `letGo()`, as behind the queue of many tabs. */
+async function holdCells(): Promise<void> {
   const database = await new Promise<IDBDatabase>((resolve) => {
     const request = indexedDB.open('stayfresh')
     request.onsuccess = () => resolve(request.result)
   })
   const cells = database.transaction('cells', 'readwrite').objectStore('cells')
-  const end = performance.now() + ms
+  let held = true
   const hold = (): void => {
-    if (performance.now() < end) cells.get('session').onsuccess = hold
+    if (held) cells.get('session').onsuccess = hold
     else database.close()
   }
   hold()
+  Object.assign(globalThis, {
+    letGo() {
+      held = false
+    },
+  })
 }
+
+/** Runs in a page. */
+const letGo = (): void => (globalThis as unknown as { letGo(): void }).letGo()
 
 test('another user’s login over a slow disk is one in the other tab, too, and no failure', async (context) => {
   const { expect } = context
@@ -145,11 +153,12 @@ test('what a client is only started with takes no place of a session that is fou
   const [first] = tabs as [Page]
   const started = await tab(here.context, here.server)
   const tokens = await here.server.backend.signIn('bob')
-  await first.evaluate(holdCells, 4000)
+  await first.evaluate(holdCells)
   await started.evaluate((initial) => void lab.start({ initial } as never), tokens)
   const events = (): Promise<string[]> => started.evaluate(() => lab.events())
   await until('it went on alone', async () => (await events()).includes('loggedIn initial'))
   await started.evaluate(() => lab.auth.refresh())
+  await first.evaluate(letGo)
   await until('it has found her', async () => (await started.evaluate(() => lab.who())) === 'alice')
   expect(await state(first)).toEqual(['alice', 1, 'loggedIn login'])
 })
@@ -168,11 +177,12 @@ testInChromium(
       lab.auth.dispose()
     })
     const beside = await tabs.open(server.url)
-    await beside.evaluate(holdCells, 2500)
+    await beside.evaluate(holdCells)
     await page.evaluate(() => void lab.start())
     await page.goto(`${server.origin}/elsewhere`)
     // Longer than a store is waited for.
     await sleep(4000)
+    await beside.evaluate(letGo)
     await page.evaluate(() => void setTimeout(() => history.back(), 0))
     await until('it is back', () => page.evaluate(() => lab.who() === 'alice').catch(() => false))
     expect(await page.evaluate(() => [...lab.life])).toContain('pageshow persisted')

@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { describe, expect, test, vi } from 'vitest'
 import { safeCause } from '../../src/errors.ts'
 import {
+  bearer,
   createAuth,
   flaskJwt,
   isAuthError,
@@ -75,7 +76,7 @@ describe('8: the token goes where the request goes', () => {
     const server = serve(() => ok())
     const { auth } = room({ client: { fetch: server.fetch } })
     await auth.setTokens({ accessToken: opaque })
-    const disguised = { url: here, clone: () => disguised, toString: () => elsewhere }
+    const disguised = { url: here, clone: () => disguised, toString: () => `${elsewhere}#[object Request]` }
     await auth.fetch(disguised as never)
     expect(server.sent).toMatchObject([{ path: '/protected', token: undefined }])
   })
@@ -100,6 +101,24 @@ test.each([['post'], { toString: () => 'post' }])(
     expect(backend.log.at(-1)).toMatchObject({ method: 'POST' })
   },
 )
+
+test('a refusal of the refresh that is too large to be read is none', async () => {
+  const page = new Response('x'.repeat(17_000_000), {
+    status: 401,
+    headers: { 'content-type': 'text/plain' },
+  })
+  const { auth } = room({ client: { backend: bearer(), fetch: serve(() => page).fetch } })
+  await auth.setTokens({ refreshToken: opaque })
+  expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+  expect(auth.session).toMatchObject({ status: 'active' })
+})
+
+test('getAccessToken() ends over a store that can’t be written, where no token is to be had', async () => {
+  const record = { id: 'i', version: 1, calledAt: 1, revision: 'r', refreshToken: opaque } as StoreRecord
+  const store: Store = { name: 'mine', read: () => ({ record, now: Date.now() }) }
+  const { auth } = room({ client: { store } })
+  expect(await auth.getAccessToken()).toBeNull()
+})
 
 describe('8: a backend’s attach()', () => {
   const sending = async (headers: unknown): Promise<(string | undefined)[]> => {
