@@ -346,12 +346,14 @@ export function createRefresher(
 
   /** A fresh token stays in use to its own end. */
   function stillFresh(standing: LiveRecord, version: number): StoredToken | undefined {
+    // A cookie is replaced.
+    if (backend.cookies === 'both') return undefined
     const current = session.held && session.token(session.held)
     // By a password elsewhere, which has not been heard of here.
     const unheard = standing.version > version && session.held?.record.version === version
     const { access } = standing
-    if (unheard && backend.cookies !== 'both' && access && readToken(access).freshFor) return access
-    if (backend.cookies === 'both' || !current || !session.isFresh(current)) return undefined
+    if (unheard && access && readToken(access).freshFor) return access
+    if (!current || !session.isFresh(current)) return undefined
     return [standing.fresh, standing.access].find((stored) => stored?.token === current.token)
   }
 
