@@ -11,14 +11,14 @@ export const GOAL = 5_000
 
 // What was reached, in bytes min+gzip; each grows only with a reason (docs/decisions/0004-size.md).
 const LIMITS: Record<string, { contents: string; limit: number }> = {
-  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 21_350 },
-  'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 29_760 },
+  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 21_400 },
+  'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 29_820 },
   'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 1_050 },
-  'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 4_910 },
+  'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 4_950 },
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_630 },
   'stayfresh/node': { contents: "export * from 'stayfresh/node'", limit: 3_460 },
   'stayfresh/react': { contents: "export * from 'stayfresh/react'", limit: 950 },
-  'stayfresh/devtools': { contents: "export * from 'stayfresh/devtools'", limit: 12_680 },
+  'stayfresh/devtools': { contents: "export * from 'stayfresh/devtools'", limit: 12_700 },
   'stayfresh/redis': { contents: "export * from 'stayfresh/redis'", limit: 5_430 },
   'stayfresh/testing': { contents: "export * from 'stayfresh/testing'", limit: 15_420 },
 }

@@ -64,8 +64,8 @@ export function takeCall(
   const url = wire.resolve(request ? urlOf(request) : (input as string | URL))
   // A client that makes a Request copies onto it what it was given for fetch.
   const copied = request as AuthRequestInit | undefined
-  // Others put an `auth` of their own onto it.
-  const choice = copied && AUTHS.includes(copied.auth) ? copied.auth : undefined
+  // Others put an `auth` of their own onto it, which is an object or a function.
+  const choice = /string|boolean/.test(typeof copied?.auth) ? copied?.auth : undefined
   const { auth = choice, replay = copied?.replay !== false, [ABOVE]: above, ...rest } = init ?? {}
   if (!AUTHS.includes(auth)) {
     throw new AuthError(
@@ -128,7 +128,7 @@ export function takeCall(
       const own = new Headers(headers)
       const { headers: added, ...more } =
         wire.attach(token, { url, method, headers: own, credentials, redirect }) ?? {}
-      new Headers(added).forEach((value, name) => void own.set(name, value))
+      new Headers(added ?? undefined).forEach((value, name) => void own.set(name, value))
       if (added || !bare) options.headers = own
       Object.assign(options, more)
     }
@@ -230,14 +230,26 @@ export function isMessage(value: unknown): value is Request | Response {
   return typeof (Object(value) as Partial<Request>).clone === 'function'
 }
 
-/** Whether it is a Request. What has a text of its own is coerced to that, as `fetch` does it: URLs can be cloned, too. */
+/**
+ * Whether it is a Request: the platform's, or of another realm or fetch. What else has a text of its own is coerced to that,
+ * as `fetch` does it: URLs can be cloned, too.
+ */
 export function isRequest(value: unknown): value is Request {
-  return isMessage(value) && typeof value.url === 'string' && /^\[object /.test(String(value))
+  return (
+    isMessage(value) &&
+    typeof value.url === 'string' &&
+    (value instanceof Request || /^\[object /.test(String(value)))
+  )
 }
 
 /** Where it leads, whatever a class that was made of it says. */
 export function urlOf(request: Request): string {
-  return (request instanceof Request && Reflect.get(Request.prototype, 'url', request)) || request.url
+  try {
+    return (request instanceof Request && Reflect.get(Request.prototype, 'url', request)) || request.url
+  } catch {
+    // A Proxy of one, or what has its prototype alone: no fetch of the platform's takes it.
+    return request.url
+  }
 }
 
 function isStream(body: unknown): boolean {

@@ -282,8 +282,7 @@ function tokensOf(record: StoreRecord | undefined): (string | undefined)[] {
 
 /** What a store gave, if it is a record of ours: a store can be written to by others. */
 function sound(given: StoreRecord | null): StoreRecord | null {
-  if (typeof given?.id !== 'string' || typeof given.revision !== 'string' || !Number.isInteger(given.version))
-    return null
+  if (typeof given?.id !== 'string' || given.revision == null || !Number.isInteger(given.version)) return null
   // A database has `null` for what is not there.
   const there = Object.entries(given).filter(([, value]) => value !== null)
   const record = Object.fromEntries(there) as unknown as StoreRecord

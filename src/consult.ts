@@ -28,7 +28,7 @@ export function consult<M extends Member>(
     const answer = (backend[member] as (...all: unknown[]) => never)(...given)
     const { path, signal = answer, headers, then, catch: settle } = Object(answer)
     // What no request can carry throws here, where no token is quoted.
-    if (member === 'attach') new Headers(headers)
+    if (member === 'attach') new Headers(headers ?? undefined)
     // A promise is no answer: nothing waits for a backend. A word that is no signal asks for nothing.
     const sound = isRequest(member)
       ? typeof path === 'string' || (member === 'logout' && answer === undefined)

@@ -104,6 +104,18 @@ function onlooker<Claims>(client: Watched<Claims>): { auth: Watched; end(): void
     session = now
   })
   // Of claims nothing is shown.
-  const auth = Object.create(client, { session: { get: () => session } }) as Watched
+  const auth = {
+    get session() {
+      return session
+    },
+    get history() {
+      return client.history
+    },
+    get baseUrl() {
+      return client.baseUrl
+    },
+    on: (...given: Parameters<typeof client.on>) => client.on(...given),
+    subscribe: (listener: Parameters<typeof client.subscribe>[0]) => client.subscribe(listener),
+  } as Watched
   return { auth, end }
 }

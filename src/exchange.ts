@@ -136,7 +136,9 @@ export function createExchanger(
     const value = String(headers.get('retry-after'))
     const here = Date.parse(String(headers.get('date'))) || on.now()
     // A date begins with its day or its year: of anything else Date.parse makes some year.
-    const wait = /^([a-z]|\d{4}-)/i.test(value) ? Date.parse(value) - here : Number(value) * 1000
+    const wait = /^([a-z]|\d{4}-)/i.test(value)
+      ? Date.parse(value) - here
+      : Number(value || Number.NaN) * 1000
     return wait >= 0 ? Math.min(wait, RETRY_AFTER_AT_MOST) : undefined
   }
 

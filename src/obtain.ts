@@ -86,7 +86,13 @@ export function createObtain(
         'login_unavailable',
         'The login could not be completed',
         { status: undefined, response: undefined },
-        safeCause(error, Object.values(Object((given as RequestSpec).headers))),
+        // What is shorter is no token, and would hide what the error says.
+        safeCause(
+          error,
+          Object.values(Object((given as RequestSpec).headers)).filter(
+            (value) => `${value}`.length > 15,
+          ) as string[],
+        ),
       )
     let response: Response
     if (typeof given === 'function') {

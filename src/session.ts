@@ -498,7 +498,9 @@ export function createSession(
       return ready
     },
     writable: store.commit !== undefined,
-    blind: store.watch === undefined,
+    get blind() {
+      return unwatch === undefined
+    },
     lossy: store.empty !== 'ended',
     owns: (stamp, now) =>
       now != null &&

@@ -714,7 +714,8 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
   refresh(): Promise<Session<Claims> | null>
   /**
    * The access token, made good, or `null` with nobody signed in. For what is not `fetch`: a WebSocket, an
-   * event stream. While the user is asked for the password it waits for that, as a call does. With tokens in cookies it makes the cookie good and gives `null`. Don't put it into a URL (RFC 6750
+   * event stream. While the user is asked for the password it waits for that, as a call does (so that `waitUntil` must not
+   * wait for it). With tokens in cookies it makes the cookie good and gives `null`. Don't put it into a URL (RFC 6750
    * section 5.3).
    *
    * @throws {AuthError} `refresh_unavailable`, `session_changed`, `invalid_option` (`minValidity`), `disposed`

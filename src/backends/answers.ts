@@ -105,7 +105,7 @@ const isSignals = (value: unknown): boolean =>
 /** Checks that options are an object of no other names than `takes` has. */
 export function checkNames(of: string, options: object, takes: object): void {
   // Of a list, a Map or a promise no name would be found, and nobody would hear.
-  if (!/^(Object|Module)$/.test(tagOf(options))) {
+  if (typeof options !== 'object' || /^(Null|Array|Map|Set|Date|Promise)$/.test(tagOf(options))) {
     throw new AuthError('invalid_option', `${of} takes an object of options`, { option: 'options' })
   }
   for (const option of Object.keys(options)) {

@@ -64,6 +64,8 @@ export function browserStore(options?: BrowserStoreOptions): Store {
   let spare: { readonly record: StoreRecord | null } | undefined
   // The session that `initial` made then, refreshed or not.
   let started: string | undefined
+  // When the last logout was called then.
+  let out = -Infinity
   // The locks of claims of ours; `stands`: the claim has been committed.
   const held = new Map<string, { release(): void; stands: boolean }>()
 
@@ -363,7 +365,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
           ((found) => {
             if (!isNews(mine.record, found)) return undefined
             // Nobody has revoked what a logout has ended here without knowing of it.
-            before = 'ended' in mine.record ? found?.record : undefined
+            if (found && found.record.calledAt <= out) before = found.record
             return { format: FORMAT, record: mine.record }
           }),
       )
@@ -420,6 +422,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
     if (spare && isExpected(spare.record, expected)) {
       spare = { record: next }
       const { reason, ended } = next as Partial<LiveRecord & Tombstone>
+      if (ended === 'logout') out = next.calledAt
       if (reason === 'initial') started = next.id
       // A logout, or a password, is the user's.
       else if (ended === 'logout' || reason === 'reauthenticated') started = undefined

@@ -39,7 +39,7 @@ function check(fault: unknown, { times = 1, when, ...others }: FaultOptions): vo
   const wrong = (takes: string, given: unknown): TypeError =>
     new TypeError(`fault takes ${takes}, not ${typeof given === 'string' ? `"${given}"` : String(given)}`)
   for (const name of Object.keys(others)) throw wrong('times and when', name)
-  if (!(times > 0)) throw wrong('times, a number above 0', times)
+  if (!(times >= 0)) throw wrong('times, a number', times)
   if (when !== undefined && typeof when !== 'function') throw wrong('when, a function of an entry', when)
   if (NAMED.includes(fault as string)) return
   if (typeof fault !== 'object' || fault === null) {

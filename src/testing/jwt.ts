@@ -67,7 +67,7 @@ export function checkClaims(claims: Claims, checks: ClaimChecks): void {
   let expired = checks.expiredEarly
   if ('exp' in claims) {
     const exp = integer(claims.exp, 'Expiration Time claim (exp)')
-    if ((checks.exact ? Number(claims.exp) : exp) <= now - leeway) expired = true
+    if ((checks.exact ? Math.floor(Number(claims.exp) * 1000) / 1000 : exp) <= now - leeway) expired = true
   }
   if (issuer !== undefined) {
     if (!('iss' in claims)) throw invalid('Token is missing the "iss" claim')

@@ -469,7 +469,7 @@ export interface FaultAnswer {
  * ```
  */
 export interface FaultOptions {
-  /** How many, above 0. Default 1; `Infinity` until it is removed. */
+  /** How many. Default 1; `Infinity` until it is removed. */
   readonly times?: number | undefined
   /** Only those for which this is true: headers and tokens are there to be looked at, the body is not yet. Default: all. */
   readonly when?: ((entry: LogEntry) => boolean) | undefined

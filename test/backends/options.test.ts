@@ -155,12 +155,13 @@ describe('a bad option is refused by its name', () => {
       }
     }
     expect(thrown(() => bearer({ login: new Map() as never }))).toMatchObject({ option: 'options' })
-    // Of another realm, of a module, without a prototype.
+    // Of another realm, of a module, of a class, without a prototype.
     const members = { refresh: { path: 'token/refresh' } }
     for (const options of [
       runInNewContext('({ refresh: { path: "token/refresh" } })') as typeof members,
       Object.assign(Object.create(null) as object, members),
       { ...members, [Symbol.toStringTag]: 'Module' },
+      { ...members, [Symbol.toStringTag]: 'AuthConfig' },
     ])
       expect(flaskJwt(options).refresh('t').path).toBe('token/refresh')
   })

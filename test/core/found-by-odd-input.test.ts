@@ -92,6 +92,54 @@ test.each([{ id: 1 }, null, () => ({})])(
   },
 )
 
+test('one in a word that is none is refused, as in init', async () => {
+  const { auth, signIn } = room()
+  await signIn()
+  const request = Object.assign(new Request(`${baseUrl}protected`), { auth: 'none' })
+  expect(await failure(auth.fetch(request))).toMatchObject({ code: 'invalid_input' })
+})
+
+describe('what fetch takes for a Request is sent as one', () => {
+  test.each([(request: Request) => request.url, (request: Request) => `${request.method} ${request.url}`])(
+    'though its class has a text of its own: %o',
+    async (text) => {
+      const { auth, backend, signIn } = room()
+      await signIn()
+      class Told extends Request {
+        override toString(): string {
+          return text(this)
+        }
+      }
+      expect((await auth.fetch(new Told(`${baseUrl}protected`, { method: 'POST', body: 'x' }))).status).toBe(
+        200,
+      )
+      expect(backend.log.at(-1)).toMatchObject({ method: 'POST' })
+    },
+  )
+
+  test('and so is a Proxy of one, by a fetch of the application’s', async () => {
+    const sent: unknown[] = []
+    const { auth } = room({
+      client: {
+        fetch: (async ({ method, url }: Request, init?: RequestInit) => {
+          sent.push([method, url, new Headers(init?.headers).get('authorization')])
+          return ok()
+        }) as never,
+      },
+    })
+    await auth.setTokens({ accessToken: opaque })
+    const url = `${baseUrl}items`
+    const proxy = new Proxy(new Request(url, { method: 'DELETE' }), {
+      get(target, name) {
+        const value = Reflect.get(target, name, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    await auth.fetch(proxy)
+    expect(sent).toEqual([['DELETE', url, `Bearer ${opaque}`]])
+  })
+})
+
 test.each([['post'], { toString: () => 'post' }])(
   'a method is coerced as fetch does it: %o',
   async (method) => {
@@ -140,6 +188,27 @@ describe('8: a backend’s attach()', () => {
     expect(await sending(headers)).toEqual([opaque])
   })
 
+  test('may give null for headers, and the rest counts', async () => {
+    const errors = reported()
+    const seen: unknown[] = []
+    const backend = {
+      ...flaskJwt(),
+      attach: () => ({ headers: null as never, credentials: 'include' as const }),
+    }
+    const { auth } = room({
+      client: {
+        backend,
+        fetch: async (_, init) => {
+          seen.push(init?.credentials)
+          return ok()
+        },
+      },
+    })
+    await auth.setTokens({ accessToken: opaque })
+    await auth.fetch('protected')
+    expect([seen, errors]).toEqual([['include'], []])
+  })
+
   test.each([
     [{ authorization: `JWT\n${opaque}` }],
     [{ authorization: `${authorization}\u2713` }],
@@ -185,6 +254,26 @@ describe('a login that', () => {
   })
 })
 
+test('what a login’s error says is not hidden by headers of a letter', async () => {
+  const backend = { ...flaskJwt(), login: () => ({ path: 'login', headers: { 'x-v': '1' } }) }
+  const fetch = async (): Promise<never> => {
+    throw new TypeError('connect ECONNREFUSED 127.0.0.1:4141')
+  }
+  const { auth } = room({ client: { backend, fetch } })
+  expect(await failure(auth.login(alice))).toMatchObject({
+    cause: { message: 'connect ECONNREFUSED 127.0.0.1:4141' },
+  })
+})
+
+test('4: an empty Retry-After is none: the cool-down grows', async () => {
+  const headers = { 'retry-after': '' }
+  const server = serve(() => new Response('{}', { status: 500, headers }))
+  const { auth } = room({ client: { fetch: server.fetch } })
+  await auth.setTokens({ refreshToken: opaque })
+  for (let call = 0; call < 20; call++) await failure(auth.fetch('protected'))
+  expect(server.sent.length).toBeLessThan(5)
+})
+
 test('an error’s text that is made for it is copied in no time', () => {
   const begun = performance.now()
   const { message } = safeCause(new Error('eyJ-'.repeat(100_000)))
@@ -218,6 +307,36 @@ describe('a store', () => {
     expect(auth.session).toMatchObject({ subject: 'alice' })
     await settle()
     expect(String(errors)).toContain('no watching here')
+  })
+
+  test('whose watch() throws is asked again after a 401, as one that can’t be watched', async () => {
+    reported()
+    const store = make({
+      watch() {
+        throw new Error('no watching here')
+      },
+    })
+    const { auth, another } = room({ client: { store } })
+    const elsewhere = another({ store: make({ read: store.read, commit: store.commit, watch: undefined }) })
+    await elsewhere.auth.login(alice)
+    await auth.fetch('protected')
+    await settle()
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
+  test('whose driver makes a number of a revision is read all the same', async () => {
+    let record = null as StoreRecord | null
+    const store: Store = {
+      name: 'mine',
+      read: () => ({ record: record && { ...record, revision: 5 as never }, now: Date.now() }),
+      commit(next) {
+        record = next
+        return { record, now: Date.now() }
+      },
+    }
+    const { another, signIn } = room({ client: { store } })
+    await signIn()
+    expect(another().auth.session).toMatchObject({ subject: 'alice' })
   })
 
   test('whose end() and whose end of watching reject rejects nowhere else', async () => {

@@ -115,6 +115,31 @@ test('refresh and requests say which paths and URLs are meant', async () => {
   expect(lines.filter((line) => line.includes('login → '))).toEqual([])
 })
 
+test('a client of the application’s own class, with private members, is shown', async () => {
+  const { auth } = await world()
+  class Wrapped {
+    readonly #auth = auth
+    get session() {
+      return this.#auth.session
+    }
+    get history() {
+      return this.#auth.history
+    }
+    get baseUrl() {
+      return this.#auth.baseUrl
+    }
+    on(...given: Parameters<typeof auth.on>) {
+      return this.#auth.on(...given)
+    }
+    subscribe(listener: Parameters<typeof auth.subscribe>[0]) {
+      return this.#auth.subscribe(listener)
+    }
+  }
+  const { titles } = attached(new Wrapped() as never)
+  await auth.login(alice)
+  await vi.waitFor(() => expect(titles()).toEqual([expect.stringContaining('Signed in')]))
+})
+
 test('a pattern with flags that remember finds every refresh', async () => {
   const { auth } = await world()
   const { groups, detach } = attached(auth, { refresh: /protected/gy })

@@ -98,6 +98,20 @@ test('5: a logout ends the session that is found, which is revoked at the server
   expect(next.session).toBeNull()
 })
 
+test('5: so is it where somebody else has signed in after that logout', async () => {
+  const { backend, page, late, pass, stands } = await world()
+  late.push(9000)
+  const auth = page()
+  await pass(3400)
+  void auth.logout()
+  await pass(500)
+  void auth.setTokens(await backend.signIn('bob'))
+  await pass(9000)
+  expect(stands()).toMatchObject({ subject: 'bob' })
+  expect(backend.sessionAlive('alice')).toBe(false)
+  expect(backend.sessionAlive('bob')).toBe(true)
+})
+
 test('5: a logout of who was only started with ends the session that is found, too', async () => {
   const { backend, page, late, pass, stands } = await world()
   late.push(7000)

@@ -203,8 +203,7 @@ describe('what is no fault', () => {
     [{ status: 600 }, {}, 'fault takes a status from 200 to 599, not 600'],
     [{ status: 204, body: {} }, {}, 'fault takes no body with a 204'],
     ['drop', { time: 2 }, 'fault takes times and when, not "time"'],
-    ['drop', { times: 0 }, 'fault takes times, a number above 0, not 0'],
-    ['drop', { times: Number.NaN }, 'fault takes times, a number above 0, not NaN'],
+    ['drop', { times: Number.NaN }, 'fault takes times, a number, not NaN'],
     ['drop', { when: true }, 'fault takes when, a function of an entry, not true'],
   ])('%o with %o is refused at once, with a word for what is taken', (fault, options, message) => {
     const { backend } = bench()
