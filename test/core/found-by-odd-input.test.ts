@@ -117,7 +117,10 @@ describe('what fetch takes for a Request is sent as one', () => {
     },
   )
 
-  test('and so is a Proxy of one, by a fetch of the application’s', async () => {
+  test.each([
+    [`${baseUrl}items`, `Bearer ${opaque}`],
+    ['https://evil.test/items', null],
+  ])('and so is a Proxy of one, by a fetch of the application’s: %s', async (url, token) => {
     const sent: unknown[] = []
     const { auth } = room({
       client: {
@@ -128,7 +131,6 @@ describe('what fetch takes for a Request is sent as one', () => {
       },
     })
     await auth.setTokens({ accessToken: opaque })
-    const url = `${baseUrl}items`
     const proxy = new Proxy(new Request(url, { method: 'DELETE' }), {
       get(target, name) {
         const value = Reflect.get(target, name, target)
@@ -136,9 +138,19 @@ describe('what fetch takes for a Request is sent as one', () => {
       },
     })
     await auth.fetch(proxy)
-    expect(sent).toEqual([['DELETE', url, `Bearer ${opaque}`]])
+    expect(sent).toEqual([['DELETE', url, token]])
   })
 })
+
+test.each([{}, { clone: () => ({}) }, { url: `${baseUrl}items` }])(
+  'what is no Request is coerced, as fetch does it: %o',
+  async (input) => {
+    const server = serve(() => ok())
+    const { auth } = room({ client: { fetch: server.fetch } })
+    await auth.fetch(input as never)
+    expect(server.sent).toMatchObject([{ path: '/[object%20Object]' }])
+  },
+)
 
 test.each([['post'], { toString: () => 'post' }])(
   'a method is coerced as fetch does it: %o',
