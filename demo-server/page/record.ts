@@ -2,7 +2,7 @@
  * What happened, in every tab: each tab records its own and tells the others over a channel. Nothing here holds a
  * token, a password or a body.
  */
-import { type Item, real, type Story } from '../../src/devtools/items.ts'
+import { type Item, listen, real, type Story } from '../../src/devtools/items.ts'
 
 /** See {@link openRecord}. */
 export interface Log extends Story {
@@ -48,10 +48,6 @@ export async function openRecord(): Promise<Log> {
     tabs: new Set<() => void>(),
     gone: new Set<(id: string) => void>(),
     settings: new Set<() => void>(),
-  }
-  const listen = <Listener>(set: Set<Listener>, listener: Listener): (() => void) => {
-    set.add(listener)
-    return () => void set.delete(listener)
   }
   const post = (message: Message): void => channel.postMessage(message)
 

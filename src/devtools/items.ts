@@ -106,3 +106,9 @@ export interface Story {
   /** The same when something is forgotten. */
   onGone(listener: (id: string) => void): () => void
 }
+
+/** Adds a listener; gives back what takes it out again. */
+export function listen<Listener>(listeners: Set<Listener>, listener: Listener): () => void {
+  listeners.add(listener)
+  return () => void listeners.delete(listener)
+}

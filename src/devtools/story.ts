@@ -1,6 +1,6 @@
 /** A client's events and requests, put together to what a timeline draws. It changes nothing of the client. */
 import type { Auth, AuthEventType, HistoryEntry, StandardClaims } from '../types.ts'
-import { type CallItem, type Item, MARKED, type RefreshItem, real, type Story } from './items.ts'
+import { type CallItem, type Item, listen, MARKED, type RefreshItem, real, type Story } from './items.ts'
 import type { Seen } from './requests.ts'
 import { noteTokens } from './tokens.ts'
 
@@ -180,9 +180,4 @@ export function tellStory(auth: Watched): Told {
       for (const end of ends) end()
     },
   }
-}
-
-function listen<Listener>(listeners: Set<Listener>, listener: Listener): () => void {
-  listeners.add(listener)
-  return () => void listeners.delete(listener)
 }

@@ -3,7 +3,18 @@ import type { BrowserContext, Page } from 'playwright-core'
 import { test as base, type TestContext } from 'vitest'
 import { rawContext } from './cdp.ts'
 import { type LabServer, labServer } from './server.ts'
-import { bounded, inChromium, profile, signedIn, sleep, tab, until, useBrowser } from './support.ts'
+import {
+  bounded,
+  holdCells,
+  inChromium,
+  letGo,
+  profile,
+  signedIn,
+  sleep,
+  tab,
+  until,
+  useBrowser,
+} from './support.ts'
 
 useBrowser()
 
@@ -39,29 +50,6 @@ function slowDisk(ms: number, names: ('put' | 'delete')[] = ['put', 'delete']): 
     } as never
   }
 }
-
-/** Runs in a page: whoever uses the database of its origin waits until `letGo()`, as behind the queue of many tabs. */
-async function holdCells(): Promise<void> {
-  const database = await new Promise<IDBDatabase>((resolve) => {
-    const request = indexedDB.open('stayfresh')
-    request.onsuccess = () => resolve(request.result)
-  })
-  const cells = database.transaction('cells', 'readwrite').objectStore('cells')
-  let held = true
-  const hold = (): void => {
-    if (held) cells.get('session').onsuccess = hold
-    else database.close()
-  }
-  hold()
-  Object.assign(globalThis, {
-    letGo() {
-      held = false
-    },
-  })
-}
-
-/** Runs in a page. */
-const letGo = (): void => (globalThis as unknown as { letGo(): void }).letGo()
 
 test('another user’s login over a slow disk is one in the other tab, too, and no failure', async (context) => {
   const { expect } = context

@@ -5,7 +5,18 @@ import type { Notice } from '../../src/types.ts'
 import { type Context, contract, live, type Seen } from '../stores/contract.ts'
 import type { Lab, StoreName } from './lab.ts'
 import { labServer } from './server.ts'
-import { bounded, engine, inChromium, profile, signedIn, tab, until, useBrowser } from './support.ts'
+import {
+  bounded,
+  engine,
+  holdCells,
+  inChromium,
+  letGo,
+  profile,
+  signedIn,
+  tab,
+  until,
+  useBrowser,
+} from './support.ts'
 
 useBrowser()
 
@@ -289,30 +300,13 @@ test('who waits for a transaction that nobody ends goes on in memory, and looks 
   const context = await profile()
   const { tabs } = await signedIn(1, {}, server, context)
   const [holds] = tabs as [Page]
-  await holds.evaluate(async () => {
-    const database = await new Promise<IDBDatabase>((resolve) => {
-      const request = indexedDB.open('stayfresh')
-      request.onsuccess = () => resolve(request.result)
-    })
-    // As a Worker’s that was put into the back/forward cache with its page.
-    const cells = database.transaction('cells', 'readwrite').objectStore('cells')
-    let held = true
-    const hold = (): void => {
-      if (held) cells.get('session').onsuccess = hold
-    }
-    hold()
-    Object.assign(globalThis, {
-      letGo() {
-        held = false
-      },
-    })
-  })
+  await holds.evaluate(holdCells)
   const waits = await tab(context, server)
   const start = performance.now()
   await waits.evaluate(() => lab.start())
   expect(performance.now() - start).toBeLessThan(6000)
   expect(await waits.evaluate(() => [lab.who(), ...lab.events()])).toEqual([null, 'storeUnavailable read'])
-  await holds.evaluate(() => (globalThis as unknown as { letGo(): void }).letGo())
+  await holds.evaluate(letGo)
   await until('it knows who it is', async () => (await waits.evaluate(() => lab.who())) === 'alice')
   expect(await waits.evaluate(() => lab.ask())).toBe('200')
 })

@@ -142,3 +142,29 @@ export async function until(
     await sleep(20)
   }
 }
+
+/**
+ * Runs in a page: whoever uses the database of its origin waits until `letGo()`, as behind the queue of many tabs, or
+ * a Worker’s that was put into the back/forward cache with its page.
+ */
+export async function holdCells(): Promise<void> {
+  const database = await new Promise<IDBDatabase>((resolve) => {
+    const request = indexedDB.open('stayfresh')
+    request.onsuccess = () => resolve(request.result)
+  })
+  const cells = database.transaction('cells', 'readwrite').objectStore('cells')
+  let held = true
+  const hold = (): void => {
+    if (held) cells.get('session').onsuccess = hold
+    else database.close()
+  }
+  hold()
+  Object.assign(globalThis, {
+    letGo() {
+      held = false
+    },
+  })
+}
+
+/** Runs in a page. */
+export const letGo = (): void => (globalThis as unknown as { letGo(): void }).letGo()

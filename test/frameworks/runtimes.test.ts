@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startDemoServer } from '../../demo-server/server.ts'
-import { installPacked, type Project, root, runNpm } from '../package/install.ts'
+import { installPacked, LIVED, type Project, root, runNpm } from '../package/install.ts'
 
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
   const start = performance.now()
@@ -46,18 +46,7 @@ describe.each(Object.entries(commands))('%s', (_, [path = '', ...args]) => {
     const file = join(project.directory, 'play.ts')
     copyFileSync(join(root, 'test/package/play.ts'), file)
     const saw = JSON.parse((await script(file)).trim().split('\n').at(-1) ?? '')
-    const lived = {
-      refused: 401,
-      before: 200,
-      storm: [200],
-      throughKy: 'object',
-      refreshes: 1,
-      after: 401,
-      alive: false,
-      session: null,
-      events: ['loggedIn', 'tokenRefreshed', 'loggedOut'],
-    }
-    expect(saw).toMatchObject({ memory: lived, file: lived, stalled: [500, 'gone'] })
+    expect(saw).toMatchObject({ memory: LIVED, file: LIVED, stalled: [500, 'gone'] })
   })
 
   test('a process whose session is in files ends by itself, and the next one has it', async () => {

@@ -77,3 +77,16 @@ export async function runNpm(directory: string, ...args: string[]): Promise<void
     throw new Error(`npm ${args[0]}: ${stderr?.match(/npm error (?!code)(.+)/)?.[1] ?? message}`)
   })
 }
+
+/** What `play.ts` has to see of each store. */
+export const LIVED = {
+  refused: 401,
+  before: 200,
+  storm: [200],
+  throughKy: 'object',
+  refreshes: 1,
+  after: 401,
+  alive: false,
+  session: null,
+  events: ['loggedIn', 'tokenRefreshed', 'loggedOut'],
+}

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
 import { publint } from 'publint'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { installPacked, type Project, root } from './install.ts'
+import { installPacked, LIVED, type Project, root } from './install.ts'
 import { findNode } from './node.ts'
 
 const PATIENCE = 240_000
@@ -143,18 +143,7 @@ describe('installed into a project of its own', { timeout: PATIENCE }, () => {
         const { node: version, entries, ...stores } = JSON.parse(stdout)
         expect(version).toMatch(new RegExp(`^${major}\\.`))
         expect(entries.sort()).toEqual(ENTRIES)
-        const story = {
-          refused: 401,
-          before: 200,
-          storm: [200],
-          throughKy: 'object',
-          refreshes: 1,
-          after: 401,
-          alive: false,
-          session: null,
-          events: ['loggedIn', 'tokenRefreshed', 'loggedOut'],
-        }
-        expect(stores).toEqual({ memory: story, file: story, stalled: [500, 'gone'] })
+        expect(stores).toEqual({ memory: LIVED, file: LIVED, stalled: [500, 'gone'] })
       },
     )
   })
