@@ -128,7 +128,10 @@ export function takeCall(
       const own = new Headers(headers)
       const { headers: added, ...more } =
         wire.attach(token, { url, method, headers: own, credentials, redirect }) ?? {}
-      new Headers(added ?? undefined).forEach((value, name) => void own.set(name, value))
+      // A backend of one's own may give them in any form that fetch takes.
+      const pairs: Iterable<string[]> =
+        Symbol.iterator in Object(added) ? (added as never) : Object.entries(added ?? {})
+      for (const [name, value] of pairs) own.set(name as string, value as string)
       if (added || !bare) options.headers = own
       Object.assign(options, more)
     }

@@ -115,6 +115,7 @@ export function isAuthError<Code extends AuthErrorCode = AuthErrorCode>(
   return name === 'AuthError' && (code === undefined || actual === code)
 }
 
+/** What looks like a JWT, wherever it stands in a text. */
 export const JWT: RegExp = /\beyJ[\w-]+\.[\w.-]+/g
 
 /**

@@ -473,7 +473,7 @@ export function createSession(
     start(initial) {
       first = initial
       ready = reread()
-      // One that fails is told to nobody's cost: the store is asked as it goes.
+      // Where that fails it is reported, and the store is asked as one that can't be watched.
       emitter.one(() => {
         unwatch = store.watch?.(notice)
         return unwatch
@@ -499,7 +499,7 @@ export function createSession(
     },
     writable: store.commit !== undefined,
     get blind() {
-      return unwatch === undefined
+      return typeof unwatch !== 'function'
     },
     lossy: store.empty !== 'ended',
     owns: (stamp, now) =>

@@ -68,11 +68,9 @@ export function describe(value: unknown): string {
 /** The same, and the names of its members. */
 export function shape(value: unknown): string {
   const kind = describe(value)
-  return kind === 'object'
-    ? `{ ${Object.keys(value as object)
-        .slice(0, 20)
-        .join(', ')} }`
-    : kind
+  if (kind !== 'object') return kind
+  const names = Object.keys(value as object).slice(0, 20)
+  return `{ ${names.join(', ')} }`
 }
 
 /** Whether `value` is a number that can be counted with. */

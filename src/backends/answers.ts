@@ -66,23 +66,22 @@ export const DEAD: readonly (Signal | undefined)[] = ['expired', 'invalid', 'rev
 /** What an endpoint takes, in words. */
 export const REQUEST = '{ path, method } of http(s)'
 
-/**
- * Where a request goes: `{ path, method }`, and for a logout `tokens`. What no fetch sends would fail at each call, as if
- * the network were down; what has userinfo is refused there, too.
- */
+// A path may be relative to any base. What has userinfo the wire refuses, and what no fetch sends would fail at each call, as
+// if the network were down.
+const MEMBERS: Record<string, (member: string) => boolean> = {
+  path: (path) => URL.canParse(path, 'http://a') && /^https?:..[^/@]+\//.test(new URL(path, 'http://a').href),
+  method: (method) => /^(?!(CONNECT|TRACE|TRACK)$)[\w-]+$/i.test(method),
+  tokens: (tokens) => /^(both|access|refresh)$/.test(tokens),
+}
+
+/** Where a request goes: `{ path, method }`, and for a logout `tokens`. */
 export const isEndpoint = (value: unknown): boolean =>
   tagOf(value) === 'Object' &&
   Object.entries(value as object).every(
     ([name, member]) =>
-      member === undefined ||
-      (typeof member === 'string' &&
-        /^(path:https?:..[^/@]+\/|method:(?!(CONNECT|TRACE|TRACK)$)[\w-]+$|tokens:(both|access|refresh)$)/.test(
-          `${name}:${name === 'path' ? URL.canParse(member, ANY) && new URL(member, ANY) : member}`,
-        )),
+      Object.hasOwn(MEMBERS, name) &&
+      (member === undefined || (typeof member === 'string' && MEMBERS[name]?.(member))),
   )
-
-// A path may be relative to any.
-const ANY = 'http://a'
 
 // By their names, so that none is left out.
 const SIGNALS: { readonly [S in Signal]: 0 } = {

@@ -22,10 +22,10 @@ export function fakesMade(): number {
 /**
  * An access and a refresh token as a login gives them, at once: to sign a client in without a request.
  *
- * They are JWTs with the claims of Flask-JWT-Extended, but for their stamps, which have milliseconds. Every {@link createBackend} honours them whose `secret` is the
- * same (by default it is), whoever the subject is, and knows them from the first request on that brings one: then
- * they stand in `issued` and `families()`, and are spent, revoked and counted as its own are. What
- * `expireAccessTokens()` and `revoke({ sub })` did before that holds for them, too.
+ * They are JWTs with the claims of Flask-JWT-Extended, but for their stamps, which have milliseconds. Every
+ * {@link createBackend} honours them whose `secret` is the same (by default it is), whoever the subject is, and knows
+ * them from the first request on that brings one: then they stand in `issued` and `families()`, and are spent, revoked
+ * and counted as its own are. What `expireAccessTokens()` and `revoke({ sub })` did before that holds for them, too.
  *
  * @throws TypeError for an option that is none, naming it.
  *

@@ -112,7 +112,7 @@ describe('a bad option is refused by its name', () => {
 
   test('where it would make no request at each use', () => {
     const paths = ['ftp://x/', 'javascript:alert(1)', 'mailto:a@b.test', 'http://[/', 'https://alice:w@x/']
-    const methods = ['', ' ', 'POST ', 'P OST', 'TRACE', 'CONNECT']
+    const methods = ['', ' ', 'POST ', 'P OST', 'TRACE', 'trace', 'CONNECT']
     const requests = [...paths.map((path) => ({ path })), ...methods.map((method) => ({ method }))]
     for (const request of requests) {
       for (const endpoint of ['login', 'reauth', 'refresh', 'logout']) {
@@ -123,6 +123,8 @@ describe('a bad option is refused by its name', () => {
         }
       }
     }
+    // A slip, though nothing is given by it.
+    expect(thrown(() => flaskJwt({ login: { pth: undefined } as never }))).toMatchObject({ option: 'login' })
     for (const path of paths) {
       for (const option of ['tokenEndpoint', 'revocationEndpoint']) {
         const error = thrown(() => oauth2({ ...web, [option]: path }))

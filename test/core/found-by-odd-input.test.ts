@@ -321,13 +321,17 @@ describe('a store', () => {
     expect(String(errors)).toContain('no watching here')
   })
 
-  test('whose watch() throws is asked again after a 401, as one that can’t be watched', async () => {
-    reported()
-    const store = make({
-      watch() {
+  test.each([
+    [
+      'throws',
+      () => {
         throw new Error('no watching here')
       },
-    })
+    ],
+    ['rejects', () => Promise.reject(new Error('no watching here'))],
+  ])('whose watch() %s is asked again after a 401, as one that can’t be watched', async (_, watch) => {
+    reported()
+    const store = make({ watch })
     const { auth, another } = room({ client: { store } })
     const elsewhere = another({ store: make({ read: store.read, commit: store.commit, watch: undefined }) })
     await elsewhere.auth.login(alice)
