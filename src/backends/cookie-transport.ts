@@ -63,8 +63,8 @@ export function createCookieTransport(
   // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
-  // How many logins have brought cookies.
-  let landed = 0
+  // The last login that has brought cookies.
+  let landed: Purpose | undefined
   // How long a refresh waits for its turn, ms: less each time that it was in vain, for the exchange itself may have less.
   let patience = A_TURN
   // The user's logout, while nobody has signed in after it.
@@ -102,8 +102,10 @@ export function createCookieTransport(
       const url = String(input)
       if (kind === 'logout' && !anew) {
         const headers = new Headers(init.headers)
-        // Given back, and overwritten by a login since: not every server's logout looks at the value.
-        if (landed > before || isAnothers(values.at(url), headers.get(header))) {
+        // Given back, and overwritten by a login since: not every server's logout looks at the value. Where no value is
+        // to be seen, only a login that is wanted counts: of two that are not, nobody knows whose cookies came last.
+        const another = isAnothers(values.at(url), headers.get(header))
+        if (another ?? (landed !== before && (await landed?.still?.()) !== false)) {
           // A token in a header is no cookie's, and is taken back without touching any.
           if (headers.has('authorization')) return send(url, { ...init, credentials: 'omit' })
           throw new Error(MOVED)
@@ -118,7 +120,7 @@ export function createCookieTransport(
     const land = ({ ok, headers }: Response): void => {
       const { before: were, now } = values.arrival(headers) as Arrival
       const unseen = now.access === undefined && now.refresh === undefined
-      if (ok && (unseen || now.access !== were.access || now.refresh !== were.refresh)) landed++
+      if (ok && (unseen || now.access !== were.access || now.refresh !== were.refresh)) landed = purpose
     }
     if (kind === 'login') sent.then(land, () => {})
     const over = bounded(sent).then(() => {
@@ -261,9 +263,10 @@ export function createCookieTransport(
   }
 }
 
-/** Whether what is there, as far as the page can see, has another value than that. */
-function isAnothers({ access, refresh }: Values, stamp: string | null): boolean {
-  return stamp !== null && (access ?? refresh) !== undefined && access !== stamp && refresh !== stamp
+/** Whether what is there has another value than that, where a page can see it. */
+function isAnothers({ access, refresh }: Values, stamp: string | null): boolean | undefined {
+  if (stamp === null || (access ?? refresh) === undefined) return undefined
+  return access !== stamp && refresh !== stamp
 }
 
 /** Waits for `what`, but not for ever. */

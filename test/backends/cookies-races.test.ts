@@ -1,6 +1,6 @@
 /** What random programs found of cookies that come late, each in the smallest order that shows it: docs/races.md. */
 import { describe, expect, test, vi } from 'vitest'
-import { type Cell, isAuthError, memoryStore, type Store } from '../../src/index.ts'
+import { type Cell, type FlowContext, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { type HandStore, handStore } from '../core/by-hand.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
 import {
@@ -295,6 +295,59 @@ describe('5: what the user ended', () => {
     // What would be sent goes out before this one does.
     await other.fetch('protected')
     expect([bench.came(), await bench.who()]).toEqual([['GET protected 200'], 'bob'])
+  })
+
+  describe.each([
+    ['that pages can read', {}],
+    ['that answers tell', told],
+  ])('by values %s', (_, server) => {
+    test.each<[string, CookieBenchOptions['preset']]>([
+      ['looks at the value', {}],
+      ['looks at no value', { logout: { method: 'POST' } }],
+    ])(
+      '5: of two logins that a logout is faster than, whichever cookies come last are taken back: it %s',
+      async (_, preset) => {
+        const bench = await cookieBench({ server })
+        const answers: (() => void)[] = []
+        const asked = door('/login')
+        const tab = bench.page({
+          store: bench.store,
+          preset,
+          beneath: (next) => async (input, init) => {
+            const response = await asked.beneath(next)(input, init)
+            if (new URL(new Request(input, init).url).pathname !== '/login') return response
+            // As a browser does it: the cookies are there before the page hears of the answer.
+            for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
+            response.headers.delete('set-cookie')
+            await new Promise<void>((resolve) => void answers.push(resolve))
+            return response
+          },
+        })
+        await tab.ready
+        const login = rejection(tab.login(bob))
+        const flow = rejection(
+          tab.login(({ fetch }: FlowContext) =>
+            fetch('login', {
+              method: 'POST',
+              headers: { 'content-type': 'application/json' },
+              body: JSON.stringify(alice),
+            }),
+          ),
+        )
+        await asked.reached
+        await turn()
+        await tab.logout()
+        expect(bench.cookies()).toEqual({})
+        asked.open()
+        await expect.poll(() => answers).toHaveLength(2)
+        answers[1]?.()
+        await turn()
+        answers[0]?.()
+        expect(await Promise.all([login, flow])).toMatchObject(Array(2).fill({ code: 'session_changed' }))
+        await expect.poll(bench.cookies).toEqual({})
+        expect([await bench.who(), tab.session]).toEqual([null, null])
+      },
+    )
   })
 
   test('5: a login that was kept here, the store being away, and lost to a logout elsewhere is taken back', async () => {
