@@ -23,6 +23,10 @@ export interface Attempt {
   readonly controller: AbortController
   /** Why it was aborted: not every runtime's signal keeps that. */
   dropped?: AuthError
+  /** What it will come to, if it is a login. */
+  making?: Promise<void>
+  /** Whether a flow of the application's is under way. */
+  flowing?: boolean
   /** Called then, before who listens to the signal. */
   leave?(): void
   /** What it brought, once that is in the store; or kept here, the store being away. */
@@ -50,18 +54,29 @@ const LOGIN_TIMEOUT = 30_000
  */
 export type Obtain = (attempt: Attempt, given: unknown, which?: () => string | undefined) => Bring
 
-/** @param takeBack is given what comes too late */
+/**
+ * @param takeBack is given what comes too late
+ * @param earlierLogins waits for those that were called before
+ */
 export function createObtain(
   session: SessionRoom,
   backend: Backend<never, never>,
   wire: Wire,
   on: Platform,
   takeBack: (tokens: Tokens, attempt: Attempt, id?: string) => void,
+  earlierLogins: (attempt: Attempt) => Promise<void>,
 ): Obtain {
   function obtain(attempt: Attempt, given: unknown, which?: () => string | undefined): Bring {
-    if (typeof given === 'function') return () => bring(attempt, given as Flow, which?.())
-    const still = (): Promise<boolean> =>
-      session.cell.peek().then(() => !attempt.dropped && (!which || session.held?.record.id === which()))
+    if (typeof given === 'function') {
+      attempt.flowing = true
+      return () => bring(attempt, given as Flow, which?.())
+    }
+    const still = async (): Promise<boolean> => {
+      // The session that is to be made fresh may be about to be replaced.
+      if (which) await earlierLogins(attempt)
+      await session.cell.peek()
+      return !attempt.dropped && (!which || session.held?.record.id === which())
+    }
     const spec = consult(backend, which && backend.reauth ? 'reauth' : 'login', given as never, still)
     return () => bring(attempt, spec, which?.())
   }

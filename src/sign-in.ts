@@ -55,7 +55,7 @@ export function createSignIn(
   let calls = 0
   // What the store was told of the last logout: another context may have written it for us.
   let said: number | undefined
-  const obtain = createObtain(session, backend, wire, on, takeBack)
+  const obtain = createObtain(session, backend, wire, on, takeBack, earlierLogins)
 
   function enter(calledAt: () => number): Attempt {
     const attempt: Attempt = {
@@ -124,13 +124,32 @@ export function createSignIn(
     }
   }
 
+  /** Over once the logins that were called before have made their sessions, or none. */
+  async function earlierLogins(attempt: Attempt): Promise<void> {
+    for (const earlier of attempts) {
+      if (earlier === attempt) return
+      // In a flow a person may be slow.
+      if (!earlier.flowing) await earlier.making?.catch(() => {})
+    }
+  }
+
   async function start(reason: ChangeReason, prepare: (attempt: Attempt) => Bring): Promise<void> {
     const attempt = begin()
+    attempt.making = make(attempt, reason, prepare)
+    return attempt.making
+  }
+
+  async function make(
+    attempt: Attempt,
+    reason: ChangeReason,
+    prepare: (attempt: Attempt) => Bring,
+  ): Promise<void> {
     try {
       const bring = prepare(attempt)
       await opened(attempt)
       const { id, seen, heard } = attempt
       const brought = await untilDropped(attempt, bring)
+      attempt.flowing = false
       const next = record(reason, brought, attempt)
       for (const earlier of attempts) {
         if (earlier === attempt) break

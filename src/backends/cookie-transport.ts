@@ -93,10 +93,11 @@ export function createCookieTransport(
     const earlier = kind === 'login' ? [...running] : signingIn && unhurried ? [signingIn] : []
     const before = landed
     const inTurn = async (): Promise<Response> => {
-      if (earlier.length) {
+      if (earlier.length || purpose.same) {
         await Promise.all(earlier)
         init.signal?.throwIfAborted()
-        // Nothing of what has ended meanwhile goes out, though it was asked for before.
+        // Nothing of what has ended meanwhile goes out, though it was asked for before; nor a password that a login before
+        // it makes void, whose cookies have come.
         if (still && !(await still())) throw new Error(MOVED)
       }
       const url = String(input)

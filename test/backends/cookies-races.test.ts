@@ -209,6 +209,46 @@ describe('5: what the user ended', () => {
     expect(tab.session?.subject).toBe('bob')
   })
 
+  test('6: nor while a login that was called before is not in the store yet, which it would leave with other cookies', async () => {
+    const { page, store, came, who } = await cookieBench()
+    let write = (): void => {}
+    let asked = (): void => {}
+    const writing = new Promise<void>((resolve) => {
+      asked = resolve
+    })
+    const slow: Store = {
+      ...store,
+      async commit(next, expected) {
+        asked()
+        await new Promise<void>((resolve) => {
+          write = resolve
+        })
+        return store.commit?.(next, expected) as Cell
+      },
+    }
+    const tab = page({ store: slow })
+    await tab.ready
+    const login = tab.login(bob)
+    await writing
+    const proof = rejection(tab.reauthenticate(alice))
+    for (let turns = 0; turns < 5; turns++) await turn()
+    expect(came().filter((one) => one.includes('login'))).toEqual(['POST login 200'])
+    write()
+    await login
+    expect(await proof).toMatchObject({ cause: { message: 'Who is signed in is another by now' } })
+    expect([tab.session?.subject, await who()]).toEqual(['bob', 'bob'])
+    expect(came().filter((one) => one.includes('login'))).toEqual(['POST login 200'])
+  })
+
+  test('but a flow that nobody ends is not waited for', async () => {
+    const { auth, who } = await cookieBench()
+    const never = rejection(auth.login(() => new Promise<Response>(() => {})))
+    await auth.reauthenticate(alice)
+    expect([auth.session?.status, await who()]).toEqual(['active', 'alice'])
+    auth.dispose()
+    expect(await never).toMatchObject({ code: 'disposed' })
+  })
+
   test.each([
     ['that pages can read', {}],
     ['that answers tell', told],
