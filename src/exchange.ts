@@ -41,6 +41,9 @@ export interface Exchanger {
 /** The most that a server, or what a store says of one, makes us wait, ms. */
 export const RETRY_AFTER_AT_MOST = 3_600_000
 
+// What is given back may wait for a login's cookies, and nobody waits for it, ms.
+const A_TURN = 10_000
+
 export function createExchanger(
   session: SessionRoom,
   backend: Backend<never, never>,
@@ -170,8 +173,9 @@ export function createExchanger(
           after = (answer && retryAfter(answer.headers)) ?? 0
         }
       }
+      const patience = refreshTimeout + (ended ? 0 : A_TURN)
       // Late, or nobody is there.
-      await within(on, tell(), refreshTimeout, () => undefined).finally(() => controller.abort())
+      await within(on, tell(), patience, () => undefined).finally(() => controller.abort())
     }
     await Promise.allSettled([
       // One request takes both cookies back.

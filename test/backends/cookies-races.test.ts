@@ -874,6 +874,26 @@ describe('10: what never ends', () => {
     expect(await login).toMatchObject({ code: 'login_unavailable' })
   })
 
+  test('5: nor does it keep the cookies of a login that the user ended before it', async () => {
+    const { page, backend, cookies, jar } = await cookieBench()
+    const held = lateAnswer('/login', jar)
+    const tab = page({ beneath: held.beneath })
+    virtualTime()
+    await tab.logout()
+    const ended = rejection(tab.login(alice))
+    await held.reached
+    await tab.logout()
+    expect(Object.keys(cookies())).toHaveLength(4)
+    backend.fault('login', 'hang')
+    const login = rejection(tab.login(bob))
+    await turn()
+    held.open()
+    expect(await ended).toMatchObject({ code: 'session_changed' })
+    await vi.advanceTimersByTimeAsync(31_000)
+    expect(await login).toMatchObject({ code: 'login_unavailable' })
+    expect(cookies()).toEqual({})
+  })
+
   test('4: a whoami that is not there costs no refresh of cookies that rotate', async () => {
     const { auth, backend, came } = await cookieBench({ server: { refresh: 'rotating' } })
     await auth.fetch('protected')

@@ -51,10 +51,11 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   if (program.world.told && unread && told.some(({ known }) => known?.status === 401)) return
   // Nor what the server gives out by itself, to a call of another tab that was still under way; or where no page can see
   // it; or so late that it may be of a login elsewhere.
+  const signedIn = deed.context.told.find(({ session }) => session && session.id === deed.made)
   const late = world.sends.some(
     ({ route, call, seq, tookAt = 0, tookWhen, context }) =>
       (call || route === 'whoami') &&
-      seq < deed.seq &&
+      seq < (signedIn?.seq ?? deed.seq) &&
       tookAt > deed.seq &&
       (context !== deed.context || program.world.told || (tookWhen ?? 0) - deed.at > 10_000),
   )

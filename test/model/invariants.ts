@@ -336,13 +336,15 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
     for (const send of world.sends) {
       if (send.seq <= logout.seq || send.context !== logout.context || !send.token) continue
       if (world.jar && addedByBrowser(run, send)) continue
-      // A tab that starts cold beside a login takes its cookies for a session of its own: they are the login's, too.
+      // A tab that starts cold beside a login takes its cookies for a session of its own, and one that has heard of nothing
+      // for those of the session that was: they are the login's, too, though that may not be in the store yet.
       const shared = world.records.some(
         (record) =>
           !('ended' in record) &&
           record.id !== logout.session &&
           [record.access?.token, record.refreshToken].includes(send.token) &&
-          (world.writtenAt.get(record.revision) ?? 0) < send.seq,
+          ((world.writtenAt.get(record.revision) ?? 0) < send.seq ||
+            send.context.told.some(({ seq, session }) => seq < send.seq && session?.id === record.id)),
       )
       if (world.jar && shared) continue
       if (sessionOf.get(send.token) === logout.session && send.route !== 'logout') {
