@@ -155,6 +155,7 @@ export function createSignIn(
         if (earlier === attempt) break
         supersede(earlier, 'replaced', brought.tokens)
       }
+      let given = false
       // What stood there when this was given to the store last.
       let over: string | null | undefined
       await session.cell.change((standing, refused) => {
@@ -171,7 +172,11 @@ export function createSignIn(
         // Somebody may have signed in or out elsewhere, and been called later; in one and the same millisecond the
         // logout wins. What was known when we were called can't have been called later, whatever the clocks say.
         const { lastLogout } = session
-        if (!standing) return lastLogout > heard && lastLogout + 1 > calledAt ? unwanted(attempt) : made
+        const give = (): typeof made => {
+          given = true
+          return made
+        }
+        if (!standing) return lastLogout > heard && lastLogout + 1 > calledAt ? unwanted(attempt) : give()
         const ended = isEnded(standing)
         // Of what was begun elsewhere there is no number, and that is below none.
         const earlier = !ended && (begun.get(standing.id) as number) < (begun.get(id) as number)
@@ -183,10 +188,12 @@ export function createSignIn(
         const stood = ended ? ours : standing.id === seen?.id
         const later = standing.calledAt + (ended || replaced ? 1 : 0) > made.calledAt
         if (standing.id === id) return undefined
-        return later && !earlier && !stood ? unwanted(attempt) : made
+        return later && !earlier && !stood ? unwanted(attempt) : give()
       }, true)
       if (session.held?.record.id !== id) {
-        await undo(attempt, brought.tokens)
+        // What the store was never given can't stand there, whatever it answers now.
+        if (given) await undo(attempt, brought.tokens)
+        else takeBack(brought.tokens, attempt)
         throw attempt.dropped ?? superseded()
       }
       attempt.kept = brought.tokens
@@ -335,9 +342,9 @@ export function createSignIn(
       const ends = standing ?? held
       // With nobody there a login in the same millisecond comes first.
       const at = calledAt() - (held ? 0 : 1)
+      // Whoever the cookies are of is signed out, though nobody knows of him: they may have come late.
+      if (backend.cookies && !mine && (!ends || isEnded(ends))) give({ refreshToken: '~' })
       if (!ends) {
-        // An empty store doesn't say that it is nobody: whoever the cookies are of is signed out.
-        if (backend.cookies) give({ refreshToken: '~' })
         return { id: on.id(), version: 1, calledAt: at, ended: 'logout' }
       }
       // Over already, but a login that was called since then is over with this; and what ran out may be helped elsewhere.

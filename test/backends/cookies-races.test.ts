@@ -263,6 +263,15 @@ describe('5: what the user ended', () => {
     },
   )
 
+  test('5: so does one after another, of cookies that came late', async () => {
+    const bench = await cookieBench()
+    await bench.auth.logout()
+    await replaced(bench, 'alice')
+    expect(await bench.who()).toBe('alice')
+    await bench.auth.logout()
+    expect([bench.cookies(), await bench.who()]).toEqual([{}, null])
+  })
+
   test('5: and nobody is found by cookies that the server could not be asked to clear', async () => {
     const { page, backend, cookies } = await cookieBench()
     backend.fault('logout', 'drop')
@@ -404,6 +413,23 @@ describe('5: what the user ended', () => {
     expect(await login).toMatchObject({ subject: 'bob' })
     mine.away(false)
     await expect.poll(() => tab.session).toBeNull()
+    await expect.poll(cookies).toEqual({})
+  })
+
+  test('5: so is one whose page had heard of that logout, though the store is away when it comes', async () => {
+    const held = door('/login')
+    const { auth, page, store, cookies } = await cookieBench()
+    const mine = unsteady(store)
+    const tab = page({ store: mine.store, beneath: held.beneath })
+    await tab.ready
+    const login = rejection(tab.login(bob))
+    await held.reached
+    await auth.logout()
+    mine.tell()
+    await expect.poll(() => tab.session).toBeNull()
+    mine.away(true)
+    held.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
     await expect.poll(cookies).toEqual({})
   })
 
@@ -875,19 +901,19 @@ describe('10: what never ends', () => {
   })
 
   test('5: nor does it keep the cookies of a login that the user ended before it', async () => {
-    const { page, backend, cookies, jar } = await cookieBench()
-    const held = lateAnswer('/login', jar)
+    const { page, backend, cookies } = await cookieBench()
+    const held = lateAnswer('/login')
     const tab = page({ beneath: held.beneath })
     virtualTime()
     await tab.logout()
     const ended = rejection(tab.login(alice))
     await held.reached
     await tab.logout()
-    expect(Object.keys(cookies())).toHaveLength(4)
     backend.fault('login', 'hang')
     const login = rejection(tab.login(bob))
     await turn()
     held.open()
+    await expect.poll(() => Object.keys(cookies())).toHaveLength(4)
     expect(await ended).toMatchObject({ code: 'session_changed' })
     await vi.advanceTimersByTimeAsync(31_000)
     expect(await login).toMatchObject({ code: 'login_unavailable' })

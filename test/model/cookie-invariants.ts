@@ -48,7 +48,9 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
       seq > deed.seq &&
       (known?.status !== 200 || mute(seq)),
   )
-  if (program.world.told && unread && told.some(({ known }) => known?.status === 401)) return
+  // Nor who was frozen before he could ask.
+  const frozen = deed.context.hinderedAt >= deed.at
+  if (program.world.told && (unread || frozen) && told.some(({ known }) => known?.status === 401)) return
   // Nor what the server gives out by itself, to a call of another tab that was still under way; or where no page can see
   // it; or so late that it may be of a login elsewhere.
   const signedIn = deed.context.told.find(({ session }) => session && session.id === deed.made)
@@ -78,7 +80,14 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
         ({ route, call, tookAt = 0 }) => (call || /^(whoami|refresh)$/.test(route)) && tookAt > seq,
       ),
   )
-  if (late || gone || stalled || givenUp) return
+  // Nor what a flow of the application's asks for beside a login: when, only the application knows.
+  const byFlow =
+    program.ops.some(({ op }) => op === 'flow') &&
+    deeds.some(
+      ({ op, seq, doneSeq = Infinity }) =>
+        op === 'login' && seq < deed.seq && doneSeq > deed.seq && deed.op === 'login',
+    )
+  if (late || gone || stalled || givenUp || byFlow) return
   // A password whose owner nobody could tell: the cookies may be another's, and no session is given them; but if the user is
   // signed in by what this page knows they may be his, and are not taken back.
   const unproved = deeds.some(

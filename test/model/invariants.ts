@@ -133,6 +133,9 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
       const [before, after] = [all[i - 1] as Send, all[i] as Send]
       // A tab that starts cold beside a login elsewhere takes its cookies for a session of its own, until it is told.
       if (run.world.jar && heldBy(before) !== heldBy(after)) continue
+      // One for each version: that of another, which its sender had while it was frozen, may have run out since.
+      const same = before.context === after.context
+      if (run.world.jar && same && heldBy(before, 'version') !== heldBy(after, 'version')) continue
       const name = issued.get(token)?.jti
       const over = before.known && before.known.seq < after.seq
       const lost = run.program.ops.some(({ op }) => op === 'data lost')
@@ -161,8 +164,8 @@ function* spending(run: Run, { exchanges, issued }: Facts): Iterable<string> {
 }
 
 /** The session that a context held when it sent something, by what it was told. */
-function heldBy({ context, seq }: Send): string | undefined {
-  return context.told.findLast((told) => told.seq < seq && told.session)?.session?.id
+function heldBy({ context, seq }: Send, what: 'id' | 'version' = 'id'): string | number | undefined {
+  return context.told.findLast((told) => told.seq < seq && told.session)?.session?.[what]
 }
 
 /** A second exchange in one context is somebody's who came, or was turned down, after the first was over. */
@@ -174,6 +177,8 @@ function* shared(run: Run, { exchanges }: Facts): Iterable<string> {
     const before = exchanges.slice(0, i).findLast(({ token }) => token === send.token)
     const { known, context } = before ?? {}
     if (!before || !known || !context || context !== send.context || known.seq > send.seq) continue
+    // Of two logins that came at once both sessions may have the cookies that came last.
+    if (world.jar && heldBy(before) !== heldBy(send)) continue
     if (outcome(before, run) === 'unprocessed' || context.hinderedAt >= before.at || context.jumped) continue
     const between = (seq: number | undefined): boolean =>
       seq !== undefined && seq > known.seq && seq < send.seq
@@ -181,7 +186,11 @@ function* shared(run: Run, { exchanges }: Facts): Iterable<string> {
       calls.some((call) => call.context === context && between(call.seq)) ||
       run.deeds.some((deed) => between(deed.seq) || between(deed.doneSeq)) ||
       context.told.some((told) => told.type === 'reauthRequired' && told.seq < send.seq) ||
-      world.sends.some((one) => one.context === context && one.route !== 'refresh' && between(one.known?.seq))
+      world.sends.some(
+        (one) => one.context === context && one.route !== 'refresh' && between(one.known?.seq),
+      ) ||
+      // An answer is looked into, perhaps for a while.
+      world.backend.log.some(({ fault }) => fault === 'stall-body')
     if (!caused)
       yield `#${send.seq} exchanges again what #${before.seq} had failed to, and nobody came between`
   }
