@@ -91,7 +91,8 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   // A password whose owner nobody could tell: the cookies may be another's, and no session is given them; but if the user is
   // signed in by what this page knows they may be his, and are not taken back.
   const unproved = deeds.some(
-    ({ op, seq, failed }) => op === 'reauthenticate' && failed === 'login_unavailable' && seq > deed.seq,
+    ({ op, failed, failedSeq = 0 }) =>
+      op === 'reauthenticate' && failed === 'login_unavailable' && failedSeq > deed.seq,
   )
   if (unproved) return
   if (deed.op === 'logout') {
