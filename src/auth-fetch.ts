@@ -266,7 +266,9 @@ export function createFlow(
     }
 
     spent.renewed = true
-    if (cookies && cookie && !late) {
+    // Or one that has run out, with nothing to refresh it: another answer may have brought a new one meanwhile.
+    const last = backend.cookies === 'both' && !held.record.refreshToken
+    if (cookies && (cookie || last) && !late) {
       await free(call, cookies.reread(held))
       const now = still(user)
       const read = now && another(now, token)

@@ -148,7 +148,7 @@ export function createExchanger(
   async function revoke({ refreshToken, accessToken }: Tokens, ended?: boolean): Promise<void> {
     const nobody = (): Promise<boolean> => session.cell.peek().then(() => !session.held)
     const one = async (token: string, kind: 'access' | 'refresh'): Promise<void> => {
-      const spec = backend.logout && consult(backend, 'logout', token, kind, ended, nobody)
+      const spec = backend.logout && consult(backend, 'logout', token, kind, ended, nobody, refreshToken)
       if (!spec) return
       const controller = new AbortController()
       const { signal } = controller

@@ -25,14 +25,18 @@ export interface Attempt {
   dropped?: AuthError
   /** What it will come to, if it is a login. */
   making?: Promise<void>
-  /** Whether a flow of the application's is under way. */
-  flowing?: boolean
+  /** Whether it is a flow of the application's. */
+  flow?: boolean
+  /** Whether its tokens have come. */
+  brought?: boolean
   /** Called then, before who listens to the signal. */
   leave?(): void
   /** What it brought, once that is in the store; or kept here, the store being away. */
   kept?: Tokens
   /** What the login brought that took its place: it may be the very same. */
   by?: Tokens
+  /** Whether the cookies of that are there in place of its own. */
+  overwritten?: boolean
 }
 
 /** What a flow or the login endpoint brought, and the store's time when it was asked for. */
@@ -68,7 +72,7 @@ export function createObtain(
 ): Obtain {
   function obtain(attempt: Attempt, given: unknown, which?: () => string | undefined): Bring {
     if (typeof given === 'function') {
-      attempt.flowing = true
+      attempt.flow = true
       return () => bring(attempt, given as Flow, which?.())
     }
     const still = async (): Promise<boolean> => {
@@ -111,7 +115,8 @@ export function createObtain(
       )
     let response: Response
     if (typeof given === 'function') {
-      const result = await given({ fetch: tokenless, signal })
+      const still = async (): Promise<boolean> => !attempt.dropped
+      const result = await given({ fetch: (input, init) => tokenless(still, input, init), signal })
       at = session.cell.latest()
       elapsed = stopwatch(on)
       if (!isMessage(result)) return { tokens: checkTokens(result, 'the flow’s tokens'), at }
@@ -160,10 +165,14 @@ export function createObtain(
     return { tokens: checkTokens(tokens, 'the login answer'), at, sentAt }
   }
 
-  async function tokenless(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  async function tokenless(
+    still: () => Promise<boolean>,
+    input: string | URL | Request,
+    init?: RequestInit,
+  ): Promise<Response> {
     const request = isRequest(input) ? input : undefined
     const url = request ? new URL(urlOf(request)) : wire.resolve(input as string | URL)
-    const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true })
+    const added = wire.allowed(url) && wire.attach(undefined, { url, flow: true, still })
     return wire.fetch(request ?? url.href, added ? { ...added, ...init } : init)
   }
 

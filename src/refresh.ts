@@ -277,9 +277,11 @@ export function createRefresher(
       const user = { id, subject: claimed.subject ?? subjectOf(backend, result.access) }
       // What came in a cookie has taken the place of what was there, another login's of the same user, too. What was
       // written, though the store has not said so, may be what others have gone on from: theirs would die with it.
+      // So had a login's, where the page heard of its own too late: then what was read are that login's values.
+      const theirs = live?.access?.token === accessToken
       const stays = backend.cookies
-        ? live && session.owns(user, { record: live })
-        : live?.access?.token === accessToken || (tried && live?.id === id && live.version > version + 1)
+        ? live && (theirs || session.owns(user, { record: live }))
+        : theirs || (tried && live?.id === id && live.version > version + 1)
       // One of a family that the session goes on with: that would end with it. But for a password that brought one of its own.
       const own = live?.reason === 'reauthenticated' && live.refreshToken !== claimed.refreshToken
       const kin = backend.revokes === 'grant' && live?.id === id && !own

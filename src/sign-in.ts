@@ -6,7 +6,7 @@ import { disposed } from './call.ts'
 import { AuthError } from './errors.ts'
 import { type Exchanger, storedToken, subjectOf } from './exchange.ts'
 import { type Attempt, type Bring, type Brought, createObtain } from './obtain.ts'
-import type { Platform } from './platform.ts'
+import { type Platform, within } from './platform.ts'
 import type { Refresher } from './refresh.ts'
 import type { SessionRoom } from './session.ts'
 import { checkTokens, readToken } from './token.ts'
@@ -39,6 +39,9 @@ export interface SignIn {
   /** Revokes what nobody wants any more. */
   takeBack(tokens: Tokens, attempt: Attempt): void
 }
+
+// How long a password waits for a login before it to be in the store, ms.
+const A_TURN = 5_000
 
 export function createSignIn(
   session: SessionRoom,
@@ -93,6 +96,7 @@ export function createSignIn(
   /** A logout or a later login: what an earlier login makes is over before it has begun. */
   function supersede(attempt: Attempt, reason: LogoutReason, by?: Tokens): void {
     attempt.by = by
+    attempt.overwritten = by && attempt.brought && !attempt.flow
     session.end(attempt.id, reason, 'this context')
     abandon(attempt, superseded())
   }
@@ -124,13 +128,12 @@ export function createSignIn(
     }
   }
 
-  /** Over once the logins that were called before have made their sessions, or none. */
+  /** Over once the logins that were called before have made their sessions, or none; in a flow a person may be slow. */
   async function earlierLogins(attempt: Attempt): Promise<void> {
-    for (const earlier of attempts) {
-      if (earlier === attempt) return
-      // In a flow a person may be slow.
-      if (!earlier.flowing) await earlier.making?.catch(() => {})
-    }
+    const all = [...attempts]
+    const earlier = all.slice(0, all.indexOf(attempt)).filter(({ flow, brought }) => brought || !flow)
+    const made = Promise.allSettled(earlier.map(({ making }) => making))
+    await within(on, made, A_TURN, () => undefined).catch(() => {})
   }
 
   async function start(reason: ChangeReason, prepare: (attempt: Attempt) => Bring): Promise<void> {
@@ -149,7 +152,7 @@ export function createSignIn(
       await opened(attempt)
       const { id, seen, heard } = attempt
       const brought = await untilDropped(attempt, bring)
-      attempt.flowing = false
+      attempt.brought = true
       const next = record(reason, brought, attempt)
       for (const earlier of attempts) {
         if (earlier === attempt) break
@@ -265,6 +268,10 @@ export function createSignIn(
         if (mismatch) return unwanted(attempt)
         if (done) return undefined
         made = standing.version + 1
+        // The same, perhaps with a backend's mark before it: whoever is exchanging it is still doing so.
+        const { refreshToken: had } = standing
+        const came = tokens.refreshToken ?? undefined
+        const stays = !came || (had !== undefined && came.endsWith(had))
         return {
           ...standing,
           version: made,
@@ -272,10 +279,10 @@ export function createSignIn(
           subject: standing.subject ?? subject,
           access,
           fresh: undefined,
-          refreshToken: tokens.refreshToken ?? standing.refreshToken,
+          refreshToken: stays ? had : came,
           former: replaced(standing, tokens),
           due: draw(access, standing.due),
-          claim: tokens.refreshToken ? undefined : standing.claim,
+          claim: stays ? standing.claim : undefined,
           failures: undefined,
           retryAt: undefined,
         }
@@ -320,17 +327,18 @@ export function createSignIn(
           // Of one that is both the server may take the one kind alone.
           Object.entries(tokens).filter((one) => !revoked.has(one.join()) && revoked.add(one.join())),
         )
-        if (revoke) revoking.push(exchanger.revoke(left, true))
+        // What cookies there are may be those of a login that was called since.
+        if (revoke) revoking.push(exchanger.revoke(left, !backend.cookies || calls === before))
       }
     }
-    if (mine) {
-      session.end(mine.id, 'logout', 'this context', revoke ? undefined : Infinity)
-      give(mine)
-    }
+    if (mine) session.end(mine.id, 'logout', 'this context', revoke ? undefined : Infinity)
+    // Whoever the cookies are of is signed out, though nobody knows of him.
+    give(mine ?? (backend.cookies ? { refreshToken: '~' } : {}))
+    const more = backend.cookies === 'both' ? () => {} : give
     const closed = session.close(calledAt)
     said = calledAt()
     // Newer tokens than we held may have stood there.
-    give(session.cell.end(mine?.id ?? held?.id, said, revoke ? (mine?.version ?? 0) : Infinity) ?? {})
+    more(session.cell.end(mine?.id ?? held?.id, said, revoke ? (mine?.version ?? 0) : Infinity) ?? {})
     const stored = session.cell.change((standing) => {
       // A login that was called later stays.
       if (standing && standing.id !== mine?.id) {
@@ -342,11 +350,7 @@ export function createSignIn(
       const ends = standing ?? held
       // With nobody there a login in the same millisecond comes first.
       const at = calledAt() - (held ? 0 : 1)
-      // Whoever the cookies are of is signed out, though nobody knows of him: they may have come late.
-      if (backend.cookies && !mine && (!ends || isEnded(ends))) give({ refreshToken: '~' })
-      if (!ends) {
-        return { id: on.id(), version: 1, calledAt: at, ended: 'logout' }
-      }
+      if (!ends) return { id: on.id(), version: 1, calledAt: at, ended: 'logout' }
       // Over already, but a login that was called since then is over with this; and what ran out may be helped elsewhere.
       if (isEnded(ends)) {
         return ends.ended === 'logout' && ends.calledAt >= at
@@ -355,7 +359,7 @@ export function createSignIn(
       }
       // Newer tokens than we held, and those of a session that we had not heard of; but not what a login has brought since.
       const since = session.held?.record.access?.token
-      if (!since || ends.access?.token !== since) give(ends)
+      if (!since || ends.access?.token !== since) more(ends)
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)
@@ -371,14 +375,24 @@ export function createSignIn(
    * What comes after all is nobody's, but for what the session goes on with: its refresh token, sent back as it was, or
    * the cookies that have taken the place of its own. `id`: the session that was to be made fresh.
    */
-  function takeBack({ accessToken, refreshToken }: Tokens, { by }: Partial<Attempt> = {}, id?: string): void {
+  function takeBack(
+    { accessToken, refreshToken }: Tokens,
+    { by, overwritten }: Partial<Attempt> = {},
+    id?: string,
+  ): void {
     const mine = session.held?.record
     // Nor is a token that it came without one of its own: what is taken back ends all that came of the login.
     const kin = backend.cookies || (backend.revokes === 'grant' && !refreshToken)
     if (kin && id && id === mine?.id) return
     const live = [mine?.refreshToken, mine?.access?.token, by?.refreshToken, by?.accessToken]
     const dead = <T>(token: T): T | undefined => (live.includes(token as string) ? undefined : token)
-    void exchanger.revoke({ accessToken: dead(accessToken), refreshToken: dead(refreshToken) })
+    // Of two logins here the cookies of the later are there by now.
+    const gone = overwritten && backend.cookies
+    if (gone === 'both') return
+    void exchanger.revoke({
+      accessToken: dead(accessToken),
+      refreshToken: gone ? undefined : dead(refreshToken),
+    })
   }
 
   /** What `brought` comes to, unless a logout or a later login is faster: then its tokens are revoked. */

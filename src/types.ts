@@ -276,6 +276,8 @@ export interface Outgoing {
   readonly redirect?: RequestInit['redirect'] | undefined
   /** A step of a login flow: it brings cookies, and may need some. */
   readonly flow?: boolean | undefined
+  /** Of such a step: whether the login is still wanted, for a `transport` that waits before it sends. */
+  readonly still?: (() => Promise<boolean>) | undefined
 }
 
 /** What a backend adds to a call: headers, and how `fetch` treats cookies and redirects. */
@@ -353,13 +355,15 @@ export interface Backend<Claims = StandardClaims, Credentials = unknown> {
   /**
    * The request that revokes one token, or `undefined` if the server has none for that kind. `ended`: the user signed
    * out; else it is one that came too late. With tokens in cookies `~` stands for whatever is there, of which nobody knows.
-   * `nobody`: whether nobody has signed in since, for what is found out later.
+   * `nobody`: whether nobody has signed in since, for what is found out later. `beside`: the refresh token that an access
+   * token is revoked with.
    */
   logout?(
     token: string,
     kind: 'access' | 'refresh',
     ended?: boolean,
     nobody?: () => Promise<boolean>,
+    beside?: string | null,
   ): RequestSpec | undefined
   /** The tokens of a login or refresh answer, or `undefined` if it brought none. `access`: as for `refresh`. */
   tokens(answer: Answer, access?: StoredToken): Tokens | undefined

@@ -65,6 +65,8 @@ export function createCookieTransport(
   let signingIn: Promise<void> | undefined
   // The last login that has brought cookies.
   let landed: Purpose | undefined
+  // What was there before each flow.
+  const flows = new WeakMap<object, Values>()
   // How long a refresh waits for its turn, ms: less each time that it was in vain, for the exchange itself may have less.
   let patience = A_TURN
   // The user's logout, while nobody has signed in after it.
@@ -80,7 +82,6 @@ export function createCookieTransport(
     if (!purpose) return send(input, init)
     const { kind } = purpose
     if (kind === 'flow' || kind === 'login') ending = undefined
-    if (kind === 'flow') return values.exchange(send, input, init, kind)
     if (kind === 'call') {
       const response = await values.exchange(send, input, init, kind)
       if (ending) void takeBack(ending, send, base)
@@ -88,9 +89,11 @@ export function createCookieTransport(
     }
     const { still, anew, nobody } = purpose
     // The cookies that come last are those that stay, whoever was called last: a login waits for all that was called
-    // before it, and what is called after it for the login; but for a logout, often the last thing that a page does.
+    // before it, and what is called after it for the login; but for a logout, often the last thing that a page does. Nobody
+    // waits for a flow, in which a person may be slow.
     const unhurried = kind !== 'logout' || !anew
-    const earlier = kind === 'login' ? [...running] : signingIn && unhurried ? [signingIn] : []
+    const signsIn = kind === 'login' || kind === 'flow'
+    const earlier = signsIn ? [...running] : signingIn && unhurried ? [signingIn] : []
     const before = landed
     const inTurn = async (): Promise<Response> => {
       if (earlier.length || purpose.same) {
@@ -100,14 +103,16 @@ export function createCookieTransport(
         // it makes void, whose cookies have come.
         if (still && !(await still())) throw new Error(MOVED)
       }
+      if (kind === 'flow') return step(send, input, init, still)
       const url = String(input)
+      // A token in a header is no cookie's, and is taken back without touching any.
+      if (init.credentials === 'omit') return send(url, init)
       if (kind === 'logout' && !anew) {
         const headers = new Headers(init.headers)
         // Given back, and overwritten by a login since: not every server's logout looks at the value. Where no value is
         // to be seen, only a login that is wanted counts: of two that are not, nobody knows whose cookies came last.
         const another = isAnothers(values.at(url), headers.get(header))
         if (another ?? (landed !== before && (await landed?.still?.()) !== false)) {
-          // A token in a header is no cookie's, and is taken back without touching any.
           if (headers.has('authorization')) return send(url, { ...init, credentials: 'omit' })
           throw new Error(MOVED)
         }
@@ -123,7 +128,8 @@ export function createCookieTransport(
       const unseen = now.access === undefined && now.refresh === undefined
       if (ok && (unseen || now.access !== were.access || now.refresh !== were.refresh)) landed = purpose
     }
-    if (kind === 'login') sent.then(land, () => {})
+    if (signsIn) sent.then(land, () => {})
+    if (kind === 'flow') return sent
     const over = bounded(sent).then(() => {
       running.delete(over)
       if (signingIn === over) signingIn = undefined
@@ -132,6 +138,22 @@ export function createCookieTransport(
     if (kind === 'login') signingIn = over
     if (kind === 'logout' && anew) ending = { at: Date.now(), sent, nobody }
     return sent
+  }
+
+  /** One step of a flow. What came with a step before came with the flow. */
+  async function step(
+    send: Send,
+    input: string | URL | Request,
+    init: Init,
+    still: Purpose['still'],
+  ): Promise<Response> {
+    const response = await values.exchange(send, input, init, 'flow')
+    const arrival = values.arrival(response.headers) as Arrival
+    if (still) {
+      arrival.before = flows.get(still) ?? arrival.before
+      flows.set(still, arrival.before)
+    }
+    return response
   }
 
   /**
@@ -153,7 +175,7 @@ export function createCookieTransport(
     send: Send,
     url: string,
     init: Init,
-    { kind, anew, who, same, still, unproven }: Purpose,
+    { kind, anew, who, same, still, nobody, unproven }: Purpose,
     base: string,
   ): Promise<Response> {
     const which = kind === 'refresh' ? 'refresh' : 'access'
@@ -187,15 +209,24 @@ export function createCookieTransport(
       const response = await values.exchange(send, url, { ...init, headers }, kind)
       const arrival = values.arrival(response.headers) as Arrival
       const now = arrival.now[which]
+      // Not under the value of who has signed in elsewhere since.
+      const again = async (): Promise<boolean> => !nobody || (await nobody())
       // Replaced between the reading and the sending: a mismatch that one more try cures.
-      if (anew && response.status === 401 && !tries && now !== undefined && now !== value) {
+      if (
+        anew &&
+        response.status === 401 &&
+        !tries &&
+        now !== undefined &&
+        now !== value &&
+        (await again())
+      ) {
         void response.body?.cancel().catch(() => {})
         continue
       }
       // The same, of a value that no page can read.
       if (anew && response.status === 401 && !tries && now === undefined && owner) {
         told = (kind === 'logout' && (await owner.value(send, init, base))) || owner.lastTold(which)
-        if (told !== undefined && told !== value) {
+        if (told !== undefined && told !== value && (await again())) {
           void response.body?.cancel().catch(() => {})
           continue
         }

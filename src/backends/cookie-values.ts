@@ -37,7 +37,7 @@ export type Kind = 'call' | 'flow' | 'login' | 'refresh' | 'logout' | 'whoami'
 /** What was known when an answer arrived: by the time it is read the cookies may have been replaced again. */
 export interface Arrival {
   readonly kind: Kind
-  readonly before: Values
+  before: Values
   readonly now: Values
   /** What `whoami` answered after it; `null`: it could not be found out. */
   who?: Record<string, unknown> | null | undefined

@@ -280,7 +280,10 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     if (refresh) {
       const spent = kind === 'refresh' && plain.singleUse && !replaced('refresh')
       const told = valueIn(body, 'refresh')
-      const value = told ?? (spent ? undefined : (valueIn(who, 'refresh') ?? now.refresh))
+      // One that a login has left as it was may be another user's.
+      const came = replaced('access') || valueIn(body, 'access') !== undefined
+      const left = /login|flow/.test(kind) && came && !replaced('refresh')
+      const value = told ?? (spent || left ? undefined : (valueIn(who, 'refresh') ?? now.refresh))
       const doubt = asking || (unproven && !told)
       if (value) refreshToken = doubt ? UNPROVEN + value : value
       // A handle that is no value says nothing of the cookie: the one that is held stays.
@@ -335,19 +338,24 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     reauth: (credentials, still) =>
       marked((plain.reauth ?? plain.login)(credentials), { kind: 'login', who: true, same: true, still }),
     refresh: refreshing,
-    logout(handle, kind, ended, nobody) {
+    logout(handle, kind, ended, nobody, beside) {
       if (!logout) return undefined
+      // The cookie that goes along is proved by its own value.
       const bearing = inMemory && kind === 'access'
-      const headers = bearing ? { authorization: `Bearer ${handle}` } : stampOf(handle)
-      return signOut(headers, ended && !bearing, nobody)
+      const headers = bearing
+        ? { authorization: `Bearer ${handle}`, ...(beside ? stampOf(beside) : undefined) }
+        : stampOf(handle)
+      const spec = signOut(headers, ended, nobody)
+      // Alone it is no cookie's: what is there is another session's by now.
+      return bearing && !ended && !beside ? { ...spec, credentials: 'omit' } : spec
     },
     room: cookieRoom,
     tokens,
     refused,
-    attach(token, { url, method = '', headers, credentials, redirect, flow }): Attachment & Marked {
+    attach(token, { url, method = '', headers, credentials, redirect, flow, still }): Attachment & Marked {
       const where = globalThis.location?.origin === url.origin ? 'same-origin' : 'include'
       const along = { credentials: credentials ?? where }
-      if (flow) return { ...along, [PURPOSE]: { kind: 'flow' } }
+      if (flow) return { ...along, [PURPOSE]: { kind: 'flow', still } }
       if (inMemory) return token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }
       // Nobody is signed in, whatever the cookies say.
       if (token === undefined) return { credentials: credentials ?? 'omit' }

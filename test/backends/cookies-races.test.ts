@@ -2,6 +2,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { type Cell, type FlowContext, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { type HandStore, handStore } from '../core/by-hand.ts'
+import { deferred } from '../core/support.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
 import {
   alice,
@@ -357,23 +358,27 @@ describe('5: what the user ended', () => {
       '5: of two logins that a logout is faster than, whichever cookies come last are taken back: it %s',
       async (_, preset) => {
         const bench = await cookieBench({ server })
+        const [asked, landed] = [door('/login'), deferred()]
         const answers: (() => void)[] = []
-        const asked = door('/login')
+        let count = 0
         const tab = bench.page({
           store: bench.store,
           preset,
           beneath: (next) => async (input, init) => {
+            if (new URL(new Request(input, init).url).pathname !== '/login') return next(input, init)
+            const order = count++
             const response = await asked.beneath(next)(input, init)
-            if (new URL(new Request(input, init).url).pathname !== '/login') return response
+            // The cookies of who asked first come last.
+            if (order === 0) await landed.promise
             // As a browser does it: the cookies are there before the page hears of the answer.
             for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
             response.headers.delete('set-cookie')
+            landed.resolve()
             await new Promise<void>((resolve) => void answers.push(resolve))
             return response
           },
         })
         await tab.ready
-        const login = rejection(tab.login(bob))
         const flow = rejection(
           tab.login(({ fetch }: FlowContext) =>
             fetch('login', {
@@ -384,11 +389,13 @@ describe('5: what the user ended', () => {
           ),
         )
         await asked.reached
+        const login = rejection(tab.login(bob))
         await turn()
         await tab.logout()
         expect(bench.cookies()).toEqual({})
         asked.open()
         await expect.poll(() => answers).toHaveLength(2)
+        // That of the flow first.
         answers[1]?.()
         await turn()
         answers[0]?.()

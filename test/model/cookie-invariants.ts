@@ -87,7 +87,14 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
       ({ op, seq, doneSeq = Infinity }) =>
         op === 'login' && seq < deed.seq && doneSeq > deed.seq && deed.op === 'login',
     )
-  if (late || gone || stalled || givenUp || byFlow) return
+  // Nor what came with a refresh whose page could not ask its store whether it was still wanted, until its time was over.
+  const unasked = world.sends.some(
+    ({ route, context, tookAt = 0 }) =>
+      route === 'refresh' &&
+      tookAt > deed.seq &&
+      context.told.some(({ type, seq }) => type === 'storeUnavailable' && seq > tookAt),
+  )
+  if (late || gone || stalled || givenUp || byFlow || unasked) return
   // A password whose owner nobody could tell: the cookies may be another's, and no session is given them; but if the user is
   // signed in by what this page knows they may be his, and are not taken back.
   const unproved = deeds.some(

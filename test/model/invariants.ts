@@ -179,6 +179,8 @@ function* shared(run: Run, { exchanges }: Facts): Iterable<string> {
     if (!before || !known || !context || context !== send.context || known.seq > send.seq) continue
     // Of two logins that came at once both sessions may have the cookies that came last.
     if (world.jar && heldBy(before) !== heldBy(send)) continue
+    // Nor was the one turned down that went under a value that had been replaced.
+    if (world.jar && before.csrf !== send.csrf) continue
     if (outcome(before, run) === 'unprocessed' || context.hinderedAt >= before.at || context.jumped) continue
     const between = (seq: number | undefined): boolean =>
       seq !== undefined && seq > known.seq && seq < send.seq

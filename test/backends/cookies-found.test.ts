@@ -1,0 +1,518 @@
+/** What a reader who meant to break it found of cookies. */
+import { describe, expect, test, vi } from 'vitest'
+import { type Cell, type FlowContext, memoryStore, type Store } from '../../src/index.ts'
+import { door, later, rejection, virtualTime } from '../support.ts'
+import { alice, bob, cookieBench, lateAnswer } from './cookies-support.ts'
+
+const post = { method: 'POST', body: 'a form' }
+// The page is at another origin than the cookies: answers tell it the values.
+const told = { csrfInBody: true, csrfInCookies: false } as const
+const unprotected = [{ csrf: false }, { csrfProtect: false }] as const
+// The access token in memory, the refresh token a cookie.
+const split = { locations: ['headers', 'cookies'], deliver: 'split' } as const
+const hybrid = { accessToken: 'memory', whoami: undefined } as const
+
+/** Time enough for all that needs none. */
+async function settle(): Promise<void> {
+  for (let turns = 0; turns < 30; turns++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+const json = (body: object): RequestInit => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+})
+
+const flowOf =
+  (who: object, path = 'login') =>
+  ({ fetch }: FlowContext): Promise<Response> =>
+    fetch(path, json(who))
+
+/** A store that answers when it may. */
+function slowed(
+  beneath: Store,
+  { reads = true, watched = false } = {},
+): { store: Store; slow(): void; fast(): void } {
+  let open = (): void => {}
+  let opened: Promise<void> | undefined
+  return {
+    slow() {
+      opened = new Promise((resolve) => {
+        open = resolve
+      })
+    },
+    fast() {
+      open()
+      opened = undefined
+    },
+    store: {
+      ...beneath,
+      async read() {
+        if (reads) await opened
+        return beneath.read() as Cell
+      },
+      async commit(next, expected) {
+        await opened
+        return beneath.commit?.(next, expected) as Cell
+      },
+      watch: (listener) => (watched ? (beneath.watch?.(listener) as () => void) : () => {}),
+    },
+  }
+}
+
+describe('a login whose answer brings an access cookie alone', () => {
+  test.each([
+    ['whoami', {}, {}],
+    ['no whoami', { whoami: undefined }, {}],
+    ['told', {}, told],
+  ] as const)(
+    '6: does not take up the refresh cookie that is left of another user: %s',
+    async (_, preset, server) => {
+      const bench = await cookieBench({ preset, server })
+      const { backend, store } = bench
+      const tab = bench.page({ store, preset: { ...preset, login: { path: 'fresh-login' } } })
+      await tab.ready
+      await tab.login(bob)
+      expect(await bench.who()).toBe('bob')
+      backend.clearLog()
+      later()
+      // Over: what is left of alice is no way to go on.
+      await tab.fetch('protected', post).catch(() => {})
+      const carried = backend.log.filter(({ route, status }) => route === 'protected' && status === 200)
+      expect(carried.map(({ token }) => token?.sub)).toEqual([])
+      expect(await bench.who()).not.toBe('alice')
+    },
+  )
+
+  test('6: nor does a flow', async () => {
+    const { auth, backend, who } = await cookieBench()
+    await auth.login(flowOf(bob, 'fresh-login'))
+    expect(await who()).toBe('bob')
+    backend.clearLog()
+    backend.expireAccessTokens()
+    await auth.fetch('protected', post).catch(() => {})
+    const carried = backend.log.filter(({ route, status }) => route === 'protected' && status === 200)
+    expect(carried.map(({ token }) => token?.sub)).toEqual([])
+  })
+
+  test('but a flow keeps the refresh cookie that a step before the last has brought', async () => {
+    const { auth, backend, came } = await cookieBench({ as: false })
+    await auth.login(async ({ fetch }: FlowContext) => {
+      await fetch('login', json(alice))
+      return fetch('fresh-login', json(alice))
+    })
+    backend.clearLog()
+    later()
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(came()).toContain('POST refresh 200')
+  })
+
+  test.each([
+    ['whoami', {}, {}],
+    ['no whoami', { whoami: undefined }, {}],
+    ['told', {}, told],
+  ] as const)(
+    '3: does not bring a refresh token back that was refused, as a password: %s',
+    async (_, more, server) => {
+      const preset = { ...more, reauth: { path: 'fresh-login' } }
+      const { auth, backend, came } = await cookieBench({ preset, server })
+      const { token } = backend.issued.find(({ kind }) => kind === 'refresh') ?? { token: '' }
+      backend.revoke(token)
+      await auth.refresh().catch(() => {})
+      expect(auth.session).toMatchObject({ status: 'active' })
+      await auth.reauthenticate(alice)
+      await auth.refresh().catch(() => {})
+      expect(came().filter((one) => one.includes('refresh'))).toEqual(['POST refresh 401'])
+    },
+  )
+
+  describe.each([
+    ['with whoami', {}],
+    ['with none', { whoami: undefined }],
+  ])('as a password while the refresh token is exchanged: %s', (_, more) => {
+    const preset = { reauth: { path: 'fresh-login' }, ...more }
+
+    test('3: one that is refused is not sent again', async () => {
+      const { page, store, backend, came } = await cookieBench({ preset })
+      const held = lateAnswer('/refresh')
+      const tab = page({ store, preset, beneath: held.beneath })
+      const other = page({ store, preset })
+      await Promise.all([tab.ready, other.ready])
+      const { token } = backend.issued.find(({ kind }) => kind === 'refresh') ?? { token: '' }
+      backend.revoke(token)
+      const refresh = tab.refresh().catch(() => {})
+      await held.reached
+      await other.reauthenticate(alice)
+      held.open()
+      await refresh
+      await tab.refresh().catch(() => {})
+      await other.refresh().catch(() => {})
+      expect(came().filter((one) => one.includes('refresh'))).toEqual(['POST refresh 401'])
+    })
+
+    test('1 and 3: another tab waits for it', async () => {
+      const { page, store, backend, who } = await cookieBench({
+        preset,
+        server: { refresh: 'rotating-reuse-detection' },
+      })
+      const held = lateAnswer('/refresh')
+      const tab = page({ store, preset, beneath: held.beneath })
+      const other = page({ store, preset })
+      await Promise.all([tab.ready, other.ready])
+      const refresh = tab.refresh().catch(() => {})
+      await held.reached
+      await other.reauthenticate(alice)
+      const next = other.refresh().catch(() => {})
+      await settle()
+      held.open()
+      await Promise.all([refresh, next])
+      expect([backend.reuseDetected, await who()]).toEqual([0, 'alice'])
+    })
+  })
+})
+
+describe('the access token in memory', () => {
+  test('5: a logout proves its cookie, too: the route of docs/backends.md looks for the value', async () => {
+    const { auth, page, backend, cookies } = await cookieBench({
+      server: split,
+      preset: hybrid,
+      beneath: (next) => async (input, init) => {
+        const request = new Request(input, init)
+        if (!request.url.endsWith('/logout')) return next(request)
+        const value = /csrf_refresh_token=([^;]*)/.exec(request.headers.get('cookie') ?? '')?.[1]
+        return value && request.headers.get('x-csrf-token') === value
+          ? next(request)
+          : Response.json({ msg: 'Missing CSRF token' }, { status: 401 })
+      },
+    })
+    await auth.logout()
+    expect([cookies(), backend.sessionAlive('alice')]).toEqual([{}, false])
+    const reloaded = page({ store: memoryStore() })
+    await reloaded.ready
+    expect(reloaded.session).toBeNull()
+  })
+
+  test('5: a logout does not wait for a login that is under way', async () => {
+    const held = door('/login')
+    const { page, store, came } = await cookieBench({ server: split, preset: hybrid })
+    const tab = page({ store, beneath: held.beneath })
+    await tab.ready
+    const login = rejection(tab.login(bob))
+    await held.reached
+    void tab.logout()
+    await settle()
+    const sent = came()
+    held.open()
+    await login
+    expect(sent).toContain('DELETE logout 200')
+  })
+
+  test('4: a refresh that came late is taken back without the cookie of who has signed in elsewhere meanwhile', async () => {
+    const bench = await cookieBench({ server: { ...split, refresh: 'rotating' }, preset: hybrid })
+    const held = lateAnswer('/refresh', bench.jar)
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    const other = bench.page({ store: bench.store })
+    await Promise.all([tab.ready, other.ready])
+    const refresh = tab.refresh()
+    await held.reached
+    await tab.logout()
+    await other.login(bob)
+    held.open()
+    await refresh
+    await settle()
+    expect(bench.backend.sessionAlive('bob')).toBe(true)
+    later()
+    expect((await other.fetch('protected')).status).toBe(200)
+    expect(other.session).toMatchObject({ subject: 'bob' })
+  })
+})
+
+describe('implicit refreshing', () => {
+  test.each([
+    ['whoami', { refresh: false }, {}],
+    ['no whoami', { refresh: false, whoami: undefined }, {}],
+    ['told', { refresh: false }, told],
+    ['csrf off', { refresh: false, csrf: false }, { csrfProtect: false }],
+  ] as const)(
+    '4: the late 401 of an upload, whose cookie another answer has replaced meanwhile, ends no session: %s',
+    async (_, preset, server) => {
+      let arrive = (): void => {}
+      const body = new Promise<void>((resolve) => {
+        arrive = resolve
+      })
+      let uploads = 0
+      const bench = await cookieBench({ server: { implicitRefresh: 450_000, ...server }, preset })
+      const tab = bench.page({
+        store: bench.store,
+        beneath: (next) => async (input, init) => {
+          const request = new Request(input, init)
+          if (!request.url.endsWith('/upload') || uploads++) return next(request)
+          // It has left with the cookie of then; a proxy passes it on once all of its body is there.
+          request.headers.set('cookie', bench.jar.getCookieStringSync(request.url))
+          await body
+          return bench.backend.fetch(request)
+        },
+      })
+      await tab.ready
+      later(440_000)
+      const upload = tab.fetch('upload', { method: 'POST', body: 'a long film' })
+      await settle()
+      later(20_000)
+      expect((await tab.fetch('protected')).status).toBe(200)
+      later(450_000)
+      expect(await bench.who()).toBe('alice')
+      arrive()
+      const { status } = await upload
+      expect([tab.session?.status, status]).toEqual(['active', 200])
+    },
+  )
+})
+
+describe('a login by a flow', () => {
+  test.each([
+    ['logs out before', true],
+    ['does not', false],
+  ])(
+    '4: keeps its cookies, though a refresh of the session before is answered later: who %s',
+    async (_, out) => {
+      const bench = await cookieBench()
+      const held = lateAnswer('/refresh')
+      const tab = bench.page({ store: bench.store, beneath: held.beneath })
+      await tab.ready
+      const refresh = tab.refresh().catch(() => {})
+      await held.reached
+      if (out) await tab.logout()
+      const login = tab.login(flowOf(bob))
+      await settle()
+      held.open()
+      await Promise.all([login, refresh])
+      await settle()
+      expect(await bench.who()).toBe('bob')
+      expect((await tab.fetch('protected', post)).status).toBe(200)
+    },
+  )
+
+  test('4: nor does what came late end it, where the server looks at no value', async () => {
+    const [preset, server] = unprotected
+    const bench = await cookieBench({ preset, server })
+    const held = lateAnswer('/refresh', bench.jar)
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    await tab.ready
+    const refresh = tab.refresh().catch(() => {})
+    await held.reached
+    await tab.logout()
+    const login = tab.login(flowOf(bob))
+    await settle()
+    held.open()
+    await Promise.all([login, refresh])
+    await settle()
+    expect([await bench.who(), (await tab.fetch('protected')).status]).toEqual(['bob', 200])
+  })
+
+  test('5: nor does a login that was called before it, and is answered later', async () => {
+    const bench = await cookieBench({ as: false })
+    const held = lateAnswer('/login')
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    await tab.ready
+    const first = tab.login(alice).catch(() => {})
+    await held.reached
+    const second = tab.login(flowOf(bob))
+    await settle()
+    held.open()
+    await Promise.all([first, second])
+    await settle()
+    expect(await bench.who()).toBe('bob')
+    expect((await tab.fetch('protected', post)).status).toBe(200)
+  })
+
+  test('5: is not sent once a logout was called while it waited', async () => {
+    const held = door('/refresh')
+    const { page, store, came } = await cookieBench()
+    const tab = page({ store, beneath: held.beneath })
+    await tab.ready
+    const refresh = tab.refresh().catch(() => {})
+    await held.reached
+    const login = rejection(tab.login(flowOf(bob)))
+    await settle()
+    await tab.logout()
+    held.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    await refresh
+    await settle()
+    expect(came().filter((one) => one.includes('login'))).toEqual([])
+  })
+
+  test('and nobody waits for one that takes its time', async () => {
+    const held = door('/sso')
+    const { page } = await cookieBench({ as: false })
+    const tab = page({ beneath: held.beneath })
+    await tab.ready
+    const flow = rejection(tab.login(({ fetch }: FlowContext) => fetch('sso')))
+    await held.reached
+    await tab.login(bob)
+    expect(tab.session).toMatchObject({ subject: 'bob' })
+    held.open()
+    expect(await flow).toMatchObject({ code: 'session_changed' })
+  })
+})
+
+describe('a logout', () => {
+  test.each([
+    ['bob', bob],
+    ['alice', alice],
+  ])(
+    '5: that could not be written ends no login of %s that was called after it, though another tab has refreshed before',
+    async (_, user) => {
+      const { auth, page, store, who } = await cookieBench()
+      const mine = slowed(store)
+      const tab = page({ store: mine.store })
+      await tab.ready
+      mine.slow()
+      // Not heard of there.
+      await auth.refresh()
+      later(5)
+      void tab.logout()
+      await expect.poll(who).toBeNull()
+      const login = tab.login(user)
+      await settle()
+      mine.fast()
+      await login
+      await settle()
+      expect(await who()).toBe(user.username)
+      expect((await tab.fetch('protected', post)).status).toBe(200)
+    },
+  )
+
+  test.each([
+    ['readable', {}, {}],
+    ['told', {}, told],
+    ['told, at a logout that looks at no value', { logout: { method: 'POST' } }, told],
+    ['csrf off', ...unprotected],
+  ] as const)(
+    '5: of whom nobody knows ends no login that was called after it: %s',
+    async (_, preset, server) => {
+      const bench = await cookieBench({ preset, server, as: false })
+      const mine = slowed(memoryStore())
+      const tab = bench.page({ store: mine.store })
+      await tab.ready
+      mine.slow()
+      void tab.logout()
+      const login = tab.login(bob)
+      await settle()
+      mine.fast()
+      await login
+      await settle()
+      expect(await bench.who()).toBe('bob')
+      expect((await tab.fetch('protected', post)).status).toBe(200)
+    },
+  )
+
+  test('5: that is turned down is not tried again under the value of who has signed in elsewhere since', async () => {
+    const bench = await cookieBench()
+    const held = lateAnswer('/logout')
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    const other = bench.page({ store: bench.store })
+    await Promise.all([tab.ready, other.ready])
+    bench.backend.fault('logout', { status: 401, body: { msg: 'Token has expired' } })
+    const out = tab.logout()
+    await held.reached
+    await other.login(bob)
+    held.open()
+    await out
+    expect(await bench.who()).toBe('bob')
+  })
+})
+
+describe('a page that was frozen', () => {
+  test.each([
+    ['whoami', {}, {}],
+    ['no whoami', { whoami: undefined }, {}],
+    ['no whoami, a logout that looks at no value', { whoami: undefined, logout: { method: 'POST' } }, {}],
+    ['told', {}, told],
+    ['the access token in memory', hybrid, split],
+  ] as const)(
+    '4: takes nothing back of who signed in elsewhere, as its refresh is answered: %s',
+    async (_, preset, server) => {
+      const bench = await cookieBench({ preset, server: { ...server, refresh: 'rotating' } })
+      const held = lateAnswer('/refresh', bench.jar)
+      const tab = bench.page({ store: bench.store, beneath: held.beneath })
+      const other = bench.page({ store: bench.store })
+      await Promise.all([tab.ready, other.ready])
+      const refresh = tab.refresh().catch(() => {})
+      await held.reached
+      await other.logout()
+      await other.login(bob)
+      held.open()
+      await refresh
+      await settle()
+      expect((await other.fetch('protected', post)).status).toBe(200)
+      await other.refresh()
+      expect((await other.fetch('protected', post)).status).toBe(200)
+    },
+  )
+
+  test.each([
+    ['whoami', {}, {}],
+    ['no whoami', { whoami: undefined }, {}],
+    ['told', {}, told],
+    ['the access token in memory', hybrid, split],
+  ] as const)('4: nor as its login is: %s', async (_, preset, server) => {
+    const bench = await cookieBench({ preset, server: { ...server, refresh: 'rotating' }, as: false })
+    const held = lateAnswer('/login', bench.jar)
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    const other = bench.page({ store: bench.store })
+    await Promise.all([tab.ready, other.ready])
+    const login = rejection(tab.login(alice))
+    await held.reached
+    later(5)
+    await other.login(bob)
+    held.open()
+    expect(await login).toMatchObject({ code: 'session_changed' })
+    await settle()
+    expect((await other.fetch('protected', post)).status).toBe(200)
+    await other.refresh()
+    expect((await other.fetch('protected', post)).status).toBe(200)
+  })
+})
+
+describe('logins that overlap', () => {
+  test.each([
+    ['readable', {}, {}],
+    ['told', {}, told],
+    ['told, a logout that looks at no value', { logout: { method: 'POST' } }, told],
+    ['csrf off', ...unprotected],
+  ] as const)(
+    '4: of one that is called twice the first takes nothing of the second back: %s',
+    async (_, preset, server) => {
+      const bench = await cookieBench({ preset, server, as: false })
+      const mine = slowed(memoryStore(), { reads: false })
+      const tab = bench.page({ store: mine.store })
+      await tab.ready
+      mine.slow()
+      const first = rejection(tab.login(alice))
+      const second = tab.login(alice)
+      await expect.poll(() => bench.came().filter((one) => one === 'POST login 200').length).toBe(2)
+      await settle()
+      mine.fast()
+      await Promise.all([first, second])
+      await settle()
+      expect(await bench.who()).toBe('alice')
+      expect((await tab.fetch('protected', post)).status).toBe(200)
+    },
+  )
+
+  test('10: one that is never answered holds up a password for fifteen seconds, and no longer', async () => {
+    const { auth, backend, came } = await cookieBench()
+    virtualTime()
+    backend.fault('login', 'hang')
+    const login = rejection(auth.login(bob))
+    await vi.advanceTimersByTimeAsync(0)
+    const proof = auth.reauthenticate(alice)
+    await vi.advanceTimersByTimeAsync(15_000)
+    await proof
+    expect(auth.session).toMatchObject({ subject: 'alice' })
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect(await login).toMatchObject({ code: 'login_unavailable' })
+    expect(came().filter((one) => one.includes('login'))).toHaveLength(2)
+  })
+})
