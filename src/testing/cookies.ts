@@ -1,5 +1,5 @@
 /**
- * Cookies: reading them from a request, giving out and taking back the four of section 6.
+ * Cookies: reading them from a request, giving out and taking back the four: each token, and its CSRF value beside it.
  *
  * Not by Hono's helpers: they write the attributes in an order that is not Werkzeug's, hold expiry against the
  * real clock, and undo percent signs as they read, which Werkzeug leaves alone.

@@ -1,4 +1,4 @@
-/** Finding the token in a request (section 3). Looks, and judges only where it was put. */
+/** Finding the token in a request. Looks, and judges only where it was put. */
 
 import { readCookie } from './cookies.ts'
 import { decodeText, isRecord, parseJson } from './encoding.ts'

@@ -1,5 +1,5 @@
 /**
- * Letting a request in (section 4). Two steps, because only the first may have to wait (for WebCrypto): what
+ * Letting a request in. Two steps, because only the first may have to wait (for WebCrypto): what
  * a route does right after `admit` happens in the same turn as the checks, so that of two requests with one
  * refresh token only the first can spend it.
  *
@@ -29,7 +29,7 @@ export interface Rule {
   readonly fresh?: boolean
 }
 
-/** Finds the token and verifies its signature: steps 1 and 2. */
+/** Finds the token and verifies its signature. */
 export async function present(call: Call, kind: TokenKind): Promise<Candidate> {
   return verify(call, findToken(call, kind))
 }
@@ -46,7 +46,7 @@ export async function verify(call: Call, found: Finding): Promise<Candidate> {
   return { claims, csrf: found.csrf, issued }
 }
 
-/** Checks claims, type, freshness, revocation, and the application's own rules: steps 3 to 10. */
+/** Checks claims, type, freshness, revocation, and the application's own rules, in the library's order. */
 export function admit(call: Call, candidate: Candidate, rule: Rule): Claims {
   const { settings, server } = call
   const { claims, csrf, issued } = candidate

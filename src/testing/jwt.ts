@@ -1,6 +1,6 @@
 /**
  * A token's structure and claims, checked in the order and with the words of PyJWT and of
- * Flask-JWT-Extended's decoder on top of it (sections 4 and 5). The signature is `signer.ts`.
+ * Flask-JWT-Extended's decoder on top of it. The signature is `signer.ts`.
  */
 
 import * as base64url from 'jose/base64url'

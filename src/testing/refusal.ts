@@ -1,4 +1,4 @@
-/** Turning a token down: the reason, and the answer that either dialect makes of it (sections 5 and 11). */
+/** Turning a token down: the reason, and the answer that either dialect makes of it. */
 
 import { asciiJson } from './encoding.ts'
 import type { BackendSettings, RefusalReason } from './types.ts'

@@ -1,4 +1,4 @@
-/** The application: its routes (sections 9 and 11) on Hono, with Flask's answers where none of them fits. */
+/** The application: its routes on Hono, with Flask's answers where none of them fits. */
 
 import { Hono } from 'hono'
 import { encodeBase64 } from 'hono/utils/encode'
@@ -158,7 +158,7 @@ async function endInCookies(call: Call): Promise<Response> {
     const jti = token && server.ledger.find(token)?.jti
     if (jti) server.ledger.revoke(jti)
   }
-  // Nor does the hook of section 10 bring one of them back.
+  // Nor does implicit refreshing bring one of them back.
   call.claims = undefined
   return json(200, { msg: answer }, clearingCookies(settings))
 }
@@ -314,7 +314,7 @@ function giveOut(call: Call, tokens: readonly IssuedToken[], message: string): R
   return json(200, { ...(how === 'cookies' ? { msg: message } : members), ...csrf }, cookies)
 }
 
-/** The response hook of section 10: once a token was let in, any answer may bring a new access cookie. */
+/** The `after_request` hook of implicit refreshing: once a token was let in, any answer may bring a new access cookie. */
 async function refreshImplicitly(call: Call, response: Response): Promise<void> {
   const { claims, server, settings } = call
   if (!claims || typeof claims.exp !== 'number') return

@@ -48,7 +48,7 @@ export function toRequest(input: Request | URL | string, init?: RequestInit): Re
   return new Request(typeof input === 'string' && base ? new URL(input, base) : input, init)
 }
 
-/** Gives out a token: claims in the library's order, signed, entered in the ledger (section 1). */
+/** Gives out a token: claims in the library's order, signed, entered in the ledger. */
 export async function mint(server: Server, order: Mint): Promise<IssuedToken> {
   const { settings } = server
   const now = server.now()

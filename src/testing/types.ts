@@ -1,8 +1,8 @@
 /**
  * Every public type of the fake backend. Types only: nothing here runs.
  *
- * "Section n" means a section of the notes on what Flask-JWT-Extended 4.7 puts on the wire, which this room
- * reproduces; the JWT_… names are that library's own settings.
+ * What is reproduced is what Flask-JWT-Extended 4.7 puts on the wire, which test/stories/flask-real.test.ts holds it
+ * against; the JWT_… names are that library's own settings.
  */
 
 /**
@@ -97,7 +97,7 @@ export interface User {
   readonly refreshClaims?: Claims | undefined
 }
 
-/** Names, paths and attributes of the cookies (section 6). */
+/** Names, paths and attributes of the cookies (JWT_ACCESS_COOKIE_NAME and its like). */
 export interface CookieSettings {
   /** Default `access_token_cookie`. */
   accessName: string
@@ -172,7 +172,10 @@ export interface BackendSettings {
   fresh: boolean | number
   /** Tolerance for `exp`, `iat` and `nbf` in milliseconds, whole seconds as a rule. Default 0. */
   leeway: number
-  /** Milliseconds: a token that expires within them gets a new access cookie on any answer (section 10). Default: off. */
+  /**
+   * Milliseconds: a token that expires within them gets a new access cookie on any answer, as by the `after_request` hook of
+   * the library's "Implicit Refreshing With Cookies". Default: off.
+   */
   implicitRefresh: number | undefined
   /** The member that holds the text of an error in the default dialect (JWT_ERROR_MESSAGE_KEY). Default `msg`. */
   messageKey: string

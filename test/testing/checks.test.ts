@@ -314,10 +314,10 @@ async function answerTo(
 }
 
 describe.each([
-  ['precedence (section 4)', precedence],
-  ['precedence with cookies (sections 4 and 7)', cookiePrecedence],
-  ['answers (section 5)', answers],
-  ['what PyJWT says (section 5)', pyjwt],
+  ['precedence', precedence],
+  ['precedence with cookies', cookiePrecedence],
+  ['answers', answers],
+  ['what PyJWT says', pyjwt],
 ] as const)('%s', (_, rows) => {
   test.each(rows)('%s → %i %s', async (...row) => {
     expect(await answerTo(row, 'default')).toEqual({ status: row[1], body: { msg: row[2] } })
@@ -369,7 +369,7 @@ describe('the application’s own rules', () => {
   })
 })
 
-describe('what an answer looks like (section 5)', () => {
+describe('what an answer looks like', () => {
   test('one JSON object with one member, compact, a newline at the end, and no header of HTTP authentication or caching', async () => {
     const response = await bench().send('/protected')
     const text = await response.text()
@@ -388,7 +388,7 @@ describe('what an answer looks like (section 5)', () => {
   })
 })
 
-describe('time (sections 4 and 8)', () => {
+describe('time', () => {
   test.each([
     ['exp equal to the current second is expired', { exp: startSeconds }, 0, 401],
     ['exp a second ahead is not', { exp: startSeconds + 1 }, 0, 200],
@@ -461,7 +461,7 @@ describe('time (sections 4 and 8)', () => {
   })
 })
 
-describe('optional routes (section 5)', () => {
+describe('optional routes', () => {
   test.each([
     ['no header', undefined, 200],
     ['another scheme', 'Basic abc', 200],

@@ -5,7 +5,7 @@ import { type Bench, bench, claimsOf, cookiesOf, payload, start, startSeconds } 
 const credentials = { username: 'alice', password: 'wonderland' }
 const uuid = /^[0-9a-f-]{36}$/
 
-describe('giving out cookies (section 6)', () => {
+describe('giving out cookies', () => {
   test('a login sets both pairs, the CSRF values readable and equal to the claims', async () => {
     const { send } = bench({ locations: ['cookies'] })
     const response = await send('/login', { json: credentials })
@@ -143,7 +143,7 @@ describe('giving out cookies (section 6)', () => {
   })
 })
 
-describe('double submit (section 7)', () => {
+describe('double submit', () => {
   test.each([
     ['GET', undefined, 200, undefined],
     ['POST', undefined, 401, 'Missing CSRF token'],
@@ -211,7 +211,7 @@ describe('double submit (section 7)', () => {
   })
 })
 
-describe('implicit refresh (section 10)', () => {
+describe('implicit refresh', () => {
   const implicit = { locations: ['cookies'], implicitRefresh: 300_000 } as const
 
   test('a token that expires within the window gets a successor, not fresh, on any answer', async () => {

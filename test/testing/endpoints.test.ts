@@ -6,7 +6,7 @@ import { bench, claimsOf } from './support.ts'
 const alice = { username: 'alice', password: 'wonderland' }
 const jwt = expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]{43}$/)
 
-describe('endpoints (section 9)', () => {
+describe('endpoints', () => {
   test('a login gives both tokens and nothing else', async () => {
     expect(await bench().ask('/login', { json: alice })).toEqual({
       status: 200,
@@ -83,7 +83,7 @@ describe('endpoints (section 9)', () => {
   })
 })
 
-describe('endpoints of the tutorial (section 11)', () => {
+describe('endpoints of the tutorial', () => {
   const tutorial = { dialect: 'tutorial' } as const
 
   test('a new user registers and logs in', async () => {

@@ -5,7 +5,7 @@ import { bench, payload } from './support.ts'
 const wrongScheme = "Missing 'Bearer' type in 'Authorization' header. Expected 'Authorization: Bearer <JWT>'"
 const badHeader = "Bad Authorization header. Expected 'Authorization: Bearer <JWT>'"
 
-describe('the header (section 3)', () => {
+describe('the header', () => {
   test.each([
     ['Bearer T', 200, undefined],
     ['Bearer   T', 200, undefined],
@@ -60,7 +60,7 @@ describe('the header (section 3)', () => {
   })
 })
 
-describe('the other locations (sections 3 and 5)', () => {
+describe('the other locations', () => {
   test.each([
     ['/protected', 'access_token_cookie', 'refresh_token_cookie'],
     ['/refresh', 'refresh_token_cookie', 'access_token_cookie'],

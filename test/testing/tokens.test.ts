@@ -6,7 +6,7 @@ const secret = 'another secret, which is long enough for HS256'
 const key = new TextEncoder().encode(secret)
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
-describe('the claims of a token (section 1)', () => {
+describe('the claims of a token', () => {
   test.each([
     ['access', { fresh: true, exp: startSeconds + 900 }],
     ['refresh', { fresh: false, exp: startSeconds + 2_592_000 }],
