@@ -1,5 +1,5 @@
 /** How long what a record holds is worth anything: for stores that throw away what is not. */
-import { readToken } from '../token.ts'
+import { isNumber, readToken } from '../token.ts'
 import type { StoreRecord } from '../types.ts'
 
 /** When a token was issued and ends, in seconds of the clock of whoever issued it (RFC 7519 section 4.1). */
@@ -17,8 +17,5 @@ export function lifeOf(record: StoreRecord): Life | undefined {
   // Of a sealed record, that tells of its tokens no more than this.
   if (token === undefined) return (record as { life?: Life }).life
   const { iat, exp } = readToken({ token }).claims
-  return { iat: number(iat), exp: number(exp) }
+  return { iat: isNumber(iat) ? iat : undefined, exp: isNumber(exp) ? exp : undefined }
 }
-
-const number = (value: unknown): number | undefined =>
-  Number.isFinite(value) ? (value as number) : undefined

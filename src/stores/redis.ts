@@ -8,7 +8,7 @@ import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.
 import { describe, isTime } from '../token.ts'
 import type { Cell, LiveRecord, Notice, Store, StoreRecord } from '../types.ts'
 import { lifeOf } from './life.ts'
-import { checkKey, FORMAT, isExpected, newer, noMore, noticeOf } from './record.ts'
+import { asNotice, checkKey, FORMAT, isExpected, newer, noMore, noticeOf } from './record.ts'
 import { type RedisClient, wireOf } from './redis-client.ts'
 
 export type { RedisClient } from './redis-client.ts'
@@ -140,11 +140,9 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
     const elapsed = stopwatch(platform)
     const late = (): Error => new Error(`${name}: no answer from Redis in ${timeout} ms`)
     if (stuck && adrift) throw late()
-    if (!wire.isReady()) {
-      for (; !wire.isReady(); await sleep(platform, 25)) {
-        away = true
-        if (elapsed() >= timeout) throw new Error(`${name}: the client is not connected to Redis`)
-      }
+    for (; !wire.isReady(); await sleep(platform, 25)) {
+      away = true
+      if (elapsed() >= timeout) throw new Error(`${name}: the client is not connected to Redis`)
     }
     let given = false
     const answered = (): void => {
@@ -315,7 +313,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
   let telling: Promise<unknown> = Promise.resolve()
 
   function hear(message: string): void {
-    const notice = asNotice(message)
+    const notice = noticeIn(message)
     const next = async (): Promise<void> => {
       // Channels know neither databases nor prefixes: an end that was another session's must not be taken for ours. Of
       // what was heard of here it is believed, also where Redis is gone by now, or the tombstone with a failover.
@@ -415,10 +413,9 @@ function isBasis(stands: StoreRecord | null, on: LiveRecord): boolean {
 /** As Redis takes it: one that it does not take would fail the script when the record has been written. */
 const whole = (ms: number): string => String(Math.min(Math.ceil(ms), Number.MAX_SAFE_INTEGER))
 
-function asNotice(message: string): Notice | undefined {
+function noticeIn(message: string): Notice | undefined {
   try {
-    const notice = JSON.parse(message) as Notice | null
-    return typeof notice?.revision === 'string' && typeof notice.id === 'string' ? notice : undefined
+    return asNotice(JSON.parse(message))
   } catch {
     return undefined
   }
