@@ -14,6 +14,9 @@ export interface Platform {
 // Longer delays overflow a signed 32-bit integer and fire at once.
 const MAX_DELAY = 2 ** 31 - 1
 
+/** A name that nobody else has. randomUUID exists in secure contexts only. */
+export const uniqueId = (): string => crypto.getRandomValues(new Uint32Array(4)).join('')
+
 export const platform: Platform = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
@@ -23,8 +26,7 @@ export const platform: Platform = {
     return () => clearTimeout(timer)
   },
   random: () => Math.random(),
-  // randomUUID exists in secure contexts only.
-  id: () => crypto.getRandomValues(new Uint32Array(4)).join(''),
+  id: uniqueId,
 }
 
 /** How a request goes by caches. Cloudflare's fetch takes no `reload`, and its older ones no such member at all. */

@@ -4,6 +4,7 @@
  * turns it down where the cookies are another session's by then.
  */
 import { cookieRoom } from '../cookies.ts'
+import { uniqueId } from '../platform.ts'
 import { readToken } from '../token.ts'
 import type {
   Answer,
@@ -196,7 +197,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
 
   // --- what goes out --------------------------------------------------------------------------------------
 
-  const newHandle = (): string => NO_VALUE + crypto.getRandomValues(new Uint32Array(4)).join('')
+  const newHandle = (): string => NO_VALUE + uniqueId()
 
   /** What proves a session: its CSRF value, if its handle is one. */
   function stampOf(handle: string): Record<string, string> | undefined {

@@ -3,11 +3,12 @@
  * nothing of the protocol but this: a record may hold a claim, and the lock of that name is free once the one who
  * claims is gone.
  */
+import { uniqueId } from '../platform.ts'
 import type { Cell, LiveRecord, Notice, Store, StoreRecord, Tombstone } from '../types.ts'
 import { createClaimLocks } from './claim-locks.ts'
 import { createDatabase } from './database.ts'
 import { createMark } from './mark.ts'
-import { createWatchers, onServer, random } from './page.ts'
+import { createWatchers, onServer } from './page.ts'
 import { claimOf, createDecoder, FORMAT, isExpected, keyIn, noticeOf, type Written } from './record.ts'
 
 /**
@@ -133,7 +134,7 @@ export function browserStore(options?: BrowserStoreOptions): Store {
 
   /** Ends the claim of one who is gone, so that nobody waits it out. */
   async function unclaim(record: StoreRecord): Promise<StoreRecord | undefined> {
-    const next = { ...record, claim: undefined, revision: random() }
+    const next = { ...record, claim: undefined, revision: uniqueId() }
     try {
       const stands = await transact((found) =>
         isExpected(found?.record, record.revision) ? { format: FORMAT, record: next } : undefined,

@@ -2,8 +2,8 @@
  * The mark of a logout whose page was left in the same moment. A transaction dies with its page, what is written here does
  * not. It holds no token, and is final: no matter how late another process sees it.
  */
+import { uniqueId } from '../platform.ts'
 import type { StoreRecord, Tombstone } from '../types.ts'
-import { random } from './page.ts'
 
 export interface Mark {
   /** Marks what ends at this moment, and gives a revision for who is told of it. */
@@ -79,7 +79,7 @@ export function createMark(name: string): Mark {
     const over = 'ended' in Object(record)
     if (record && !over && (record.id === id || (all && record.calledAt < calledAt))) {
       if (own) return undefined
-      return { id: record.id, version: record.version, calledAt, ended: 'logout', revision: random() }
+      return { id: record.id, version: record.version, calledAt, ended: 'logout', revision: uniqueId() }
     }
     if (all || (over && record?.id === id)) {
       if (own) unmark()

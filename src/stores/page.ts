@@ -2,6 +2,7 @@
  * What the stores of a browser share: who is told of a change, here and in other contexts; a page that is left,
  * frozen, and back. No token ever goes through a channel.
  */
+import { uniqueId } from '../platform.ts'
 import type { Notice, Store } from '../types.ts'
 import { asNotice } from './record.ts'
 
@@ -95,7 +96,7 @@ export function createWatchers(channel?: string, left?: () => void): Watchers {
       new Promise((resolve) => {
         const through = channel === undefined ? undefined : (open ?? openChannel(channel))
         if (!through) return resolve(false)
-        const asks = String(Math.random())
+        const asks = uniqueId()
         const over = (is: boolean): void => {
           clearTimeout(timer)
           through.removeEventListener('message', answered)
@@ -120,9 +121,6 @@ function live(listener: (event: Event) => void, on: boolean): void {
     else removeEventListener(type, listener, true)
   }
 }
-
-/** A name that nobody else has. randomUUID exists in secure contexts only. */
-export const random = (): string => crypto.getRandomValues(new Uint32Array(4)).join('-')
 
 /** Where storage is denied, channels may be too. */
 export function openChannel(name: string): BroadcastChannel | undefined {

@@ -2,8 +2,9 @@
  * The session in sessionStorage: of one tab, and there after a reload. A tab that is copied (`window.open`,
  * "duplicate") brings a copy of the storage: of the two, the one that was there first keeps the session.
  */
+import { uniqueId } from '../platform.ts'
 import type { Cell, Store, StoreRecord } from '../types.ts'
-import { createWatchers, onServer, openChannel, random, webLocks } from './page.ts'
+import { createWatchers, onServer, openChannel, webLocks } from './page.ts'
 import {
   asNotice,
   claimOf,
@@ -117,7 +118,7 @@ export function tabStore(options?: TabStoreOptions): Store {
     const over = new AbortController()
     const { signal } = over
     const lock = `stayfresh:tab:${tab}`
-    const mark = `${item}?${random()}`
+    const mark = `${item}?${uniqueId()}`
     const channel = openChannel(lock)
     const locks = webLocks()
     const end = (): void => over.abort()
@@ -211,7 +212,7 @@ export function tabStore(options?: TabStoreOptions): Store {
     // An exchange that the page before has left unfinished: nobody is to wait for it.
     const left = ours === 'alone' && !mine.tidy && stands.page !== page && claimOf(stands.record)
     mine.tidy = true
-    if (left) save(mine.tab, { ...stands.record, claim: undefined, revision: random() })
+    if (left) save(mine.tab, { ...stands.record, claim: undefined, revision: uniqueId() })
     return load()
   }
 
@@ -245,7 +246,7 @@ export function tabStore(options?: TabStoreOptions): Store {
       const found = spare ? null : load()
       const stands = spare ? spare.record : found?.record
       if (!isExpected(stands, expected)) return settled(cell(stands))
-      hold ??= take(found?.tab ?? random(), true)
+      hold ??= take(found?.tab ?? uniqueId(), true)
       save(hold.tab, next)
       return settled(cell(next))
     },
@@ -256,7 +257,7 @@ export function tabStore(options?: TabStoreOptions): Store {
       if (id === undefined ? record.calledAt >= calledAt : record.id !== id) return undefined
       // Written at once: as the page is left nobody gets as far as `commit`.
       const { version } = record
-      const over: StoreRecord = { id: record.id, version, calledAt, ended: 'logout', revision: random() }
+      const over: StoreRecord = { id: record.id, version, calledAt, ended: 'logout', revision: uniqueId() }
       save(found.tab, over, found.page)
       if (id !== undefined) return record
       // Perhaps a copy's: then its tokens are another tab's.
