@@ -4,7 +4,7 @@ import { checkNames } from './backends/answers.ts'
 import { type Caller, disposed, reasonOf, takeCall } from './call.ts'
 import type { createCookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
-import { createEmitter } from './events.ts'
+import { callListener, createEmitter } from './events.ts'
 import { createExchanger } from './exchange.ts'
 import { type Platform, platform as world } from './platform.ts'
 import { createAsker } from './reauth.ts'
@@ -167,7 +167,7 @@ export function createAuthOn<Claims, Credentials>(
     subscribe(listener) {
       const now = session.snapshot()
       const stop = emitter.on('session', listener as never)
-      emitter.one(listener as never, now)
+      callListener(listener as never, now)
       return stop
     },
     on: (type, listener) => emitter.on(type, listener as never),

@@ -34,8 +34,6 @@ export interface Emitter {
   emit<Event extends Emitted>(event: Event, then?: () => void): void
   /** Tells of the session: no event, and of none of their history. */
   publish(snapshot: Session | null | undefined): void
-  /** Tells one listener alone. */
-  one(listener: Listener, value: unknown): void
   clear(): void
 }
 
@@ -60,7 +58,7 @@ export function createEmitter(note: (event: Emitted) => void): Emitter {
       const set = listeners.get(type) ?? new Set()
       for (const entry of [...set]) {
         // An ask may be moot before it is told, or by who was told of it first.
-        if (set.has(entry) && !(value as Emitted | null)?.signal?.aborted) call(entry.listener, value)
+        if (set.has(entry) && !(value as Emitted | null)?.signal?.aborted) callListener(entry.listener, value)
       }
       then?.()
     }
@@ -88,14 +86,14 @@ export function createEmitter(note: (event: Emitted) => void): Emitter {
       tell(event.type, event, then)
     },
     publish: (snapshot) => tell('session', snapshot),
-    one: call,
     clear() {
       for (const set of listeners.values()) set.clear()
     },
   }
 }
 
-function call(listener: Listener, value: unknown): void {
+/** Calls one listener. Where it throws or rejects, that is reported. */
+export function callListener(listener: Listener, value?: unknown): void {
   try {
     const result = listener(value as never) as PromiseLike<unknown> | undefined
     if (typeof result?.then === 'function') result.then(undefined, report)

@@ -4,7 +4,7 @@
  * nothing.
  */
 import { type CellRoom, type Change, createCell, isPromise } from './cell.ts'
-import type { Emitter } from './events.ts'
+import { callListener, type Emitter } from './events.ts'
 import { createHand, type Hand, type HeldToken } from './hand.ts'
 import { type Platform, type Stopwatch, sleep, stopwatch } from './platform.ts'
 import type {
@@ -474,10 +474,10 @@ export function createSession(
       first = initial
       ready = reread()
       // Where that fails it is reported, and the store is asked as one that can't be watched.
-      emitter.one(() => {
+      callListener(() => {
         unwatch = store.watch?.(notice)
         return unwatch
-      }, undefined)
+      })
     },
     get held() {
       return held
@@ -547,7 +547,7 @@ export function createSession(
     },
     dispose() {
       disposed = true
-      if (typeof unwatch === 'function') emitter.one(unwatch, undefined)
+      if (typeof unwatch === 'function') callListener(unwatch)
     },
   }
 }
