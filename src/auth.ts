@@ -3,7 +3,7 @@ import { createFlow } from './auth-fetch.ts'
 import { checkNames } from './backends/answers.ts'
 import { type Caller, disposed, reasonOf, takeCall } from './call.ts'
 import type { createCookieRoom } from './cookies.ts'
-import { AuthError } from './errors.ts'
+import { badOption } from './errors.ts'
 import { callListener, createEmitter } from './events.ts'
 import { createExchanger } from './exchange.ts'
 import { type Platform, platform as world } from './platform.ts'
@@ -49,21 +49,18 @@ const TAKES: { [Option in keyof Required<AuthOptions>]: [(value: never) => boole
   allowInsecure: [(value) => typeof value === 'boolean', 'true or false'],
 }
 
-const bad = (option: string, message: string): AuthError =>
-  new AuthError('invalid_option', message, { option })
-
 function checkOptions(options: object): void {
   checkNames('createAuth', options, TAKES)
   for (const [option, value] of Object.entries(options)) {
     const [test, takes] = TAKES[option as 'fetch']
     if (value !== undefined && !test(value as never)) {
       const given = typeof value === 'number' ? value : describe(value)
-      throw bad(option, `${option} takes ${takes}, got ${given}`)
+      throw badOption(option, `${option} takes ${takes}, got ${given}`)
     }
   }
   for (const required of ['baseUrl', 'backend']) {
     if ((options as Record<string, unknown>)[required] === undefined) {
-      throw bad(required, `${required} is required: it takes ${TAKES[required as 'baseUrl'][1]}`)
+      throw badOption(required, `${required} is required: it takes ${TAKES[required as 'baseUrl'][1]}`)
     }
   }
 }
@@ -154,7 +151,7 @@ export function createAuthOn<Claims, Credentials>(
       alive()
       const { minValidity = 0, rejected } = { ...options }
       if (!isTime(minValidity)) {
-        throw bad('minValidity', `minValidity takes ${TIME}, got ${describe(minValidity)}`)
+        throw badOption('minValidity', `minValidity takes ${TIME}, got ${describe(minValidity)}`)
       }
       return flow.token(caller(), minValidity, rejected)
     },

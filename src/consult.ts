@@ -2,7 +2,7 @@
  * Asking a backend, which may be a user's own: what it throws, or gives in place of an answer, is reported by the
  * backend's name, and no token is quoted. It decides nothing.
  */
-import { AuthError, safeCause } from './errors.ts'
+import { badOption, safeCause } from './errors.ts'
 import { report } from './events.ts'
 import { describe } from './token.ts'
 import type { Backend } from './types.ts'
@@ -41,8 +41,7 @@ export function consult<M extends Member>(
     // It may quote what it was given: whatever is long enough for a token goes.
     cause = safeCause(error, /[\w\-.~+/]{16,}/g)
   }
-  const option = 'backend'
-  const error = new AuthError('invalid_option', `${backend.name}: ${member}() ${did}`, { option }, cause)
+  const error = badOption('backend', `${backend.name}: ${member}() ${did}`, cause)
   report(error)
   if (isRequest(member)) throw error
   return undefined as never

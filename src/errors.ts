@@ -98,6 +98,11 @@ export const AuthError: new <Code extends AuthErrorCode>(
   cause?: unknown,
 ) => AuthError<Code> = Base as never
 
+/** An `invalid_option`, of `createAuth`, a backend or a store. */
+export function badOption(option: string, message: string, cause?: unknown): AuthError<'invalid_option'> {
+  return new AuthError('invalid_option', message, { option }, cause)
+}
+
 /**
  * Whether `error` is an {@link AuthError}, and, where a code is given, of that code. Works across realms and
  * across two copies of the package.

@@ -4,7 +4,7 @@
  */
 
 import { consult } from './consult.ts'
-import { AuthError } from './errors.ts'
+import { AuthError, badOption } from './errors.ts'
 import { cached } from './platform.ts'
 import type { Answer, Attachment, AuthOptions, Backend, Outgoing, RequestSpec } from './types.ts'
 
@@ -50,11 +50,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
   /** Checks a base or an origin, and says by the option's name what is wrong with it. */
   const check = (option: string, url: URL): URL => {
     const bad = (what: string): AuthError =>
-      new AuthError(
-        'invalid_option',
-        `${option} takes ${what}, got ${url.protocol}${url.host && `//${url.host}`}`,
-        { option },
-      )
+      badOption(option, `${option} takes ${what}, got ${url.protocol}${url.host && `//${url.host}`}`)
     if (!/^https?:$/.test(url.protocol)) throw bad('an http(s) URL')
     if (url.username || url.password) throw bad('a URL without userinfo')
     if (!secure(url)) throw bad('https: for any host but loopback (or allowInsecure: true)')
@@ -66,7 +62,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
     const what = !relative
       ? 'a URL'
       : `an absolute URL${option === 'baseUrl' ? ' where there is no document' : ''}`
-    throw new AuthError('invalid_option', `${option} takes ${what}`, { option })
+    throw badOption(option, `${option} takes ${what}`)
   }
 
   let known: string | undefined
@@ -74,9 +70,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
   for (const entry of options.origins ?? []) {
     const url = parse('origins', String(entry))
     if (![url.origin, `${url.origin}/`].includes(String(entry))) {
-      throw new AuthError('invalid_option', `origins takes origins such as ${url.origin}, nothing more`, {
-        option: 'origins',
-      })
+      throw badOption('origins', `origins takes origins such as ${url.origin}, nothing more`)
     }
     origins.add(url.origin)
   }

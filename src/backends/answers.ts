@@ -1,6 +1,6 @@
 /** Reading answers, for presets: members by their path, codes, lives. It knows no server. */
 import { tagOf } from '../call.ts'
-import { AuthError } from '../errors.ts'
+import { badOption } from '../errors.ts'
 import { shape } from '../token.ts'
 import type { Answer, Signal } from '../types.ts'
 
@@ -105,12 +105,12 @@ const isSignals = (value: unknown): boolean =>
 export function checkNames(of: string, options: object, takes: object): void {
   // Of a list, a Map or a promise no name would be found, and nobody would hear.
   if (typeof options !== 'object' || /^(Null|Array|Map|Set|Date|Promise)$/.test(tagOf(options))) {
-    throw new AuthError('invalid_option', `${of} takes an object of options`, { option: 'options' })
+    throw badOption('options', `${of} takes an object of options`)
   }
   for (const option of Object.keys(options)) {
     if (Object.hasOwn(takes, option)) continue
     const known = Object.keys(takes).join(', ')
-    throw new AuthError('invalid_option', `${of} knows no option ${option}; it takes ${known}`, { option })
+    throw badOption(option, `${of} knows no option ${option}; it takes ${known}`)
   }
 }
 
@@ -129,7 +129,7 @@ export const isTexts = (list: readonly unknown[]): boolean => list.every((one) =
 
 /** Refuses what a preset's `option` may not be, though it is of the right type. */
 export function demand(preset: string, option: string, holds: boolean, takes: string): void {
-  if (!holds) throw new AuthError('invalid_option', `${preset}: ${option} takes ${takes}`, { option })
+  if (!holds) throw badOption(option, `${preset}: ${option} takes ${takes}`)
 }
 
 /**
@@ -153,8 +153,7 @@ export function checkOptions(preset: string, options: object, takes: Record<stri
         .replace('endpoint', REQUEST)
         .replace('signals', `{ text: ${Object.keys(SIGNALS).join(' | ')} }`)
       // Never the value: a token may have been given by mistake.
-      const message = `${preset}: ${option} takes ${words}, got ${shape(value)}`
-      throw new AuthError('invalid_option', message, { option })
+      throw badOption(option, `${preset}: ${option} takes ${words}, got ${shape(value)}`)
     }
   }
 }

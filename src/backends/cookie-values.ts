@@ -2,7 +2,7 @@
  * The CSRF values of tokens that no script sees: which are there to be read before a request goes out, and when its
  * answer arrives. A page reads them itself; where no browser keeps the cookies, a hook does.
  */
-import { AuthError } from '../errors.ts'
+import { type AuthError, badOption } from '../errors.ts'
 import type { Backend } from '../types.ts'
 
 /**
@@ -124,5 +124,5 @@ function ask<T>(member: keyof CookieHook, answer: () => T): T {
 
 function wrong(member: keyof CookieHook, did: string): AuthError {
   const option = `cookies.${member}`
-  return new AuthError('invalid_option', `flaskJwtCookies: ${option}() ${did}`, { option })
+  return badOption(option, `flaskJwtCookies: ${option}() ${did}`)
 }

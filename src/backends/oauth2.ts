@@ -2,7 +2,6 @@
  * An OAuth 2 authorization server's token endpoint (RFC 6749), and resource servers that answer with the challenges of
  * RFC 6750 and RFC 9470. Tokens may be opaque.
  */
-import { AuthError } from '../errors.ts'
 import type { Backend, RequestSpec, StandardClaims } from '../types.ts'
 import {
   checkOptions,
@@ -119,19 +118,16 @@ export function oauth2<Claims = StandardClaims, Credentials = TokenRequest>(
     subject,
   } = options
   demand('oauth2', 'refusals', isTexts(refusals), 'an array of strings')
-  const bad = (option: string, takes: string): AuthError =>
-    new AuthError('invalid_option', `oauth2: ${option} takes ${takes}`, { option })
   for (const [option, value] of Object.entries({ tokenEndpoint, clientId })) {
-    if (!value) throw bad(option, 'a string, and is required')
+    demand('oauth2', option, Boolean(value), 'a string, and is required')
   }
   for (const [option, path] of Object.entries({ tokenEndpoint, revocationEndpoint })) {
-    if (!isEndpoint({ path })) throw bad(option, 'a path, or an http(s) URL without userinfo')
+    demand('oauth2', option, isEndpoint({ path }), 'a path, or an http(s) URL without userinfo')
   }
   const { authenticate = clientSecret === undefined ? 'none' : 'client_secret_basic' } = options
-  if (!METHODS.includes(authenticate)) throw bad('authenticate', METHODS.join(', '))
-  if (authenticate !== 'none' && clientSecret === undefined) {
-    throw bad('clientSecret', `a string where authenticate is ${authenticate}`)
-  }
+  demand('oauth2', 'authenticate', METHODS.includes(authenticate), METHODS.join(', '))
+  const proves = authenticate === 'none' || clientSecret !== undefined
+  demand('oauth2', 'clientSecret', proves, `a string where authenticate is ${authenticate}`)
 
   // RFC 6749 section 2.3.1: both are form-encoded first.
   const encoded = (text: string): string => new URLSearchParams({ '': text }).toString().slice(1)

@@ -2,7 +2,7 @@
  * Any store, with what is secret in a record sealed before it is written. What the protocol and the stores look at
  * (revision, id, version, claim, cool-down) stays readable, and is of no use to a thief.
  */
-import { AuthError } from '../errors.ts'
+import { type AuthError, badOption } from '../errors.ts'
 import { describe } from '../token.ts'
 import type { Cell, LiveRecord, Store, StoreRecord } from '../types.ts'
 import { type Life, lifeOf } from './life.ts'
@@ -209,7 +209,7 @@ function checkOptions(
   plain: unknown,
 ): ReadonlyMap<string, CryptoKey | Uint8Array> {
   const wrong = (option: string, takes: string, value: unknown): AuthError =>
-    new AuthError('invalid_option', `${option} takes ${takes}, got ${describe(value)}`, { option })
+    badOption(option, `${option} takes ${takes}, got ${describe(value)}`)
   if (typeof (store as Store | null)?.read !== 'function') throw wrong('store', 'a store to wrap', store)
   if (!Array.isArray(keys) || !keys.length)
     throw wrong('keys', 'an array of keys, the first to seal with', keys)

@@ -10,7 +10,7 @@ import * as fs from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { AuthError } from '../errors.ts'
+import { badOption } from '../errors.ts'
 import { report } from '../events.ts'
 import { describe } from '../token.ts'
 import type { Cell, Notice, Store, StoreRecord } from '../types.ts'
@@ -405,7 +405,7 @@ export function fileStore(path: string | URL): Store {
     const code = codeOf(error)
     if (code === 'ENOTDIR' || code === 'EEXIST') {
       const message = `fileStore takes a directory, or where one can be made; ${directory} is none`
-      return new AuthError('invalid_option', message, { option: 'path' }, error)
+      return badOption('path', message, error)
     }
     if (code === 'EPERM' || code === 'ENOTSUP' || code === 'ENOSYS') {
       return new Error(`${name}: ${directory} is on a file system without hard links, or denies them`, {
@@ -457,5 +457,5 @@ function checkPath(path: unknown): string {
   }
   if (typeof plain === 'string' && plain && !plain.includes('\0')) return resolve(plain)
   const message = `fileStore takes the path of a directory, a string or a file: URL, got ${given}`
-  throw new AuthError('invalid_option', message, { option: 'path' })
+  throw badOption('path', message)
 }

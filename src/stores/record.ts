@@ -1,5 +1,5 @@
 /** What all stores that keep records outside of this context's memory agree on: what counts as one, and what is told of it. */
-import { AuthError } from '../errors.ts'
+import { badOption } from '../errors.ts'
 import { report } from '../events.ts'
 import type { Notice, StoreRecord } from '../types.ts'
 
@@ -66,12 +66,11 @@ export function keyIn(store: string, options: object | undefined): string {
 
 /** Refuses what a store does not know: of a slip nobody would hear, and what was meant would not be. */
 export function noMore(store: string, takes: string, slip: string | undefined): void {
-  if (slip !== undefined)
-    throw new AuthError('invalid_option', `${store} takes { ${takes} }, got ${slip}`, { option: 'options' })
+  if (slip !== undefined) throw badOption('options', `${store} takes { ${takes} }, got ${slip}`)
 }
 
 /** Sessions are told apart by their key. */
 export function checkKey(key: unknown): void {
   if (typeof key === 'string' && key) return
-  throw new AuthError('invalid_option', 'key takes a string that is not empty', { option: 'key' })
+  throw badOption('key', 'key takes a string that is not empty')
 }

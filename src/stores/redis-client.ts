@@ -2,7 +2,7 @@
  * What `redisStore` needs of a Redis client, and how the two that people use give it: node-redis and ioredis, told
  * apart by their structure, so that neither is a dependency. It knows no record.
  */
-import { AuthError } from '../errors.ts'
+import { badOption } from '../errors.ts'
 import { platform } from '../platform.ts'
 
 /**
@@ -106,7 +106,7 @@ export function wireOf(client: RedisClient): Wire {
   const known = io || typeof given.isReady === 'boolean'
   if (!known || typeof given.eval !== 'function' || typeof given.on !== 'function') {
     const message = 'redisStore takes a client of redis (node-redis) or ioredis that tells isReady; no pool'
-    throw new AuthError('invalid_option', message, { option: 'client' })
+    throw badOption('client', message)
   }
   return io ? ioRedis(client as unknown as IoRedis) : nodeRedis(client as unknown as NodeRedis)
 }

@@ -2,7 +2,7 @@
  * The session in Redis: shared by many machines. One key, changed by a compare-and-set script; who watches is told by
  * a message. It knows nothing of the protocol, and opens no connection but one to listen.
  */
-import { AuthError } from '../errors.ts'
+import { badOption } from '../errors.ts'
 import { report } from '../events.ts'
 import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.ts'
 import { describe, isTime } from '../token.ts'
@@ -429,8 +429,8 @@ function checkOptions(options: RedisStoreOptions): RedisStoreOptions {
   const positive = (value: unknown): boolean => isTime(value) && value > 0
   const wrong = (option: keyof RedisStoreOptions, takes: string): never => {
     const value = given[option]
-    const message = `${option} takes ${takes}, got ${typeof value === 'number' ? value : describe(value)}`
-    throw new AuthError('invalid_option', message, { option })
+    const got = typeof value === 'number' ? value : describe(value)
+    throw badOption(option, `${option} takes ${takes}, got ${got}`)
   }
   if (!positive(timeout)) wrong('timeout', 'milliseconds, more than 0')
   if (!positive(ttl)) wrong('ttl', 'milliseconds, more than 0')
