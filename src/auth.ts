@@ -1,6 +1,6 @@
 /** createAuth(): checks the options and wires the rooms together. */
 import { createFlow } from './auth-fetch.ts'
-import { checkNames } from './backends/answers.ts'
+import { checkNames } from './backends/options.ts'
 import { type Caller, disposed, reasonOf, takeCall } from './call.ts'
 import type { createCookieRoom } from './cookies.ts'
 import { badOption } from './errors.ts'

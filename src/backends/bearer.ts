@@ -3,25 +3,10 @@
  * of it data. Without any it fits one that says nothing but 401. Other presets are this one with their data filled in.
  */
 import type { Answer, Backend, Finding, RequestSpec, Signal, StandardClaims } from '../types.ts'
-import {
-  at,
-  checkOptions,
-  DEAD,
-  demand,
-  isEndpoint,
-  isGarbled,
-  isTexts,
-  mayRefuse,
-  membersOf,
-  over,
-  REQUEST,
-  secondsOf,
-  snake,
-  textAt,
-  wordsOf,
-} from './answers.ts'
+import { at, DEAD, isGarbled, mayRefuse, secondsOf, snake, textAt, wordsOf } from './answers.ts'
 import { readChallenge } from './challenge.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
+import { checkOptions, demand, isEndpoint, isTexts, membersOf, over, REQUEST } from './options.ts'
 
 /**
  * An endpoint that takes JSON, or a form.

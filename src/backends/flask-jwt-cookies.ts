@@ -15,11 +15,11 @@ import type {
   StoredToken,
   Tokens,
 } from '../types.ts'
-import { checkOptions, demand, isTexts, over } from './answers.ts'
 import { createCookieOwner } from './cookie-owner.ts'
 import { createCookieTransport, type Marked, PURPOSE, type Purpose } from './cookie-transport.ts'
 import { type Arrival, type CookieHook, createCookieValues, NONE, type Values } from './cookie-values.ts'
 import { type Endpoint, type FlaskJwtOptions, flaskJwt, type UsernamePassword } from './flask-jwt.ts'
+import { checkOptions, demand, isTexts, over } from './options.ts'
 
 /**
  * Double submit (`JWT_COOKIE_CSRF_PROTECT`): what a page of another origin can't know, because it can't read the cookie.

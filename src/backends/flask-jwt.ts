@@ -1,7 +1,8 @@
 /** Flask-JWT-Extended 4 with tokens in headers: its default messages, and the codes of the well-known tutorial. */
 
 import type { Answer, Backend, RequestSpec, Signal, StandardClaims } from '../types.ts'
-import { checkOptions, DEAD, membersOf, over } from './answers.ts'
+import { DEAD } from './answers.ts'
+import { checkOptions, membersOf, over } from './options.ts'
 
 /**
  * An endpoint of the server's.

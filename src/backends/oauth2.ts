@@ -3,18 +3,9 @@
  * RFC 6750 and RFC 9470. Tokens may be opaque.
  */
 import type { Backend, RequestSpec, StandardClaims } from '../types.ts'
-import {
-  checkOptions,
-  demand,
-  isEndpoint,
-  isGarbled,
-  isTexts,
-  mayRefuse,
-  membersOf,
-  secondsOf,
-  textAt,
-} from './answers.ts'
+import { isGarbled, mayRefuse, secondsOf, textAt } from './answers.ts'
 import { ERRORS, readChallenge } from './challenge.ts'
+import { checkOptions, demand, isEndpoint, isTexts, membersOf } from './options.ts'
 
 /**
  * What a login sends to the token endpoint, beside the client's own parameters: an authorization code (RFC 6749 section

@@ -1,9 +1,10 @@
 /** Django REST Framework SimpleJWT 5 with tokens in headers, as it is and as dj-rest-auth serves it. */
 import { jwtDecode } from 'jwt-decode'
 import type { Answer, Backend, Signal, StandardClaims, Tokens } from '../types.ts'
-import { at, checkOptions, DEAD, isGarbled, over, textAt } from './answers.ts'
+import { at, DEAD, isGarbled, textAt } from './answers.ts'
 import { bearer } from './bearer.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
+import { checkOptions, over } from './options.ts'
 
 /**
  * Options of {@link simpleJwt} and {@link djRestAuth}. Names in capitals are SimpleJWT's own settings.
