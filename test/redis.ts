@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { pause } from './common.ts'
 
 const HOW =
   'There is no redis-server for the tests of the Redis store. Install one with: apt-get install redis-server'
@@ -139,5 +140,3 @@ function freePort(): Promise<number> {
     })
   })
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))

@@ -1,8 +1,9 @@
 /** Twenty tabs, one session, a refresh token that may be spent once: what the trackers of the field are full of. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { pause } from '../common.ts'
 import { type RawContext, type RawTab, rawContext } from './cdp.ts'
 import { type LabServer, labServer } from './server.ts'
-import { each, expectOneExchangePerVersion, sleep, spending, sum, until } from './support.ts'
+import { each, expectOneExchangePerVersion, spending, sum, until } from './support.ts'
 
 const TABS = 20
 const EXPIRIES = 10
@@ -50,7 +51,7 @@ async function live({ server, tabs }: Crowd): Promise<Record<string, number>> {
   await until('ten expiries', () => generation(server) >= EXPIRIES, (EXPIRIES + 5) * LIFE_AT_MOST)
   await each(tabs, () => lab.stop())
   // What is still in the air.
-  await sleep(500)
+  await pause(500)
   return inTime(await each(tabs, () => lab.counts))
 }
 
@@ -115,7 +116,7 @@ describe.concurrent('twenty tabs that ask all the time share one session over te
     const counts: Record<string, number>[] = []
     let closed = 0
     while (generation(server) < EXPIRIES || closed <= EXPIRIES) {
-      await sleep(Math.random() * 1500)
+      await pause(Math.random() * 1500)
       const [leaves] = tabs.splice(Math.floor(Math.random() * tabs.length), 1)
       if (!leaves) break
       counts.push(await leaves.evaluate(() => lab.counts))

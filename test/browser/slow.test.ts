@@ -1,6 +1,7 @@
 /** A database that answers late: a disk that takes its time, a page that was away, others who keep it busy. */
 import type { BrowserContext, Page } from 'playwright-core'
 import { test as base, type TestContext } from 'vitest'
+import { pause } from '../common.ts'
 import { rawContext } from './cdp.ts'
 import { type LabServer, labServer } from './server.ts'
 import {
@@ -10,7 +11,6 @@ import {
   letGo,
   profile,
   signedIn,
-  sleep,
   tab,
   until,
   useBrowser,
@@ -130,7 +130,7 @@ test('a database that is always late is looked at again in pauses that grow', as
   await until('it is looked at again', async () => (await begun()) >= 2)
   const before = await begun()
   // In that time some six that follow each other; with pauses that grow, three.
-  await sleep(11_000)
+  await pause(11_000)
   expect((await begun()) - before).toBeLessThanOrEqual(4)
 })
 
@@ -169,7 +169,7 @@ testInChromium(
     await page.evaluate(() => void lab.start())
     await page.goto(`${server.origin}/elsewhere`)
     // Longer than a store is waited for.
-    await sleep(4000)
+    await pause(4000)
     await beside.evaluate(letGo)
     await page.evaluate(() => void setTimeout(() => history.back(), 0))
     await until('it is back', () => page.evaluate(() => lab.who() === 'alice').catch(() => false))

@@ -3,6 +3,7 @@
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { Backend, IssuedToken } from 'stayfresh/testing'
 import { afterAll, beforeAll, expect, inject, onTestFinished } from 'vitest'
+import { pause } from '../common.ts'
 import type { RawTab } from './cdp.ts'
 import { newContext } from './elsewhere.ts'
 import type { LabOptions } from './lab.ts'
@@ -72,8 +73,6 @@ export async function signedIn(
 export const each = <T>(pages: readonly (Page | RawTab)[], run: () => T): Promise<Awaited<T>[]> =>
   Promise.all((pages as readonly RawTab[]).map((page) => page.evaluate(run)))
 
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
-
 /** What all callers got, added up. */
 export function sum(counts: readonly Record<string, number>[]): Record<string, number> {
   const total: Record<string, number> = {}
@@ -139,7 +138,7 @@ export async function until(
   const start = performance.now()
   while (!(await holds())) {
     if (performance.now() - start > within) throw new Error(`Not in ${within} ms: ${what}`)
-    await sleep(20)
+    await pause(20)
   }
 }
 

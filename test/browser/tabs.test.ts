@@ -1,10 +1,11 @@
 /** Tabs that are closed, frozen, left and come back in the middle of things, and what one does to the others. */
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
+import { pause } from '../common.ts'
 import { type RawTab, rawContext } from './cdp.ts'
 import type { LabOptions } from './lab.ts'
 import { type LabServer, labServer } from './server.ts'
-import { each, engine, inChromium, profile, signedIn, sleep, sum, tab, until, useBrowser } from './support.ts'
+import { each, engine, inChromium, profile, signedIn, sum, tab, until, useBrowser } from './support.ts'
 
 useBrowser()
 
@@ -23,7 +24,7 @@ describe('invariant 3: a tab that is closed in the middle of its exchange', () =
     void holder.evaluate(() => lab.ask()).catch(() => {})
     await until('the exchange', () => backend.count('refresh') === 1)
     await each(others, () => void lab.ask())
-    await sleep(100)
+    await pause(100)
     expect(backend.count('refresh')).toBe(1)
     await holder.close()
     return { server, tabs: others }
@@ -89,7 +90,7 @@ describe('invariant 3: a tab that is closed in the middle of its exchange', () =
       each(tabs, () => lab.told.filter(({ type }) => type === 'reauthRequired').length)
     await until('each is asked', async () => (await asked()).every((count) => count === 1))
     await each(tabs, () => void lab.ask())
-    await sleep(500)
+    await pause(500)
     expect(await asked()).toEqual([1, 1])
     expect(server.backend.count('refresh')).toBe(2)
   })
@@ -212,7 +213,7 @@ describe('what one tab does reaches the others', () => {
       await until('nobody is signed in', async () =>
         (await each(tabs, () => lab.who())).every((who) => who === null),
       )
-      await sleep(800)
+      await pause(800)
       expect(await each(tabs, () => lab.who())).toEqual([null, null, null])
       // The claim is gone, and so is its lock.
       expect(await leaves.evaluate(async () => (await navigator.locks.query()).held)).toEqual([])
@@ -234,14 +235,14 @@ describe('what one tab does reaches the others', () => {
     await each(tabs, () => lab.askOn(30))
     for (const user of ['bob', 'alice', 'bob'] as const) {
       backend.expireAccessTokens()
-      await sleep(30)
+      await pause(30)
       await tabs[2]?.evaluate((user) => lab.signIn(user), user)
       await until('all know', async () => (await each(tabs, () => lab.who())).every((who) => who === user))
       const asked = backend.count('protected')
       await until('all go on', () => backend.count('protected') > asked + 30)
     }
     await each(tabs, () => lab.stop())
-    await sleep(300)
+    await pause(300)
     const asked = backend.log.filter(({ route }) => route === 'protected')
     const mixed = asked.filter(({ url, token }) => token && new URL(url).searchParams.get('as') !== token.sub)
     expect(mixed).toEqual([])
@@ -273,7 +274,7 @@ describe('a page in the back/forward cache', () => {
     await meanwhile()
     await page.back()
     await until('it is back', () => page.evaluate(() => globalThis.lab !== undefined).catch(() => false))
-    await sleep(100)
+    await pause(100)
     return reasons
   }
 
@@ -354,11 +355,11 @@ describe('a page in the back/forward cache', () => {
       const reasons = await leaveAndReturn(server, page, async () => {
         await other.evaluate(() => lab.signIn('bob'))
         backend.clearLog()
-        await sleep(500)
+        await pause(500)
       })
       expect(reasons).toEqual([])
       await until('it knows', async () => (await page.evaluate(() => lab.who())) === 'bob')
-      await sleep(500)
+      await pause(500)
       const others = backend.log.filter(({ token, route }) => token?.sub === 'alice' && route !== 'logout')
       expect(others).toEqual([])
       expect(await page.evaluate(() => lab.ask())).toBe('200')

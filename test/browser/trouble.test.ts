@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { chromiumArgs, findChromium } from '../chromium.ts'
+import { pause } from '../common.ts'
 import { labServer } from './server.ts'
 import {
   bounded,
@@ -12,7 +13,6 @@ import {
   expectOneExchangePerVersion,
   profile,
   signedIn,
-  sleep,
   tab,
   until,
   useBrowser,
@@ -485,7 +485,7 @@ describe('a client that is made again and again', () => {
         await lab.start({ store })
       }, store)
       expect(await page.evaluate(() => lab.ask())).toBe('200')
-      await sleep(300)
+      await pause(300)
       expect(backend.count('refresh')).toBe(1)
       expect(backend.reuseDetected).toBe(0)
     }

@@ -3,8 +3,6 @@ import { afterEach, beforeEach, onTestFinished, vi } from 'vitest'
 import {
   type Auth,
   type AuthError,
-  type AuthEvents,
-  type AuthEventType,
   type AuthOptions,
   createAuth,
   type FlaskJwtOptions,
@@ -16,10 +14,12 @@ import {
   type UsernamePassword,
 } from '../../src/index.ts'
 import { type Backend, type BackendOptions, createBackend, type RouteName } from '../../src/testing/index.ts'
+import { record, type Told } from '../common.ts'
+
+export { record, type Told, times } from '../common.ts'
 
 export type Client = Auth<StandardClaims, UsernamePassword>
 export type ClientOptions = Partial<AuthOptions<StandardClaims, UsernamePassword>>
-export type Told = { [Type in AuthEventType]: { type: Type } & AuthEvents[Type] }[AuthEventType]
 
 /** A whole second, so that whole-second claims and the clock agree. */
 export const start = 1_800_000_000_000
@@ -154,23 +154,6 @@ export function room({ server, client, preset }: RoomOptions = {}): Room {
   }
 }
 
-const eventTypes: readonly AuthEventType[] = [
-  'loggedIn',
-  'tokenRefreshed',
-  'refreshFailed',
-  'reauthRequired',
-  'loggedOut',
-  'clockSkew',
-  'storeUnavailable',
-]
-
-/** Every event from now on, as it is told. */
-export function record(auth: Client): Told[] {
-  const told: Told[] = []
-  for (const type of eventTypes) auth.on(type, (event) => void told.push(event as Told))
-  return told
-}
-
 const WHERE = { 'this context': '', 'other context': ' (elsewhere)' }
 
 /** `type: reason` of each event, with ` (elsewhere)` for those of another context. */
@@ -185,9 +168,6 @@ export const failure = (promise: Promise<unknown>): Promise<AuthError> =>
     },
     (error) => error,
   )
-
-export const times = <T>(count: number, make: (index: number) => T): T[] =>
-  Array.from({ length: count }, (_, index) => make(index))
 
 export const statuses = async (responses: readonly Promise<Response>[]): Promise<number[]> =>
   (await Promise.all(responses)).map(({ status }) => status)

@@ -6,6 +6,8 @@ import { type Auth, type AuthOptions, createAuth, flaskJwt } from 'stayfresh'
 import { type Backend, type BackendOptions, createBackend, type LogEntry } from 'stayfresh/testing'
 import { onTestFinished, vi } from 'vitest'
 
+export { times, until } from '../common.ts'
+
 // The machine may have other things to do.
 vi.setConfig({ testTimeout: 30_000 })
 
@@ -80,14 +82,3 @@ export async function verify(backend: Backend, token: string): Promise<{ sub: st
   if (!response.ok) throw new Error(body.msg)
   return body
 }
-
-/** Resolves once `check` holds, looking each few ms: for what nobody here is told of. */
-export async function until(check: () => boolean): Promise<void> {
-  for (let tries = 0; !check(); tries++) {
-    if (tries > 2_000) throw new Error(`It never came to this: ${check}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
-
-export const times = <T>(count: number, make: (index: number) => T): T[] =>
-  Array.from({ length: count }, (_, index) => make(index))

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type DemoServer, startDemoServer } from '../../demo-server/server.ts'
+import { pause } from '../common.ts'
 import { type Redis, startRedis } from '../redis.ts'
 import { type Agent, type StoreSpec, startAgent, stopAgents } from '../stores/processes.ts'
 
@@ -47,7 +48,7 @@ describe.each(stores)('a fleet over %s', (_, specOf) => {
       }),
     )
     await auths[0]?.agent.call('login', auths[0].index)
-    for (const { agent, index } of auths) while (!(await agent.call('session', index))) await turn()
+    for (const { agent, index } of auths) while (!(await agent.call('session', index))) await pause(5)
     const answers: Record<string, number> = {}
     for (let expiry = 0; expiry < 10; expiry++) {
       backend.expireAccessTokens()
@@ -61,7 +62,7 @@ describe.each(stores)('a fleet over %s', (_, specOf) => {
     expect(backend.reuseDetected).toBe(0)
     // What one of them ends is ended for all, at once.
     await auths[3]?.agent.call('logout', auths[3].index)
-    for (const { agent, index } of auths) while (await agent.call('session', index)) await turn()
+    for (const { agent, index } of auths) while (await agent.call('session', index)) await pause(5)
     for (const { agent, index } of auths) await agent.call('dispose', index)
   }, 120_000)
 
@@ -80,7 +81,7 @@ describe.each(stores)('a fleet over %s', (_, specOf) => {
 
     const asleep = sleeper.call<(number | string)[]>('burst', mine, 'protected', 3)
     const { pid = 0 } = sleeper.child
-    while (!/\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) await turn()
+    while (!/\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) await pause(5)
     onTestFinished(() => void sleeper.child.kill('SIGKILL'))
     expect(backend.count('refresh')).toBe(0)
     // The claim has an end, so that the other one goes on within bounds.
@@ -113,7 +114,7 @@ describe.each(stores)('a fleet over %s', (_, specOf) => {
     backend.expireAccessTokens()
     doomed.call('burst', mine, 'protected', 1).catch(() => {})
     const { pid = 0 } = doomed.child
-    while (!/\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) await turn()
+    while (!/\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) await pause(5)
     const gone = new Promise((resolve) => void doomed.child.once('exit', resolve))
     doomed.child.kill('SIGKILL')
     await gone
@@ -142,12 +143,12 @@ describe.each(['redis', 'ioredis'] as const)('a fleet over %s that goes away', (
       const mine = await holder.call<number>('auth', spec, more)
       await holder.call('login', mine)
       const other = await witness.call<number>('auth', spec, more)
-      while (!(await witness.call('session', other))) await turn()
+      while (!(await witness.call('session', other))) await pause(5)
 
       backend.expireAccessTokens()
       backend.settings.latency = { refresh: { before: 300 } }
       const calls = holder.call<(number | string)[]>('burst', mine, 'protected', 5)
-      while (!backend.count('refresh')) await turn()
+      while (!backend.count('refresh')) await pause(5)
       const claimed = performance.now()
       await away.down()
       // The exchange comes to its end, and what came is in the hand of one process alone, which can go on with it.
@@ -156,7 +157,7 @@ describe.each(['redis', 'ioredis'] as const)('a fleet over %s that goes away', (
       const [answer] = await witness.call<(number | string)[]>('burst', other, 'protected', 1)
       expect(answer).toBe('refresh_unavailable')
       // The claim has run out.
-      while (performance.now() - claimed < 2500) await turn()
+      while (performance.now() - claimed < 2500) await pause(5)
       // Its holder is the last one to come back.
       holder.child.kill('SIGSTOP')
       await away.up({ lose })
@@ -176,5 +177,3 @@ describe.each(['redis', 'ioredis'] as const)('a fleet over %s that goes away', (
     120_000,
   )
 })
-
-const turn = (ms = 5): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Exchange, startDemoServer } from '../../demo-server/server.ts'
 import type { LogEntry } from '../../src/testing/index.ts'
+import { pause } from '../common.ts'
 import { type Redis, startRedis } from '../redis.ts'
 
 /** What a worker is told. */
@@ -90,8 +91,6 @@ interface Worker {
   /** When it was ended by us. */
   killedAt?: number
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 
 export async function makeTrouble({
   kind,

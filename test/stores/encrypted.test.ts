@@ -15,10 +15,10 @@ import {
 import { fileStore } from '../../src/node.ts'
 import { createBackend } from '../../src/testing/index.ts'
 import type { Cell } from '../../src/types.ts'
+import { pause } from '../common.ts'
 import { leaks, rejection } from '../support.ts'
 import { live, tombstone } from './contract.ts'
 
-const turn = (ms = 5): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 const bytes = (fill: number, length = 32): Uint8Array => new Uint8Array(length).fill(fill)
 const old = { id: 'old', key: bytes(1) }
 const now = { id: 'now', key: bytes(2) }
@@ -144,7 +144,7 @@ describe('encrypted', () => {
       // The first who seals: the one who took it over, or who signs in.
       if (plain) await after.refresh()
       else await after.setTokens(await backend.signIn('alice'))
-      while (!before.history.some(({ type }) => type === 'storeUnavailable')) await turn()
+      while (!before.history.some(({ type }) => type === 'storeUnavailable')) await pause(5)
       const files = (): string[] => readdirSync(path).sort()
       const stands = files()
       // A token that is in hand is good; what is spent by others is not spent again.

@@ -10,6 +10,7 @@ import { redisStore } from '../../src/redis.ts'
 import { noticeOf } from '../../src/stores/record.ts'
 import { createBackend, fakeTokens } from '../../src/testing/index.ts'
 import type { Cell, Notice } from '../../src/types.ts'
+import { pause } from '../common.ts'
 import { type Redis, startRedis } from '../redis.ts'
 import { contract, live, tombstone } from './contract.ts'
 import { type Agent, contextIn, startAgent, stopAgents } from './processes.ts'
@@ -32,9 +33,8 @@ const someKey = (): string => `session:${count++}`
 /** Resolves once `listeners` more hear a channel than did: until then a message reaches nobody. */
 async function hears(key: string, listeners: number): Promise<void> {
   while (!(await redis.command('PUBSUB', 'NUMSUB', `stayfresh:${key}`)).endsWith(`:${listeners}`))
-    await turn()
+    await pause(5)
 }
-const turn = (ms = 5): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 
 const seals = [undefined, { keys: [{ id: 'one', key: 'AAECAwQFBgcICQoLDA0ODw==' }] }]
 const kinds = [
@@ -182,7 +182,7 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     const told: (Notice | undefined)[] = []
     onTestFinished(one.watch((notice) => void told.push(notice)))
     await other.commit(live('2', { version: 2 }), '1')
-    while (told.length < 1) await turn()
+    while (told.length < 1) await pause(5)
     await one.commit(tombstone('3'), '2')
     expect(told).toEqual([
       { revision: '2', id: 'a', version: 2, calledAt: 1, ended: undefined },
@@ -199,7 +199,7 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     await store.read()
     const before = await looks()
     onTestFinished(store.watch(() => {}))
-    await turn(300)
+    await pause(300)
     expect((await looks()) - before).toBeLessThan(3)
   })
 
@@ -213,7 +213,7 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     onTestFinished(here.watch((notice) => void told.push(notice)))
     await hears(key, 1)
     await there.commit(tombstone('3', { id: 'b' }), '2')
-    while (told.length < 1) await turn()
+    while (told.length < 1) await pause(5)
     expect(told).toEqual([undefined])
     expect((await here.read()).record?.revision).toBe('1')
   })
@@ -230,10 +230,10 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     await redis.down()
     await redis.up()
     await other.commit(live('2', { version: 2 }), '1')
-    while (!seen.includes('2')) await turn()
+    while (!seen.includes('2')) await pause(5)
     await hears(key, 1)
     await other.commit(live('3', { version: 3 }), '2')
-    while (!seen.includes('3')) await turn()
+    while (!seen.includes('3')) await pause(5)
   })
 
   test('Redis away: nothing waits beyond the bound, and nothing is sent later that was given up', async () => {
@@ -312,7 +312,7 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     // As after a failover: the message was out, what it tells of had not been copied.
     await redis.command('DEL', key)
     await redis.command('PUBLISH', `stayfresh:${key}`, JSON.stringify(noticeOf(tombstone('2'))))
-    while (!told.length) await turn()
+    while (!told.length) await pause(5)
     expect(told).toEqual([noticeOf(tombstone('2'))])
   })
 
@@ -330,7 +330,7 @@ describe.each(['redis', 'ioredis'] as const)('redisStore over %s', (kind) => {
     // Whoever listens looks again once a failover is over.
     await hears(key, 1)
     await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
-    while (!('ended' in Object((await other.read()).record))) await turn()
+    while (!('ended' in Object((await other.read()).record))) await pause(5)
     expect((await other.read()).record).toMatchObject({ ended: 'logout' })
   })
 })
@@ -389,10 +389,10 @@ describe('a failover that loses a claim, which had not been copied', () => {
   test('and no longer than that: nobody waits for it for ever', async () => {
     const claim = { ...spanned('holder'), until: Date.now() + 50 }
     const { waiter } = await failOver((store) => store.commit(live('2', { claim }), '1'))
-    await turn(60)
+    await pause(60)
     let found = (await waiter.read()).record as LiveRecord
     while (found.claim) {
-      await turn(100)
+      await pause(100)
       found = (await waiter.read()).record as LiveRecord
     }
     expect(found.revision).toBe('1')
@@ -445,10 +445,10 @@ test('thousands of sessions over one client listen through one connection, set n
   await hears('bff:1999', 1)
   expect(await connections()).toBe(2)
   expect(auths.map((auth) => auth.session?.subject).filter((subject) => subject === 'alice')).toHaveLength(20)
-  await turn(20)
+  await pause(20)
   expect(timers()).toBeLessThan(5)
   for (const auth of auths) auth.dispose()
-  while ((await connections()) > 1) await turn()
+  while ((await connections()) > 1) await pause(5)
 }, 30_000)
 
 describe.each(['redis', 'ioredis'] as const)('a client of %s', (kind) => {
@@ -480,7 +480,7 @@ describe.each(['redis', 'ioredis'] as const)('a client of %s', (kind) => {
     await client.connect()
     await hears(key, 1)
     await other.commit(tombstone('2'), '1')
-    while (!told.includes('2')) await turn()
+    while (!told.includes('2')) await pause(5)
     // What was missed meanwhile has to be read.
     expect(told).toContain(undefined)
     const later = redisStore(client, { key }) as Required<Store>
@@ -507,10 +507,10 @@ describe.each(['redis', 'ioredis'] as const)('a client of %s', (kind) => {
     // As for a listener that was too slow, or silent for too long for what lies between.
     await redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
     await other.commit(tombstone('2'), '1')
-    while (!told.length) await turn()
+    while (!told.length) await pause(5)
     await hears(key, 1)
     await other.commit(live('3', { id: 'b' }), '2')
-    while (!told.includes('3')) await turn()
+    while (!told.includes('3')) await pause(5)
   })
 
   test('that gets no second connection to listen through looks now and then, until it gets one', async () => {
@@ -552,7 +552,7 @@ test('in a cluster one session is one slot, and who watches is told, with both c
   const node = await startRedis('--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1')
   onTestFinished(() => node.stop())
   await node.command('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
-  while (!(await node.command('CLUSTER', 'INFO')).includes('cluster_state:ok')) await turn()
+  while (!(await node.command('CLUSTER', 'INFO')).includes('cluster_state:ok')) await pause(5)
   const cluster = createCluster({ rootNodes: [{ url: node.url }] }).on('error', () => {})
   await cluster.connect()
   onTestFinished(() => cluster.destroy())
@@ -562,17 +562,17 @@ test('in a cluster one session is one slot, and who watches is told, with both c
   const told: string[] = []
   for (const store of stores)
     onTestFinished(store.watch((notice) => void told.push(String(notice?.revision))))
-  while (!(await node.command('PUBSUB', 'NUMSUB', 'stayfresh:session:1')).endsWith(':2')) await turn()
+  while (!(await node.command('PUBSUB', 'NUMSUB', 'stayfresh:session:1')).endsWith(':2')) await pause(5)
   await stores[0]?.commit(live('1'), null)
   await stores[1]?.commit(live('2', { version: 2 }), '1')
-  while (told.length < 4) await turn()
+  while (told.length < 4) await pause(5)
   expect(told.sort()).toEqual(['1', '1', '2', '2'])
   expect((await stores[0]?.read())?.record?.revision).toBe('2')
   // What was missed while what listens was cut off alone is looked for.
   told.length = 0
   await node.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
-  while (told.length < 2) await turn()
-  while (!(await node.command('PUBSUB', 'NUMSUB', 'stayfresh:session:1')).endsWith(':2')) await turn()
+  while (told.length < 2) await pause(5)
+  while (!(await node.command('PUBSUB', 'NUMSUB', 'stayfresh:session:1')).endsWith(':2')) await pause(5)
 }, 20_000)
 
 test('clients of clusters are taken as they are, and what is no client is said to be none', () => {

@@ -2,8 +2,6 @@
 import { onTestFinished, vi } from 'vitest'
 import {
   type Auth,
-  type AuthEvents,
-  type AuthEventType,
   type AuthOptions,
   createAuth,
   type LiveRecord,
@@ -11,27 +9,12 @@ import {
   type Session,
   type StandardClaims,
 } from '../../src/index.ts'
+import { record, type Told } from '../common.ts'
 import type { Credentials, Scene, SceneOptions, Server } from './server.ts'
 
+export { record, type Told, times, until } from '../common.ts'
+
 export type Client = Auth<StandardClaims, Credentials>
-export type Told = { [Type in AuthEventType]: { type: Type } & AuthEvents[Type] }[AuthEventType]
-
-const eventTypes: readonly AuthEventType[] = [
-  'loggedIn',
-  'tokenRefreshed',
-  'refreshFailed',
-  'reauthRequired',
-  'loggedOut',
-  'clockSkew',
-  'storeUnavailable',
-]
-
-/** Every event from now on, as it is told. */
-export function record(auth: Client): Told[] {
-  const told: Told[] = []
-  for (const type of eventTypes) auth.on(type, (event) => void told.push(event as Told))
-  return told
-}
 
 /** `type: reason` of each event. */
 export const summary = (told: readonly Told[]): string[] =>
@@ -101,16 +84,5 @@ export async function setUp(
     onAsk(dialog) {
       auth.on('reauthRequired', (event) => event.waitUntil(dialog()))
     },
-  }
-}
-
-export const times = <T>(count: number, make: (index: number) => T): T[] =>
-  Array.from({ length: count }, (_, index) => make(index))
-
-/** Resolves once `check` holds: for what a server does that nobody here is told of. */
-export async function until(check: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await check()); tries++) {
-    if (tries > 400) throw new Error(`It never came to this: ${check}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
