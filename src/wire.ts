@@ -15,7 +15,9 @@ const READ_OWN_AT_MOST = 16_777_216
 
 // Where one of two copies was cancelled, and the request is aborted then, Node 22 rejects a promise that is out of reach,
 // and the process ends by it.
-const MAY_CANCEL = !/^22\./.test(`${globalThis.process?.versions?.node}`)
+const MAY_CANCEL = !/^22\./.test(
+  `${(globalThis as { process?: { versions?: { node?: string } } }).process?.versions?.node}`,
+)
 
 /** Told of what was answered so, and not sent again. */
 export const REDIRECTED = 'It was answered with a redirect'

@@ -13,6 +13,13 @@ test.each([
     '-p',
     '.',
   ],
+  [
+    'what is no entry for Node alone type-checks without its types',
+    'typescript7/bin/tsc',
+    '--noEmit',
+    '-p',
+    'src',
+  ],
 ])('%s', { timeout: 120_000 }, async (_, path, ...args) => {
   const said = await new Promise<string>((resolve) => {
     const command = [`node_modules/${path}`, ...args]
