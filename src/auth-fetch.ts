@@ -11,7 +11,7 @@ import { type Platform, stopwatch, within } from './platform.ts'
 import type { Asker } from './reauth.ts'
 import type { Outcome, Refresher } from './refresh.ts'
 import type { Held, SessionRoom, Stamp } from './session.ts'
-import type { Backend, ChangeReason, Finding } from './types.ts'
+import type { Backend, ChangeReason, Finding, ReauthReason } from './types.ts'
 import { readAnswer, unread } from './wire.ts'
 
 /** What a call has already cost: at most one replay with another token, and one after a login. */
@@ -201,8 +201,9 @@ export function createFlow(
     spent: Spent,
     response: Response,
   ): Promise<HeldToken | null | undefined> {
-    const held = still(user)
-    if (!held) return undefined
+    const now = still(user)
+    if (!now) return undefined
+    const held: Held = now
     const { signal } = found
     // Late: the token in hand is another one than was sent. A step-up is not helped by that, unless by a login.
     const late = signal !== 'step_up' && session.token(held)?.token !== token.token
@@ -229,7 +230,11 @@ export function createFlow(
     // An unsafe method that was redirected has been carried out.
     const replay = call.replay && !(response.redirected && call.unsafe)
 
-    if (reason && !late) {
+    if (reason && !late) return prove(reason)
+    return over ? giveUp() : renew()
+
+    /** Only a password helps. */
+    async function prove(why: ReauthReason): Promise<HeldToken | undefined> {
       // Another context may have been helped already.
       await free(call, session.cell.peek())
       // Two sends at the most, and one more after a login: a refresh elsewhere is none.
@@ -241,7 +246,7 @@ export function createFlow(
         return replay ? helped : undefined
       }
       spent.asked = true
-      const asking = asker.ask(reason, held.record, call, found)
+      const asking = asker.ask(why, held.record, call, found)
       if (!replay) return undefined
       await free(call, asking)
       const next = better(user, token, login)
@@ -251,13 +256,15 @@ export function createFlow(
     }
 
     /** The refresh token is dead, and so is what was sent. */
-    const signIn = async (): Promise<HeldToken | undefined> => {
+    async function signIn(): Promise<HeldToken | undefined> {
       if (spent.asked) return undefined
       spent.asked = true
       await free(call, asker.ask('session_expired', held.record, call))
       return better(user, token, over)
     }
-    if (over) {
+
+    /** There is nothing left to refresh it with. */
+    async function giveUp(): Promise<HeldToken | undefined> {
       token.rejected = true
       // The next call goes with the refreshed one that a fresh one left beside it.
       if (session.usable(another(held, token))) return undefined
@@ -265,63 +272,66 @@ export function createFlow(
       return replay ? next : undefined
     }
 
-    spent.renewed = true
-    // Or one that has run out, with nothing to refresh it: another answer may have brought a new one meanwhile.
-    const last = backend.cookies === 'both' && !held.record.refreshToken
-    if (cookies && (cookie || last) && !late) {
-      await free(call, cookies.reread(held))
+    /** Another token may be good: one that is there already, or one that a refresh brings. */
+    async function renew(): Promise<HeldToken | null | undefined> {
+      spent.renewed = true
+      // Or one that has run out, with nothing to refresh it: another answer may have brought a new one meanwhile.
+      const last = backend.cookies === 'both' && !held.record.refreshToken
+      if (cookies && (cookie || last) && !late) {
+        await free(call, cookies.reread(held))
+        const now = still(user)
+        const read = now && another(now, token)
+        if (read || signal === 'csrf') return replay ? read : undefined
+      }
+      if (signal === 'unknown') spent.suspect = token
+      else token.rejected = true
+      // A fresh token leaves the refreshed one beside it; but a server that ended the one early may have ended both.
+      const beside = another(held, token)
+      const overHere = token.age() >= (token.lasts ?? Infinity)
+      const renewed = held.record.id !== user.id || held.record.version > spent.version
+      if (session.usable(beside) && (renewed || overHere || !held.record.refreshToken)) {
+        return replay ? beside : undefined
+      }
+      // Nothing to find out with, and it may be about the route: a token within its life is given up where another turns it
+      // down, too.
+      if (
+        signal === 'unknown' &&
+        !late &&
+        !held.record.refreshToken &&
+        (token.lasts !== undefined || call.route.startsWith('HEAD ')) &&
+        !overHere
+      ) {
+        token.doubted ??= call.route
+        if (token.doubted === call.route) {
+          if (call.auth !== 'optional' || !replay) return undefined
+          // Good enough for other routes.
+          delete spent.suspect
+          return null
+        }
+      }
+      const exchange = refresher.join(held, late ? 'expired' : 'rejected')
+      if (!replay) return undefined
+      const outcome = await free(call, exchange)
+
       const now = still(user)
-      const read = now && another(now, token)
-      if (read || signal === 'csrf') return replay ? read : undefined
-    }
-    if (signal === 'unknown') spent.suspect = token
-    else token.rejected = true
-    // A fresh token leaves the refreshed one beside it; but a server that ended the one early may have ended both.
-    const beside = another(held, token)
-    const overHere = token.age() >= (token.lasts ?? Infinity)
-    const renewed = held.record.id !== user.id || held.record.version > spent.version
-    if (session.usable(beside) && (renewed || overHere || !held.record.refreshToken)) {
-      return replay ? beside : undefined
-    }
-    // Nothing to find out with, and it may be about the route: a token within its life is given up where another turns it
-    // down, too.
-    if (
-      signal === 'unknown' &&
-      !late &&
-      !held.record.refreshToken &&
-      (token.lasts !== undefined || call.route.startsWith('HEAD ')) &&
-      !overHere
-    ) {
-      token.doubted ??= call.route
-      if (token.doubted === call.route) {
-        if (call.auth !== 'optional' || !replay) return undefined
+      const left = now && another(now, token)
+      if (outcome.kind === 'moved') return left
+      // While there is a doubt whether the one left has run out a server is to turn it down, not our clock.
+      const doubtful = outcome.kind === 'refused' && left?.rejected === false && !left.over()
+      if (session.usable(left) || doubtful) return left
+      if (call.auth === 'optional') {
         // Good enough for other routes.
         delete spent.suspect
         return null
       }
+      if (outcome.kind === 'unavailable') {
+        if (outcome.reason !== 'refresh_limit') throw unavailable(outcome)
+        // A server that turns down every token it gives is its own answer; the next call is not made to pay.
+        token.rejected = false
+        return undefined
+      }
+      return signIn()
     }
-    const exchange = refresher.join(held, late ? 'expired' : 'rejected')
-    if (!replay) return undefined
-    const outcome = await free(call, exchange)
-
-    const now = still(user)
-    const left = now && another(now, token)
-    if (outcome.kind === 'moved') return left
-    // While there is a doubt whether the one left has run out a server is to turn it down, not our clock.
-    const doubtful = outcome.kind === 'refused' && left?.rejected === false && !left.over()
-    if (session.usable(left) || doubtful) return left
-    if (call.auth === 'optional') {
-      // Good enough for other routes.
-      delete spent.suspect
-      return null
-    }
-    if (outcome.kind === 'unavailable') {
-      if (outcome.reason !== 'refresh_limit') throw unavailable(outcome)
-      // A server that turns down every token it gives is its own answer; the next call is not made to pay.
-      token.rejected = false
-      return undefined
-    }
-    return signIn()
   }
 
   /** The token to send, and the refreshed one beside it. */
