@@ -47,7 +47,7 @@ export function createFlow(
   async function run(call: Call): Promise<Response> {
     let held = session.held
     if (held === undefined || (held ? session.unread : cookies)) held = await present(call)
-    // Made by nobody it is somebody's now.
+    // A call that was made with nobody signed in does not go out as who has signed in since.
     if (call.user === null ? held : call.user && !session.owns(call.user, held)) throw changed()
     if (!held) {
       const response = await call.send()
@@ -102,7 +102,7 @@ export function createFlow(
     let held = owned(user)
     let token = session.token(held)
     const stale = call.auth === 'fresh' && session.isFresh(token) === false
-    // Nobody is asked for it: not by a dialog that is open for others, either.
+    // For an optional call nobody is asked, and it does not wait for the dialog that is open for others.
     if (held.expired && call.auth === 'optional') return null
     if (!spent.asked && (held.expired || stale)) {
       spent.asked = true
@@ -119,10 +119,10 @@ export function createFlow(
     const outcome = await free(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired'))
     if (ranOut(user)) return call.auth === 'optional' ? null : (token ?? refusal(outcome))
     token = session.token(owned(user))
-    // What came is known not to be fresh, if it says so.
+    // A refresh brings a token that is not fresh: the password is asked for after all.
     if (call.auth === 'fresh' && !spent.asked && session.isFresh(token) === false)
       return attach(call, user, spent)
-    // On to one that has none yet: never as nobody.
+    // Moved on to a session that has no access token yet: that is refreshed first, for the call never goes out as nobody.
     if (outcome.kind === 'moved' && !token) return attach(call, user, spent)
     if (outcome.kind === 'moved' || session.usable(token)) return token ?? null
     if (call.auth === 'optional') return null
@@ -178,12 +178,12 @@ export function createFlow(
       )
       const given = consult(backend, 'classify', answer)
       found = typeof given === 'string' ? { signal: given } : given
-      // A 401 that says nothing of the token, to one that has run out by now, is about the token. Beyond doubt, where it may
-      // be the route's, and nothing is left to find out with.
+      // A 401 that says nothing of the token, to one that has run out by now, is about the token. Our clock is believed there
+      // if a refresh can prove it wrong, or the server said something else (`other`); else the token has to be over beyond doubt.
       const mute = backend.cookies === 'both' ? /other|unknown/ : /other|unknown|missing/
-      const sure = found?.signal === 'other' || session.held?.record.refreshToken
-      const spent = sure ? !session.usable(token) : token.rejected || token.over()
-      if (response.status === 401 && spent && mute.test(`${found?.signal}`)) found = { signal: 'expired' }
+      const believed = found?.signal === 'other' || session.held?.record.refreshToken
+      const ended = believed ? !session.usable(token) : token.rejected || token.over()
+      if (response.status === 401 && ended && mute.test(`${found?.signal}`)) found = { signal: 'expired' }
     }
     if (vain.size && found?.signal !== 'unknown') vain.delete(call.route)
     if (response.ok) token.doubted = undefined
@@ -383,7 +383,7 @@ export function createFlow(
     if (!session.held) return null
     const now = owned(user)
     const next = lasting(now) ?? session.token(now)
-    // On to one that has none yet.
+    // Moved on to a session that has no access token yet.
     return !next && moved ? token(call, minValidity, rejected) : shown(next)
   }
 

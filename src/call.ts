@@ -159,7 +159,7 @@ export function takeCall(
     bare,
     route: `${method} ${url.pathname}`,
     origin: url.origin,
-    // No fetch sends a TRACE, which would be another.
+    // TRACE is safe, too (RFC 9110 section 9.2.1), but no fetch sends it.
     unsafe: !['GET', 'HEAD', 'OPTIONS'].includes(method),
     replay: replay && !stream,
     user: above?.user,

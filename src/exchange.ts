@@ -125,9 +125,9 @@ export function createExchanger(
       const blob = await response.clone().blob()
       // Of another fetch's own kind: to the Response here it would be an object like any other.
       const body = blob instanceof Blob ? blob : await response.clone().arrayBuffer()
-      // Of a call it is the refusal, whatever the status was in which a token endpoint says so.
+      // To whoever made the call it is a 401, whatever the status in which a token endpoint refuses.
       const copy = (): Response => new Response(body, { status: 401, headers })
-      // A 200 would be taken for the answer to the call.
+      // What came with a 200 was written as an answer, not as the refusal of a call.
       return { kind: 'refused', status, response: ok ? undefined : copy }
     }
     void response.body?.cancel?.().catch(() => {})

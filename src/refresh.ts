@@ -50,7 +50,7 @@ export interface RefreshOptions {
 }
 
 const MOVED: Outcome = { kind: 'moved' }
-// On to another version, which has run out as well.
+// The same to callers, but known by its identity: what stands there by now has run out as well, and is refreshed next.
 const BEHIND: Outcome = { kind: 'moved' }
 
 // How long an answer that has come while all stood still may take to be read, and written, ms.
@@ -70,7 +70,7 @@ export function createRefresher(
   const flights = new Map<string, Promise<Outcome>>()
   // No ahead-of-time attempt before this: one that failed is not repeated with every request.
   let quietUntil = 0
-  // Until then who is limited has been told.
+  // Until then the limit is told by no further event.
   let toldUntil = 0
   let over = false
 

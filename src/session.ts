@@ -125,12 +125,15 @@ export function createSession(
 ): SessionRoom {
   let held: Held | null | undefined
   let unread: Promise<void> | undefined
+  // Whether the store could not be asked when a change was told: it is asked again until it answers.
   let missed = false
   let signedOut = false
   let lastLogout = 0
+  // The end that a notice told of last, until the store has said what stands there.
   let told: Tombstone | undefined
   let disposed = false
   let switched = false
+  // The session that was held last, though it may be over: whose private answers may be cached.
   let last: LiveRecord | undefined
   let picture: Session | null | undefined
   // What the picture was drawn of.
@@ -139,9 +142,12 @@ export function createSession(
   const endings = new Map<string, Ending>()
   // How often each that was replaced has been written over, and when last: whoever holds it may think the same of ours.
   const overwritten = new Map<string, { times: number; since: Stopwatch }>()
+  // Ends the waiting of who waits for a change.
   let wake = (): void => {}
+  // Told when the password is asked for in vain.
   let moot = (): void => {}
   let revoke = (_: LiveRecord): void => {}
+  // The last logout here: what was begun before `at()`, and is still found in the store, counts as ended by it.
   let closed: { since: Stopwatch; at(): number } | undefined
   // Logouts that are being written: they revoke what stands there, too.
   let closing = 0
@@ -379,7 +385,7 @@ export function createSession(
         // Called later after all, or written again and again: it is taken on.
         if (mine && isReplaced(id) && calledAt !== mine.calledAt) endings.delete(id)
         if (!isSignedOut(id)) return undefined
-        // By who was left right after the logout, perhaps, and had not heard of these.
+        // Written back with newer tokens than the logout knew of, and revoked: by who had refreshed and not heard of it.
         const ending = endings.get(id)
         if (ending && version > ending.revoked) {
           ending.revoked = version

@@ -181,9 +181,10 @@ export function createSignIn(
         }
         if (!standing) return lastLogout > heard && lastLogout + 1 > calledAt ? unwanted(attempt) : give()
         const ended = isEnded(standing)
-        // Of what was begun elsewhere there is no number, and that is below none.
+        // What was begun elsewhere has no number, and a comparison with `undefined` is false.
         const earlier = !ended && (begun.get(standing.id) as number) < (begun.get(id) as number)
-        // Of ends, the one that stood there then, or that we have written since: another's may have been called later.
+        // A tombstone gives way if it stood there when we were called, or is one of ours: a logout elsewhere may have been
+        // called later.
         const ours =
           standing.revision === seen?.revision ||
           session.cell.isOwn(standing.revision) ||
