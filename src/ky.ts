@@ -5,6 +5,7 @@
  */
 import ky, { type KyInstance, type Options, TimeoutError } from 'ky'
 import { ABOVE, type AboveInit } from './call.ts'
+import { MAX_DELAY } from './platform.ts'
 import type { Auth, AuthRequestInit, Session } from './types.ts'
 
 declare module 'ky' {
@@ -121,9 +122,6 @@ function textOf(options: Options): () => string | undefined {
     return typeof body === 'string' ? body : undefined
   }
 }
-
-// Longer delays overflow a signed 32-bit integer and fire at once.
-const MAX_DELAY = 2 ** 31 - 1
 
 /** One send, with ky's own error if it takes too long. */
 async function limited(

@@ -11,8 +11,8 @@ export interface Platform {
   id(): string
 }
 
-// Longer delays overflow a signed 32-bit integer and fire at once.
-const MAX_DELAY = 2 ** 31 - 1
+/** The longest delay of a timer, in ms: longer ones overflow a signed 32-bit integer and fire at once. */
+export const MAX_DELAY: number = 2 ** 31 - 1
 
 /** A name that nobody else has. randomUUID exists in secure contexts only. */
 export const uniqueId = (): string => crypto.getRandomValues(new Uint32Array(4)).join('')

@@ -4,7 +4,7 @@
  */
 import { badOption } from '../errors.ts'
 import { report } from '../events.ts'
-import { platform, type Stopwatch, sleep, stopwatch, within } from '../platform.ts'
+import { MAX_DELAY, platform, type Stopwatch, sleep, stopwatch, within } from '../platform.ts'
 import { describe, isTime } from '../token.ts'
 import type { Cell, LiveRecord, Notice, Store, StoreRecord } from '../types.ts'
 import { lifeOf } from './life.ts'
@@ -360,7 +360,7 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions): Sto
       if (wire.isReady()) look()
       else away = true
     }
-    const timer = poll === false ? undefined : setInterval(now, Math.min(poll, 2 ** 31 - 1))
+    const timer = poll === false ? undefined : setInterval(now, Math.min(poll, MAX_DELAY))
     ;(timer as { unref?(): void } | undefined)?.unref?.()
     wire.subscribe(channel, hear, missed).then(
       (unsubscribe) => {
