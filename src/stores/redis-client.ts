@@ -22,7 +22,7 @@ export interface RedisClient {
 }
 
 /** A client, whichever it is. */
-export interface Wire {
+export interface RedisWire {
   /** Runs a script on one key. Rejects with what the client says. */
   run(script: string, key: string, args: readonly string[]): Promise<unknown>
   /** Whether a command would be sent at once, not put into a queue. */
@@ -99,7 +99,7 @@ const patience = (tries: number): number => Math.min(50 * 2 ** tries, 2000)
 // By the client that its owner shares: what is shared is the owner's, and goes with it.
 const hubs = new WeakMap<object, Hub>()
 
-export function wireOf(client: RedisClient): Wire {
+export function wireOf(client: RedisClient): RedisWire {
   const given = Object(client) as Partial<NodeRedis & IoRedis & { defineCommand: unknown }>
   const io = typeof given.defineCommand === 'function'
   // A pool of node-redis' has no connection to listen through, and never says that it is ready.
@@ -111,7 +111,7 @@ export function wireOf(client: RedisClient): Wire {
   return io ? ioRedis(client as unknown as IoRedis) : nodeRedis(client as unknown as NodeRedis)
 }
 
-function nodeRedis(client: NodeRedis): Wire {
+function nodeRedis(client: NodeRedis): RedisWire {
   // A cluster and a sentinel have a connection of their own for what they are told.
   const apart = !('slots' in client) && !('getSentinelNode' in client)
   return {
@@ -160,7 +160,7 @@ function nodeRedis(client: NodeRedis): Wire {
   }
 }
 
-function ioRedis(client: IoRedis): Wire {
+function ioRedis(client: IoRedis): RedisWire {
   return {
     run: (script, key, args) => client.eval(script, 1, key, ...args),
     // `wait`: it connects at the first command (`lazyConnect`).
@@ -242,7 +242,7 @@ function subscriber(
   client: Emitter,
   open: (missed: () => void, lost: () => void) => Promise<Ear>,
   isReady: () => boolean,
-): Wire['subscribe'] {
+): RedisWire['subscribe'] {
   const hub: Hub = hubs.get(client) ?? { ear: undefined, channels: new Map() }
   hubs.set(client, hub)
 
