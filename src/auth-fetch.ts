@@ -2,7 +2,7 @@
  * THE FLOW: attach → send → classify → refresh or ask → replay. What follows from a signal is decided here and
  * nowhere else.
  */
-import { type Call, type Caller, free } from './call.ts'
+import { abortable, type Call, type Caller } from './call.ts'
 import { consult } from './consult.ts'
 import type { CookieRoom } from './cookies.ts'
 import { AuthError } from './errors.ts'
@@ -106,7 +106,7 @@ export function createFlow(
     if (held.expired && call.auth === 'optional') return null
     if (!spent.asked && (held.expired || stale)) {
       spent.asked = true
-      await free(
+      await abortable(
         call,
         asker.ask(held.expired ? 'session_expired' : 'fresh_token_required', held.record, call),
       )
@@ -116,7 +116,7 @@ export function createFlow(
     }
     if (token && session.usable(token) && !(call.stream && refresher.due(held))) return token
 
-    const outcome = await free(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired'))
+    const outcome = await abortable(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired'))
     if (ranOut(user)) return call.auth === 'optional' ? null : (token ?? refusal(outcome))
     token = session.token(owned(user))
     // A refresh brings a token that is not fresh: the password is asked for after all.
@@ -130,7 +130,7 @@ export function createFlow(
     // Refused: sent once all the same, so that the answer is the server's own.
     if (token) return token
     spent.asked = true
-    await free(call, asker.ask('session_expired', held.record, call))
+    await abortable(call, asker.ask('session_expired', held.record, call))
     const now = still(user)
     return (now && session.token(now)) || refusal(outcome)
   }
@@ -139,7 +139,7 @@ export function createFlow(
   async function heard(call: Caller): Promise<void> {
     const elapsed = stopwatch(on)
     for (let tries = 10; tries && session.unread && elapsed() < bodyTimeout; tries--)
-      await free(call, session.unread)
+      await abortable(call, session.unread)
   }
 
   /** Who makes the call, once the store has been asked. */
@@ -147,11 +147,11 @@ export function createFlow(
     const before = session.held
     if (before && !session.unread) return before
     if (before !== null) {
-      if (!session.unread) await free(call, session.reread())
+      if (!session.unread) await abortable(call, session.reread())
       await heard(call)
     }
     if (before) return owned(before.record)
-    const unknown = cookies && (await free(call, cookies.restore()))
+    const unknown = cookies && (await abortable(call, cookies.restore()))
     const { held } = session
     if (held || (held === null && !unknown) || call.auth === 'optional') return held ?? null
     const message = 'The store can not be read'
@@ -172,7 +172,7 @@ export function createFlow(
       const reading = within(on, readAnswer(response, late.signal), bodyTimeout, () => late.abort())
       // A body that never comes tells as little as none.
       // What came is handed back after a disposal, too.
-      const answer = await free(
+      const answer = await abortable(
         { signal: call.signal },
         reading.catch(() => unread(response, true)),
       )
@@ -236,7 +236,7 @@ export function createFlow(
     /** Only a password helps. */
     async function prove(why: ReauthReason): Promise<HeldToken | undefined> {
       // Another context may have been helped already.
-      await free(call, session.cell.peek())
+      await abortable(call, session.cell.peek())
       // Two sends at the most, and one more after a login: a refresh elsewhere is none.
       const login = signal === 'step_up' || spent.renewed
       const helped = better(user, token, login)
@@ -248,7 +248,7 @@ export function createFlow(
       spent.asked = true
       const asking = asker.ask(why, held.record, call, found)
       if (!replay) return undefined
-      await free(call, asking)
+      await abortable(call, asking)
       const next = better(user, token, login)
       // Cured by a refresh that was under way: that was the one replay without a login.
       if (next && !proved(session.held as Held, user)) spent.renewed = true
@@ -259,7 +259,7 @@ export function createFlow(
     async function signIn(): Promise<HeldToken | undefined> {
       if (spent.asked) return undefined
       spent.asked = true
-      await free(call, asker.ask('session_expired', held.record, call))
+      await abortable(call, asker.ask('session_expired', held.record, call))
       return better(user, token, over)
     }
 
@@ -278,7 +278,7 @@ export function createFlow(
       // Or one that has run out, with nothing to refresh it: another answer may have brought a new one meanwhile.
       const last = backend.cookies === 'both' && !held.record.refreshToken
       if (cookies && (cookie || last) && !late) {
-        await free(call, cookies.reread(held))
+        await abortable(call, cookies.reread(held))
         const now = still(user)
         const read = now && another(now, token)
         if (read || signal === 'csrf') return replay ? read : undefined
@@ -311,7 +311,7 @@ export function createFlow(
       }
       const exchange = refresher.join(held, late ? 'expired' : 'rejected')
       if (!replay) return undefined
-      const outcome = await free(call, exchange)
+      const outcome = await abortable(call, exchange)
 
       const now = still(user)
       const left = now && another(now, token)
@@ -371,7 +371,7 @@ export function createFlow(
     for (const token of inHand(held)) if (token.token === rejected) token.rejected = true
     // While a dialog is open what is in hand was turned down, whatever is left of its life.
     if (held.expired) {
-      await free(call, asker.ask('session_expired', held.record, call))
+      await abortable(call, asker.ask('session_expired', held.record, call))
       if (!session.held) return null
       held = owned(user)
     }
@@ -399,7 +399,7 @@ export function createFlow(
   }
 
   async function renewed(call: Caller, held: Held, reason: ChangeReason, must?: boolean): Promise<boolean> {
-    const outcome = await free(call, refresher.join(held, reason))
+    const outcome = await abortable(call, refresher.join(held, reason))
     const now = session.held
     if (!now) return false
     const token = session.token(now)
@@ -412,7 +412,7 @@ export function createFlow(
     // While there is a doubt whether the token has run out it stays, for a server to turn down.
     if (outcome.kind === 'refused' && (!token || token.rejected || token.over())) {
       const { record } = now.record.id === held.record.id ? now : held
-      await free(call, asker.ask('session_expired', record, call))
+      await abortable(call, asker.ask('session_expired', record, call))
     }
     return outcome.kind === 'moved'
   }

@@ -149,7 +149,7 @@ export function takeCall(
     const beneath = (limit?: AbortSignal): Promise<Response> => {
       const sent = wire.fetch(target, limit ? { ...options, signal: limit } : options)
       // Raced, for a fetch that doesn't heed its signal. What is out there comes home after a disposal, too.
-      return signal ? free({ signal }, sent) : sent
+      return signal ? abortable({ signal }, sent) : sent
     }
     return above ? above.eachSend(beneath) : beneath()
   }
@@ -198,7 +198,7 @@ function wait(signal: AbortSignal | null | undefined, leave: () => void): () => 
 }
 
 /** `promise`, unless the caller goes first: an abort frees its caller at once, and the work goes on. */
-export function free<T>({ signal, disposal }: Partial<Caller>, promise: PromiseLike<T>): Promise<T> {
+export function abortable<T>({ signal, disposal }: Partial<Caller>, promise: PromiseLike<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = <V>(end: (value: V) => void, value: V): void => {
       stop()

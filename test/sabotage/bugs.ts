@@ -109,8 +109,8 @@ export const BUGS: readonly Bug[] = [
       ),
       edit(
         'src/auth-fetch.ts',
-        "const outcome = await free(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired'))",
-        "const outcome = await free(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired', call.signal))",
+        "const outcome = await abortable(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired'))",
+        "const outcome = await abortable(call, refresher.join(held, session.usable(token) ? 'ahead' : 'expired', call.signal))",
       ),
       edit(
         'src/auth-fetch.ts',
