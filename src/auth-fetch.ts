@@ -394,7 +394,7 @@ export function createFlow(
 
   async function refresh(call: Caller): Promise<void> {
     const held = await present(call)
-    if (!held) throw new AuthError('not_signed_in', 'Nobody is signed in', {})
+    if (!held) throw new AuthError('not_signed_in', 'Nobody is signed in')
     await renewed(call, held, 'requested', true)
   }
 
@@ -448,7 +448,6 @@ function changed(): AuthError {
   return new AuthError(
     'session_changed',
     'The user who made this call is no longer signed in; it was not sent',
-    {},
   )
 }
 

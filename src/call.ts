@@ -71,7 +71,6 @@ export function takeCall(
     throw new AuthError(
       'invalid_input',
       `init.auth takes false, 'optional' or 'fresh', got ${describe(auth)}`,
-      {},
     )
   }
   // Members that sit on a prototype are lost to a copy: those that fetch knows go by way of a Request.
@@ -97,7 +96,7 @@ export function takeCall(
     delete rest.headers
   }
   if (request?.bodyUsed && rest.body == null) {
-    throw new AuthError('invalid_input', 'The body of this Request has been used already', {})
+    throw new AuthError('invalid_input', 'The body of this Request has been used already')
   }
 
   const headers = new Headers(rest.headers ?? request?.headers)
@@ -223,7 +222,7 @@ export function reasonOf({ reason }: AbortSignal): unknown {
 }
 
 export function disposed(): AuthError {
-  return new AuthError('disposed', 'This client was disposed of', {})
+  return new AuthError('disposed', 'This client was disposed of')
 }
 
 export const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1)

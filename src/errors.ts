@@ -94,8 +94,9 @@ export type AuthError<Code extends AuthErrorCode = AuthErrorCode> = {
 export const AuthError: new <Code extends AuthErrorCode>(
   code: Code,
   message: string,
-  details: AuthErrorDetails[Code],
-  cause?: unknown,
+  ...rest: object extends AuthErrorDetails[Code]
+    ? [details?: object, cause?: unknown]
+    : [details: AuthErrorDetails[Code], cause?: unknown]
 ) => AuthError<Code> = Base as never
 
 /** An `invalid_option`, of `createAuth`, a backend or a store. */

@@ -71,7 +71,7 @@ export function createEmitter(note: (event: Emitted) => void): Emitter {
       // Else it would be told of nothing, and its author of that least of all.
       if (typeof listener !== 'function' || (type !== 'session' && !EVENTS.includes(type))) {
         const given = `${String(type)} and ${describe(listener)}`
-        throw new AuthError('invalid_input', `on takes ${EVENTS.join(', ')} and a function, got ${given}`, {})
+        throw new AuthError('invalid_input', `on takes ${EVENTS.join(', ')} and a function, got ${given}`)
       }
       // Wrapped, so that the same function may be registered twice and each registration ends alone.
       const entry = { listener }

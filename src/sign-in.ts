@@ -77,7 +77,6 @@ export function createSignIn(
       throw new AuthError(
         'store_read_only',
         'The store can only be read: it has no commit(), as browserStore() outside of a browser',
-        {},
       )
     }
     const attempt = enter(session.cell.moment())
@@ -240,7 +239,7 @@ export function createSignIn(
       const bring = obtain(attempt, credentials, () => id)
       await opened(attempt)
       const user = session.held?.record
-      if (!user) throw new AuthError('not_signed_in', 'Nobody is signed in', {})
+      if (!user) throw new AuthError('not_signed_in', 'Nobody is signed in')
       id = user.id
       const { tokens, at } = await untilDropped(attempt, bring, id)
       const access = storedToken(tokens, at)
@@ -296,7 +295,7 @@ export function createSignIn(
       if (stood) return
       if (!mismatch) throw superseded()
       const message = 'The password was that of another user; nothing was changed'
-      throw new AuthError('subject_mismatch', message, {})
+      throw new AuthError('subject_mismatch', message)
     } finally {
       attempts.delete(attempt)
     }
@@ -464,5 +463,5 @@ const pairs = ({ access, fresh, refreshToken, former = [] }: Partial<LiveRecord>
 const isEnded = (record: StoreRecord): record is Tombstone => 'ended' in record
 
 function superseded(): AuthError {
-  return new AuthError('session_changed', 'A logout or another login was called meanwhile', {})
+  return new AuthError('session_changed', 'A logout or another login was called meanwhile')
 }

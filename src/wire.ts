@@ -99,13 +99,13 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       try {
         url = new URL(input, from)
       } catch {
-        throw new AuthError('invalid_input', 'The input is not a URL', {})
+        throw new AuthError('invalid_input', 'The input is not a URL')
       }
       if (!/^https?:$/.test(url.protocol)) {
-        throw new AuthError('invalid_input', `The input takes http(s) URLs, got ${url.protocol}`, {})
+        throw new AuthError('invalid_input', `The input takes http(s) URLs, got ${url.protocol}`)
       }
       if (url.username || url.password) {
-        throw new AuthError('invalid_input', `The input takes a URL without userinfo (${url.host})`, {})
+        throw new AuthError('invalid_input', `The input takes a URL without userinfo (${url.host})`)
       }
       return url
     },
@@ -121,7 +121,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       backend.transport ? backend.transport(beneath, input, init, base()) : beneath(input, init),
     async call({ path, method = 'POST', ...more }, init) {
       const url = wire.resolve(path)
-      if (!secure(url)) throw new AuthError('invalid_input', `No token goes to ${url.origin} over http:`, {})
+      if (!secure(url)) throw new AuthError('invalid_input', `No token goes to ${url.origin} over http:`)
       // Not `error`: that doesn't say what was wrong, and Cloudflare's fetch knows no such thing.
       const options = { method, ...more, redirect: 'manual', ...cached('no-store'), ...init } as const
       const response = await wire.fetch(url.href, options)

@@ -320,6 +320,9 @@ describe('errors', () => {
       AuthError<'refresh_unavailable'>
     >()
     new AuthError('disposed', 'Gone', {}, new Error('why'))
+    new AuthError('disposed', 'Gone')
+    // @ts-expect-error its details are missing
+    new AuthError('refresh_unavailable', 'Later')
     // @ts-expect-error its details are missing
     new AuthError('refresh_unavailable', 'Later', {})
     // @ts-expect-error no such code
