@@ -178,8 +178,8 @@ export function createFlow(
       )
       const given = consult(backend, 'classify', answer)
       found = typeof given === 'string' ? { signal: given } : given
-      // A 401 that says nothing of the token, to one that has run out by now, is about the token. Our clock is believed there
-      // if a refresh can prove it wrong, or the server said something else (`other`); else the token has to be over beyond doubt.
+      // A 401 that says nothing of the token, to one that has run out by now, is about the token. Our clock is believed if a
+      // refresh can prove it wrong, or the server said something else (`other`); else it has to be over beyond doubt.
       const mute = backend.cookies === 'both' ? /other|unknown/ : /other|unknown|missing/
       const believed = found?.signal === 'other' || session.held?.record.refreshToken
       const ended = believed ? !session.usable(token) : token.rejected || token.over()

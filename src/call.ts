@@ -84,7 +84,7 @@ export function takeCall(
     }
     for (const known in rest) if (known in request) delete rest[known as never]
   }
-  // That of a Request can be copied.
+  // The body of a Request that is given as `init` can be copied, though it is a stream.
   const stream = above?.stream || (!isMessage(init) && isStream(init?.body))
   const body = replay && !stream ? keepBody(rest.body) : rest.body
   if (body != null) rest.body = body
@@ -100,12 +100,12 @@ export function takeCall(
   }
 
   const headers = new Headers(rest.headers ?? request?.headers)
-  // What was given may be one that can be read once.
+  // What was given may be an iterator, which can be read once.
   if (rest.headers) rest.headers = headers
   const method = String(rest.method ?? request?.method ?? 'GET').toUpperCase()
   const signal = rest.signal === undefined ? request?.signal : rest.signal
   const foreign = headers.has('authorization') || !wire.allowed(url)
-  // Without cookies it is nobody's.
+  // With tokens in cookies, a call that takes none along is nobody's.
   const omits = wire.cookies && (rest.credentials ?? request?.credentials) === 'omit'
   const bare = auth === false || foreign || omits
   // A Request's body can be sent once: the next send gets a copy, made before the first one starts.

@@ -96,7 +96,7 @@ export function createCell(
     const answered = (cell: Cell): Heard => {
       // Nothing at all is no answer.
       const { record, now, problem, ended }: Cell = Object(cell)
-      // By who has the key. To who lacks it that is no lost data, to be written over.
+      // Sealed by encrypted(): to who lacks the key it is an error, and no lost data that may be written over.
       if ('sealed' in Object(record) && store.empty !== 'ended')
         failed(new Error(`${store.name}: the session is encrypted()`))
       if (!isNumber(now))
@@ -266,7 +266,7 @@ export function createCell(
         Promise.resolve(left).catch(() => {})
         return live(left)
       } catch {
-        // It is committed all the same.
+        // The commit that follows does it all the same.
         return undefined
       }
     },

@@ -141,7 +141,7 @@ export function safeCause(
         if (!secret) continue
         text = text.replaceAll(secret, '[token]').replaceAll(encodeURIComponent(String(secret)), '[token]')
       }
-      // Cut, as a pattern that looks ahead from each of its beginnings takes its time over a text that is made for it.
+      // Cut first: over a long text that is made for it the pattern takes quadratic time.
       return text.slice(0, 2000).replace(JWT, '[token]')
     }
     const copy = new Error(

@@ -88,7 +88,7 @@ export function createAsker(
     }
 
     open = { id: told.id, over, close }
-    // Told by the snapshot that the event takes.
+    // Before the event takes the snapshot, which tells it.
     if (reason !== 'fresh_token_required') held.expired = true
     const event = {
       type: 'reauthRequired' as const,
@@ -109,7 +109,7 @@ export function createAsker(
         waits.push(new Promise((resolve) => resolve(promise)))
       },
     }
-    // Whoever was told of the snapshot may have signed out.
+    // A subscriber who was told of the snapshot may have signed out.
     if (closing) return over
     emitter.emit(event, () => {
       dispatching = false
@@ -119,7 +119,7 @@ export function createAsker(
           .catch((error) => {
             if (Object(error).name !== 'AbortError') report(error)
           })
-          // Whose name can't be read.
+          // An error whose name can't be read.
           .catch(report)
       }
       if (!closing) stop = on.timer(close, reauthTimeout)

@@ -279,7 +279,7 @@ export function createSession(
       if (!before) become(null)
       if (!isOver(record) && !setAside && !disposed) {
         setAside = true
-        // Perhaps by what was not known of the store's time: asked again when that counts no more.
+        // By a comparison of times that may not be sure yet: looked at again when that logout counts no more.
         void sleep(on, storeTimeout, true).then(again)
       }
       // Written back by who had not heard of the logout, the data having been lost.
@@ -525,8 +525,8 @@ export function createSession(
       closing++
       return (stands) => {
         closing--
-        // As others are told it, whatever is known of the store's time by now. Not while it is kept here, by a clock that may
-        // be wrong; nor what was written before a clock was set back.
+        // From now on by the moment that was written, as others judge by it, too. Not while the tombstone is kept here alone,
+        // by a clock that may be wrong; nor where it lies ahead, written before a clock was set back.
         const written = stands && 'ended' in stands && !cell.unsaved && stands.calledAt <= cell.latest()
         if (written) mine.at = () => stands.calledAt
         again()

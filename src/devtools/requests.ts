@@ -42,7 +42,7 @@ export function watchRequests(
   { refresh = REFRESH, requests }: RequestOptions = {},
 ): { flush(): void; end(): void } {
   const refused: Seen[] = []
-  // With these flags it would remember where it was, and see every other one.
+  // With `g` or `y` a RegExp keeps its `lastIndex` from call to call, and would match every other path.
   const isRefresh = new RegExp(refresh, refresh.flags.replace(/[gy]/g, ''))
 
   // A relative base that nothing resolves can't have been called either; and nobody would catch its error here.
