@@ -234,7 +234,7 @@ export function createFlow(
     return over ? giveUp() : renew()
 
     /** Only a password helps. */
-    async function prove(why: ReauthReason): Promise<HeldToken | undefined> {
+    async function prove(why: ReauthReason): Promise<HeldToken | null | undefined> {
       // Another context may have been helped already.
       await abortable(call, session.cell.peek())
       // Two sends at the most, and one more after a login: a refresh elsewhere is none.
@@ -245,6 +245,10 @@ export function createFlow(
         else spent.renewed = true
         return replay ? helped : undefined
       }
+      // By the exchange that is under way, perhaps, or by one whose answer was lost: some servers end the token that they
+      // replace.
+      const { claim, failures } = still(user)?.record ?? {}
+      if (signal === 'revoked' && (claim || failures) && !spent.renewed) return renew()
       spent.asked = true
       const asking = asker.ask(why, held.record, call, found)
       if (!replay) return undefined

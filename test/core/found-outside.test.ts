@@ -1,9 +1,21 @@
 /** What those found who came from outside, held: hostile answers and records, and a session that began with half its tokens. */
-import { expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { flaskJwt, type LiveRecord, simpleJwt } from '../../src/index.ts'
 import { leaks } from '../support.ts'
 import { handStore, jwt, mint, ok, refuse, serve } from './by-hand.ts'
-import { alice, bob, failure, pass, room, second, settle, summary, virtualTime } from './support.ts'
+import {
+  alice,
+  bob,
+  failure,
+  minute,
+  pass,
+  type Room,
+  room,
+  second,
+  settle,
+  summary,
+  virtualTime,
+} from './support.ts'
 
 virtualTime()
 
@@ -159,4 +171,55 @@ test('a fetch that fails with what can’t be read is a network that does, and t
   expect(told.at(-1)).toMatchObject({ type: 'refreshFailed', reason: 'network' })
   down = false
   expect((await auth.fetch('protected')).status).toBe(200)
+})
+
+describe('a server that ends the access token which it replaces', () => {
+  const revokes = (bench: Room): void => {
+    const { access } = bench.inHand()
+    bench.backend.revoke(access)
+  }
+
+  test.each(['auth', 'other'] as const)(
+    '4: does not end the session while it is refreshed: by a call of %s',
+    async (who) => {
+      const bench = room()
+      await bench.signIn()
+      const { auth, another, told, hold } = bench
+      const { auth: other } = another()
+      await other.ready
+      const exchange = hold('refresh')
+      const refresh = auth.refresh()
+      await settle()
+      revokes(bench)
+      const call = { auth, other }[who].fetch('protected')
+      await settle()
+      exchange.release()
+      expect((await call).status).toBe(200)
+      await refresh
+      expect(summary(told)).toEqual(['tokenRefreshed: requested'])
+      expect([auth.session?.version, other.session?.version]).toEqual([2, 2])
+      expect(bench.routes().filter((route) => route === 'refresh')).toHaveLength(1)
+    },
+  )
+
+  test('4: nor where the answer to the refresh was lost', async () => {
+    const bench = room()
+    await bench.signIn()
+    const { auth, backend } = bench
+    backend.fault('refresh', 'drop-after')
+    expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+    revokes(bench)
+    await pass(minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+    expect(auth.session).toMatchObject({ version: 2, status: 'active' })
+  })
+
+  test('but one that is revoked by itself does', async () => {
+    const bench = room()
+    await bench.signInStale()
+    revokes(bench)
+    expect((await bench.auth.fetch('protected')).status).toBe(401)
+    expect(bench.auth.session).toBeNull()
+    expect(bench.routes()).not.toContain('refresh')
+  })
 })

@@ -234,31 +234,27 @@ test.each(['that lives', 'that has run out'])(
   },
 )
 
-test.each(['reauthenticate', 'refresh'] as const)(
-  '4: what %s brought while the store could not be written outlives the end of the version before it, elsewhere',
-  async (what) => {
-    const store = handStore()
-    const { auth, backend, hold, another } = room({ client: { store } })
-    await auth.login(alice)
-    const theirs = Object.assign(Object.create(store), { commit: store.commit })
-    const { auth: other } = another({ store: theirs })
-    await other.ready
-    const answer = hold(what === 'refresh' ? 'refresh' : 'login')
-    if (what === 'reauthenticate') backend.revoke({ sub: 'alice' })
-    else backend.fault('protected', { status: 401, body: { msg: 'Token has been revoked' } })
-    const done = auth[what](alice as never)
-    await settle()
-    store.commit = () => Promise.reject(new Error('out of order'))
-    answer.release()
-    await done
-    expect((await other.fetch('protected')).status).toBe(401)
-    expect(store.record).toMatchObject({ ended: 'token_revoked', version: 1 })
-    store.commit = theirs.commit
-    await pass(minute)
-    expect([auth.session, store.record]).toMatchObject([{ version: 2, status: 'active' }, { version: 2 }])
-    expect((await auth.fetch('protected')).status).toBe(200)
-  },
-)
+test('4: what a password brought while the store could not be written outlives the end of the version before it, elsewhere', async () => {
+  const store = handStore()
+  const { auth, backend, hold, another } = room({ client: { store } })
+  await auth.login(alice)
+  const theirs = Object.assign(Object.create(store), { commit: store.commit })
+  const { auth: other } = another({ store: theirs })
+  await other.ready
+  const answer = hold('login')
+  backend.revoke({ sub: 'alice' })
+  const done = auth.reauthenticate(alice)
+  await settle()
+  store.commit = () => Promise.reject(new Error('out of order'))
+  answer.release()
+  await done
+  expect((await other.fetch('protected')).status).toBe(401)
+  expect(store.record).toMatchObject({ ended: 'token_revoked', version: 1 })
+  store.commit = theirs.commit
+  await pass(minute)
+  expect([auth.session, store.record]).toMatchObject([{ version: 2, status: 'active' }, { version: 2 }])
+  expect((await auth.fetch('protected')).status).toBe(200)
+})
 
 test.each(['nothing', 'the end of an older version'])(
   '10: a store that can only be read, and holds %s by now, is asked once',
