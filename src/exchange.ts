@@ -120,7 +120,7 @@ export function createExchanger(
       failure = { reason: 'bad_answer', status, cause }
     }
     // GraphQL says so with a 200; a page says nothing. What is too large to be read is too large to be kept.
-    if (!answer.cut && (!ok || answer.body) && consult(backend, 'refused', answer)) {
+    if (!answer.cut && (!ok || answer.body || answer.empty) && consult(backend, 'refused', answer)) {
       // Copied as often as there are callers: clones of clones would not bear that.
       const blob = await response.clone().blob()
       // Of another fetch's own kind: to the Response here it would be an object like any other.

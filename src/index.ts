@@ -5,7 +5,7 @@
  * @module stayfresh
  */
 export { createAuth } from './auth.ts'
-export { type BearerOptions, bearer, type EndpointWithToken, type JsonEndpoint } from './backends/bearer.ts'
+export { type BearerOptions, bearer, type EndpointWithToken, type JsonEndpoint, type RefreshEndpoint } from './backends/bearer.ts'
 export type { CookieHook } from './backends/cookie-values.ts'
 export {
   type Endpoint,

@@ -11,6 +11,15 @@ export function at(body: unknown, path: string): unknown {
   return value
 }
 
+/** What is at the first of the paths that leads to something. */
+export function atAny(body: unknown, paths: string | readonly string[]): unknown {
+  for (const path of [paths].flat()) {
+    const value = at(body, path)
+    if (value) return value
+  }
+  return undefined
+}
+
 /** The first string with something in it at any of the paths. */
 export function textAt(body: unknown, paths: readonly string[]): string | undefined {
   for (const path of paths) {
@@ -21,13 +30,20 @@ export function textAt(body: unknown, paths: readonly string[]): string | undefi
 }
 
 // Where servers put a code that programs are to read.
-const CODE_AT = ['error', 'code', 'error.code', 'error_code', 'errors.0.extensions.code'] as const
+const CODE_AT = [
+  'error',
+  'code',
+  'error.code',
+  'error_code',
+  'errors.0.extensions.code',
+  'errors.0.code',
+] as const
 
-/** All that an answer says in words: its codes, then the texts at `more`. */
-export function wordsOf({ body }: Answer, more: readonly string[] = []): string[] {
-  return [...CODE_AT, ...more]
-    .map((path) => textAt(body, [path]))
-    .filter((word): word is string => word !== undefined && word.length <= 200)
+/** All that an answer says in words: its codes, then the texts at `more`, a body that is but a text; last its status. */
+export function wordsOf({ status, body }: Answer, more: readonly string[] = []): string[] {
+  return [...[...CODE_AT, ...more].map((path) => at(body, path)), body, status]
+    .map((word) => (typeof word === 'number' ? `${word}` : word))
+    .filter((word): word is string => typeof word === 'string' && word !== '' && word.length <= 200)
 }
 
 /** `TOKEN_EXPIRED`, `tokenExpired` and `Token expired` are one and the same code; a text of another script is itself. */

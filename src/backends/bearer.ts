@@ -3,7 +3,7 @@
  * of it data. Without any it fits one that says nothing but 401. Other presets are this one with their data filled in.
  */
 import type { Answer, Backend, Finding, RequestSpec, Signal, StandardClaims } from '../types.ts'
-import { at, DEAD, isGarbled, mayRefuse, secondsOf, snake, textAt, wordsOf } from './answers.ts'
+import { at, atAny, DEAD, isGarbled, mayRefuse, secondsOf, snake, textAt, wordsOf } from './answers.ts'
 import { readChallenge } from './challenge.ts'
 import type { Endpoint, UsernamePassword } from './flask-jwt.ts'
 import { checkOptions, demand, isEndpoint, isTexts, membersOf, over, REQUEST } from './options.ts'
@@ -38,8 +38,21 @@ export interface EndpointWithToken extends JsonEndpoint {
    * `bearer` for `logout`.
    */
   send?: 'body' | 'bearer' | undefined
-  /** Its name in the JSON. Default: as the login answer names it. */
+  /** Its name in the JSON, or its path there. Default: as the login answer names it. */
   key?: string | undefined
+}
+
+/**
+ * An endpoint that takes the refresh token.
+ *
+ * @example
+ * ```ts
+ * bearer({ refresh: { path: 'token/refresh', accessKey: 'accessToken' } }) // ASP.NET tutorials
+ * ```
+ */
+export interface RefreshEndpoint extends EndpointWithToken {
+  /** What the access token is called that goes into the JSON beside it, or its path there. Default: none goes. */
+  accessKey?: string | undefined
 }
 
 /**
@@ -60,13 +73,13 @@ export interface BearerOptions<Claims = StandardClaims> {
   /** Where a password is proved again. Default: as `login`, and so is what it doesn't say. */
   reauth?: JsonEndpoint | undefined
   /** Default `POST refresh`, with the refresh token in the JSON. */
-  refresh?: EndpointWithToken | undefined
+  refresh?: RefreshEndpoint | undefined
   /** Default `POST logout`, with the access token in `Authorization`; `false` for none. */
   logout?: (EndpointWithToken & { tokens?: 'both' | 'access' | 'refresh' }) | false | undefined
-  /** Default `access_token`. */
-  accessTokenKey?: string | undefined
+  /** Default `access_token`. A list where the login and the refresh name it differently. */
+  accessTokenKey?: string | readonly string[] | undefined
   /** Default `refresh_token`. The same as `accessTokenKey` where the access token itself is what is refreshed. */
-  refreshTokenKey?: string | undefined
+  refreshTokenKey?: string | readonly string[] | undefined
   /** Default `expires_in`. Needed for opaque tokens only; a JWT tells its life itself. */
   expiresInKey?: string | undefined
   /** Of `expiresInKey`. Default `seconds` (RFC 6749 section 5.1). */
@@ -76,11 +89,15 @@ export interface BearerOptions<Claims = StandardClaims> {
   /** Where the server's words for a person are. Default `message`, and whatever else is in use. */
   messageKey?: string | undefined
   /**
-   * Codes or texts of the server, and what they mean, whatever the status. Codes are compared in lower snake case:
-   * `token_expired` is `TOKEN_EXPIRED`, too. Default: the usual ones, of a 401 or 403 (`docs/backends.md`).
+   * Codes or texts of the server, and what they mean, whatever the status; or a status that says it alone. Codes are compared
+   * in lower snake case: `token_expired` is `TOKEN_EXPIRED`, too. Default: the usual ones, of a 401 or 403
+   * (`docs/backends.md`).
    */
   signals?: Readonly<Record<string, Signal>> | undefined
-  /** Codes that refuse a refresh token, beside a 401: of a server that answers 400, 403 or 200 then. Default: none. */
+  /**
+   * Codes or texts that refuse a refresh token, beside a 401: of a server that answers 400, 403 or 200 then; or such a
+   * status that says it alone. Default: none.
+   */
   refusals?: readonly string[] | undefined
   /** `single-use` where it dies at its first use and none comes in its place. Default `reusable`; also for rotating ones. */
   refreshToken?: 'reusable' | 'single-use' | undefined
@@ -97,8 +114,8 @@ const TAKES = {
   reauth: 'object',
   refresh: 'object',
   logout: 'object|false',
-  accessTokenKey: 'string',
-  refreshTokenKey: 'string',
+  accessTokenKey: 'string|array',
+  refreshTokenKey: 'string|array',
   expiresInKey: 'string',
   expiresInUnit: "'seconds'|'milliseconds'",
   tokenHeader: 'string',
@@ -165,14 +182,22 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   const endpoints = {
     login: takes,
     reauth: takes,
-    refresh: takesToken,
+    refresh: { ...takesToken, accessKey: 'string' },
     logout: { ...takesToken, tokens: "'both'|'access'|'refresh'" },
   }
   for (const [endpoint, members] of Object.entries(endpoints)) {
-    const given = options[endpoint as 'login'] || {}
+    const given: RefreshEndpoint = options[endpoint as 'refresh'] || {}
     checkOptions(`bearer: ${endpoint}`, given, members)
-    const { path, method } = given
+    const { path, method, send = endpoint === 'logout' ? 'bearer' : 'body', members: more } = given
     demand('bearer', endpoint, isEndpoint({ path, method }), REQUEST)
+    // No fetch would send it: it would fail at each call, as if the network were down.
+    const bare = /^(GET|HEAD)$/i.test(`${method}`) && (more || send === 'body')
+    demand(
+      options.name ?? 'bearer',
+      endpoint,
+      !bare,
+      `a method that takes a body, or send: 'bearer' and no members`,
+    )
   }
   const {
     name = 'bearer',
@@ -188,7 +213,10 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     messageKey,
     refusals = [],
   } = options
-  demand('bearer', 'refusals', isTexts(refusals), 'an array of strings')
+  const lists = { refusals, accessTokenKey, refreshTokenKey }
+  for (const [option, list] of Object.entries(lists)) {
+    demand('bearer', option, isTexts([list].flat()), 'an array of strings')
+  }
   // Laravel answers in JSON only where it is asked to.
   const headers = { accept: 'application/json', ...namesAndValues(options.headers) }
   const messages = messageKey === undefined ? MESSAGES : [messageKey, ...MESSAGES]
@@ -198,8 +226,7 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   }
   const refusing = new Set([...refusals, ...refusals.map(snake)])
 
-  const json = (path: string, endpoint: JsonEndpoint | undefined, members: object): RequestSpec => {
-    const all = { ...endpoint?.members, ...members }
+  const json = (path: string, endpoint: JsonEndpoint | undefined, all: object): RequestSpec => {
     const type = endpoint?.form ? 'x-www-form-urlencoded' : 'json'
     return {
       path: endpoint?.path ?? path,
@@ -213,16 +240,21 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
     endpoint: EndpointWithToken | undefined,
     token: string,
     send: 'body' | 'bearer',
-    called = refreshTokenKey,
+    called: string | readonly string[],
+    access?: string,
   ): RequestSpec => {
+    const { members = {}, accessKey, form }: RefreshEndpoint = endpoint ?? {}
+    const put = (into: object, key: string, value: string): object =>
+      form ? { ...into, [key]: value } : within(into, key.split('.'), value)
+    const all = accessKey && access ? put(members, accessKey, access) : members
     if ((endpoint?.send ?? send) === 'body') {
-      const { key = called.split('.').at(-1) as string } = { ...endpoint }
-      return json(path, endpoint, { [key]: token })
+      const { key = [called].flat()[0]?.split('.').at(-1) as string } = { ...endpoint }
+      return json(path, endpoint, put(all, key, token))
     }
-    const { body, headers: all = headers, ...rest } = json(path, endpoint, {})
+    const { body, headers: sent = headers, ...rest } = json(path, endpoint, all)
     const authorization = `Bearer ${token}`
-    return endpoint?.members
-      ? { ...rest, headers: { ...all, authorization }, body }
+    return all !== members || endpoint?.members
+      ? { ...rest, headers: { ...sent, authorization }, body }
       : { ...rest, headers: { ...headers, authorization } }
   }
 
@@ -243,9 +275,12 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
 
   return {
     name,
-    login: (credentials) => json('login', login, membersOf(credentials)),
-    reauth: (credentials) => json('login', over({}, login, reauth), membersOf(credentials)),
-    refresh: (token) => withToken('refresh', refresh, token, 'body'),
+    login: (credentials) => json('login', login, { ...login?.members, ...membersOf(credentials) }),
+    reauth(credentials) {
+      const proof: JsonEndpoint = over({}, login, reauth)
+      return json('login', proof, { ...proof.members, ...membersOf(credentials) })
+    },
+    refresh: (token, access) => withToken('refresh', refresh, token, 'body', refreshTokenKey, access?.token),
     logout(token, kind) {
       if (!logout) return undefined
       const { tokens = 'access' } = logout
@@ -259,14 +294,16 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
       )
     },
     tokens({ body, headers: answered }) {
-      const found = at(body, accessTokenKey) || (tokenHeader && answered.get(tokenHeader))
+      const found = atAny(body, accessTokenKey) || (tokenHeader && answered.get(tokenHeader))
       if (!found) return undefined
       const accessToken = typeof found === 'string' ? found.replace(/^Bearer +/i, '') : found
-      const same = refreshTokenKey === accessTokenKey
+      const same = `${refreshTokenKey}` === `${accessTokenKey}`
       return {
         accessToken: accessToken as string,
         // Null and '' both mean: none came.
-        refreshToken: ((same ? accessToken : at(body, refreshTokenKey)) || undefined) as string | undefined,
+        refreshToken: ((same ? accessToken : atAny(body, refreshTokenKey)) || undefined) as
+          | string
+          | undefined,
         expiresIn: secondsOf(at(body, expiresInKey), expiresInUnit),
       }
     },
@@ -279,13 +316,18 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
       const found = said(answer)
       return status === 401 && (!found || DEAD.includes(found.signal))
     },
-    message: ({ body }) => textAt(body, messages),
+    message: ({ body }) => (typeof body === 'string' ? body : textAt(body, messages)),
     subject: options.subject,
     singleUse: options.refreshToken === 'single-use',
     // Of most a logout ends the session, whichever token it comes with.
     revokes: 'grant',
     revoked: options.revoked,
   }
+}
+
+/** The members with a value at a path in them. */
+function within(into: object, [name = '', ...rest]: string[], value: string): object {
+  return { ...into, [name]: rest.length ? within(Object(into[name as never]), rest, value) : value }
 }
 
 /** As JSON has them; what is nothing there is left out. */

@@ -15,6 +15,7 @@ import type {
   StoredToken,
   Tokens,
 } from '../types.ts'
+import { textAt } from './answers.ts'
 import { createCookieOwner } from './cookie-owner.ts'
 import { createCookieTransport, type Marked, PURPOSE, type Purpose } from './cookie-transport.ts'
 import { type Arrival, type CookieHook, createCookieValues, NONE, type Values } from './cookie-values.ts'
@@ -263,12 +264,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   }
 
   function valueIn(from: unknown, which: keyof Values): string | undefined {
-    return textIn(from, keys[which])
-  }
-
-  function textIn(from: unknown, key: string): string | undefined {
-    const value = (Object(from) as Record<string, unknown>)[key]
-    return (typeof value === 'string' && value) || undefined
+    return textAt(from, [keys[which]])
   }
 
   function tokens({ status, headers, body, empty }: Answer, before?: StoredToken): Tokens | undefined {
@@ -297,7 +293,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     // A page in place of an answer tells nobody’s name.
     if (asking && body === undefined) return undefined
     if (inMemory) {
-      const accessToken = textIn(body, accessTokenKey)
+      const accessToken = textAt(body, [accessTokenKey])
       return accessToken === undefined ? undefined : { accessToken, refreshToken }
     }
     // The value of the cookie that came with this answer; or, of an answer about the cookies, of that which it was about.
@@ -317,7 +313,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   /** Whether the server says that the cookie was not there. */
   function isGone({ body }: Answer): boolean {
     // Among others, where tokens may be in several places.
-    return /\bMissing cookie \S/.test(textIn(body, messageKey) ?? '')
+    return /\bMissing cookie \S/.test(textAt(body, [messageKey]) ?? '')
   }
 
   function refused(answer: Answer): boolean {

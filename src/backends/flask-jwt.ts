@@ -1,7 +1,7 @@
 /** Flask-JWT-Extended 4 with tokens in headers: its default messages, and the codes of the well-known tutorial. */
 
 import type { Answer, Backend, RequestSpec, Signal, StandardClaims } from '../types.ts'
-import { DEAD } from './answers.ts'
+import { at, DEAD } from './answers.ts'
 import { checkOptions, membersOf, over } from './options.ts'
 
 /**
@@ -54,9 +54,9 @@ export interface FlaskJwtOptions<Claims = StandardClaims> {
    * (the tutorial's: `{ method: 'POST', tokens: 'access' }`), `'refresh'` for the other; `false` for none.
    */
   logout?: (Endpoint & { tokens?: 'both' | 'access' | 'refresh' }) | false | undefined
-  /** `JWT_ERROR_MESSAGE_KEY`. Default `msg`. */
+  /** `JWT_ERROR_MESSAGE_KEY`, or the path in what your own loaders answer: `error.message`. Default `msg`. */
   messageKey?: string | undefined
-  /** What the access token is called in an answer. Default `access_token`. */
+  /** What the access token is called in an answer, or its path there: `data.access_token`. Default `access_token`. */
   accessTokenKey?: string | undefined
   /** The same for the refresh token. Default `refresh_token`. */
   refreshTokenKey?: string | undefined
@@ -148,9 +148,8 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
   function classify({ status, body, empty }: Answer): Signal {
     if (empty) return status === 401 ? 'unknown' : 'other'
     const members = Object(body) as Record<string, unknown>
-    const { error } = members
-    const text = members[messageKey]
-    for (const said of [error, text]) {
+    const text = at(body, messageKey)
+    for (const said of [members.error, members.code, text]) {
       const signal = typeof said === 'string' && (signals[said] ?? (status === 401 ? CODES[said] : undefined))
       if (signal) return signal
     }
@@ -176,21 +175,22 @@ export function flaskJwt<Claims = StandardClaims, Credentials = UsernamePassword
       return { path, method, headers: bearer(token) }
     },
     tokens({ body }) {
-      const { [accessTokenKey]: accessToken, [refreshTokenKey]: refreshToken } = Object(body) as never
+      const accessToken = at(body, accessTokenKey) as string | null | undefined
       // Null and '' both mean: none came.
-      return accessToken == null ? undefined : { accessToken, refreshToken: refreshToken || undefined }
+      const refreshToken = (at(body, refreshTokenKey) || undefined) as string | undefined
+      return accessToken == null ? undefined : { accessToken, refreshToken }
     },
     classify,
     refused(answer) {
       const signal = classify(answer)
-      const text = Object(answer.body)[messageKey]
+      const text = at(answer.body, messageKey)
       if (typeof text === 'string' && NOT_YET.test(text)) return false
       // What this endpoint says alone with a 422 is about the token, in whatever words.
       return DEAD.includes(signal) || (answer.status === 422 && signal === 'unknown')
     },
     message({ body }) {
       const members = Object(body) as Record<string, unknown>
-      return [members[messageKey], members.message, members.description].find(
+      return [at(body, messageKey), members.message, members.description].find(
         (text) => typeof text === 'string',
       ) as string | undefined
     },

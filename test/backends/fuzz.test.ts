@@ -139,7 +139,7 @@ function mayEnd({ status, headers, text }: Wire, { backend }: Table): boolean {
   if (status === 401)
     return !text || !/html/i.test(headers['content-type'] ?? '') || parsed(text) !== undefined
   const body = parsed(text)
-  if (typeof body !== 'object' || body === null) return false
+  if (typeof body !== 'string' && (typeof body !== 'object' || body === null)) return false
   const says = (...words: string[]): boolean => words.some((word) => (text as string).includes(word))
   if (backend.name.startsWith('flaskJwt')) return status === 422 || says('Jeton')
   if (backend.name === 'oauth2')

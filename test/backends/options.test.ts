@@ -142,8 +142,15 @@ describe('a bad option is refused by its name', () => {
       'https://x',
       'http://[::1]:5000/a',
     ])
-      for (const method of ['GET', 'patch', 'M-SEARCH', undefined])
-        for (const preset of [flaskJwt, bearer, simpleJwt]) preset({ refresh: { path, method } })
+      for (const method of ['GET', 'patch', 'M-SEARCH', undefined]) {
+        flaskJwt({ refresh: { path, method } })
+        bearer({ refresh: { path, method, send: 'bearer' } })
+        if (method !== 'GET') simpleJwt({ refresh: { path, method } })
+      }
+    expect(thrown(() => simpleJwt({ refresh: { method: 'GET' } }))).toMatchObject({
+      option: 'refresh',
+      message: expect.stringMatching(/^simpleJwt: refresh takes a method that takes a body/),
+    })
   })
 
   test('where it is no plain object: no name would be found in it', () => {
