@@ -20,7 +20,8 @@ export default defineConfig({
   tsconfig: 'src/tsconfig.json',
   // One build, so that the entries share their chunks. Only `stayfresh/node` knows Node's own modules.
   external: [/^node:/],
-  dts: { compilerOptions: { types: ['node'] } },
+  // `Symbol.dispose` is in the types, and in no `lib` up to ES2025.
+  dts: { compilerOptions: { types: ['node'] }, banner: '/// <reference lib="esnext.disposable" />' },
   clean: true,
   // Neither minified nor with source maps: names and lines in a stack trace are the code's own, and what is installed can
   // be read. Maps would need the sources in the package, and double it.

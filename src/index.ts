@@ -5,7 +5,13 @@
  * @module stayfresh
  */
 export { createAuth } from './auth.ts'
-export { type BearerOptions, bearer, type EndpointWithToken, type JsonEndpoint, type RefreshEndpoint } from './backends/bearer.ts'
+export {
+  type BearerOptions,
+  bearer,
+  type EndpointWithToken,
+  type JsonEndpoint,
+  type RefreshEndpoint,
+} from './backends/bearer.ts'
 export type { CookieHook } from './backends/cookie-values.ts'
 export {
   type Endpoint,

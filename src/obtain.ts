@@ -151,7 +151,11 @@ export function createObtain(
             .replace(/\p{C}+/gu, ' ')
             .replace(JWT, '[token]')
         : ''
-      throw new AuthError('login_refused', `The server refused the login (${status})${words}`, {
+      const { method = 'POST', path = '' } = given as Partial<RequestSpec>
+      // What follows the path may be a secret.
+      const where = `; is there a ${method} ${path.split(/[?#]/)[0]}? See the backend's option login`
+      const astray = path && (status === 404 || status === 405) ? where : ''
+      throw new AuthError('login_refused', `The server refused the login (${status})${words}${astray}`, {
         status,
         serverMessage,
         response,

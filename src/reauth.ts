@@ -101,7 +101,7 @@ export function createAsker(
       waitUntil(promise: PromiseLike<unknown>): void {
         if (!dispatching) {
           throw new DOMException(
-            'waitUntil() takes promises while the event is dispatched',
+            'waitUntil() takes promises while the event is dispatched: before the first await of the listener',
             'InvalidStateError',
           )
         }

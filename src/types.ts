@@ -196,9 +196,9 @@ export interface AuthEvents<Claims = StandardClaims> {
     readonly signal: AbortSignal
     /**
      * Holds the requests that need the login until `promise` settles, which means: the dialog is closed. Only
-     * while the event is being dispatched; later it throws an `InvalidStateError`.
+     * while the event is being dispatched, before the listener's first `await`; later it throws an `InvalidStateError`.
      */
-    waitUntil(promise: PromiseLike<unknown>): void
+    waitUntil(this: void, promise: PromiseLike<unknown>): void
   }
   /**
    * This session is over; always before the `loggedIn` of another user, who is in `auth.session` by then. `subject` is who
@@ -614,7 +614,7 @@ export interface AuthRequestInit extends RequestInit {
 /** What a login flow is given. */
 export interface FlowContext {
   /** A `fetch` on `baseUrl` that carries no token. Cookies it carries, and takes, where the backend keeps tokens there. */
-  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
+  fetch(this: void, input: string | URL | Request, init?: RequestInit): Promise<Response>
   /** Aborted by a logout, a later login, `dispose()`. */
   signal: AbortSignal
 }
@@ -656,7 +656,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * const response = await auth.fetch('items', { signal })
    * ```
    */
-  fetch(input: string | URL | Request, init?: AuthRequestInit): Promise<Response>
+  fetch(this: void, input: string | URL | Request, init?: AuthRequestInit): Promise<Response>
   /**
    * Signs in: a new session with a new id. Bounded at 30 seconds; a flow is not, for a person may be slow. Of logins and
    * logouts the last called wins.
@@ -673,7 +673,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * }
    * ```
    */
-  login(credentials: Credentials | Flow): Promise<Session<Claims>>
+  login(this: void, credentials: Credentials | Flow): Promise<Session<Claims>>
   /**
    * Proves the password again: the same session, made fresh.
    *
@@ -685,7 +685,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * })
    * ```
    */
-  reauthenticate(credentials: Credentials | Flow): Promise<Session<Claims>>
+  reauthenticate(this: void, credentials: Credentials | Flow): Promise<Session<Claims>>
   /**
    * Signs out: cleared before it returns. The promise covers the revocation at the server and never rejects.
    * `revoke: false` leaves the tokens alive at the server. Default `true` (RFC 7009).
@@ -695,7 +695,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * void auth.logout() // nobody is signed in any more
    * ```
    */
-  logout(options?: { revoke?: boolean | undefined }): Promise<void>
+  logout(this: void, options?: { revoke?: boolean | undefined }): Promise<void>
   /**
    * A new session from tokens got elsewhere.
    *
@@ -705,7 +705,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * await auth.setTokens({ accessToken, refreshToken })
    * ```
    */
-  setTokens(tokens: Tokens): Promise<Session<Claims>>
+  setTokens(this: void, tokens: Tokens): Promise<Session<Claims>>
   /**
    * Refreshes now, joining one that is under way. Gives the session, or `null` if it has ended by that.
    *
@@ -715,7 +715,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * await auth.refresh() // new claims, after an upgrade
    * ```
    */
-  refresh(): Promise<Session<Claims> | null>
+  refresh(this: void): Promise<Session<Claims> | null>
   /**
    * The access token, made good, or `null` with nobody signed in. For what is not `fetch`: a WebSocket, an
    * event stream. While the user is asked for the password it waits for that, as a call does (so that `waitUntil` must not
@@ -728,12 +728,15 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * socket.send(JSON.stringify({ token: await auth.getAccessToken({ minValidity: 30_000 }) }))
    * ```
    */
-  getAccessToken(options?: {
-    /** Milliseconds the token must be valid for. Default 0. */
-    minValidity?: number | undefined
-    /** A token that a server has turned down: if it is still the one in hand, it is refreshed. Default: none. */
-    rejected?: string | undefined
-  }): Promise<string | null>
+  getAccessToken(
+    this: void,
+    options?: {
+      /** Milliseconds the token must be valid for. Default 0. */
+      minValidity?: number | undefined
+      /** A token that a server has turned down: if it is still the one in hand, it is refreshed. Default: none. */
+      rejected?: string | undefined
+    },
+  ): Promise<string | null>
   /** A snapshot without tokens; `null` with nobody signed in, `undefined` until the store was first read. */
   readonly session: Session<Claims> | null | undefined
   /**
@@ -749,7 +752,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * const stop = auth.subscribe((session) => render(session?.subject ?? 'nobody'))
    * ```
    */
-  subscribe(listener: (session: Session<Claims> | null | undefined) => void): () => void
+  subscribe(this: void, listener: (session: Session<Claims> | null | undefined) => void): () => void
   /**
    * Listens to one type of event ({@link AuthEvents}). Gives back what unsubscribes.
    *
@@ -759,6 +762,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * ```
    */
   on<Type extends keyof AuthEvents<Claims>>(
+    this: void,
     type: Type,
     listener: (event: AuthEvents<Claims>[Type]) => unknown,
   ): () => void
@@ -782,7 +786,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * await client.quit()
    * ```
    */
-  dispose(): Promise<void>
+  dispose(this: void): Promise<void>
   /** `dispose()`, for `await using auth = createAuth(…)`. */
   [Symbol.asyncDispose](): Promise<void>
   /** `dispose()`, for `using auth = createAuth(…)`, which does not wait. */

@@ -125,7 +125,10 @@ function live(listener: (event: Event) => void, on: boolean): void {
 /** Where storage is denied, channels may be too. */
 export function openChannel(name: string): BroadcastChannel | undefined {
   try {
-    return new BroadcastChannel(name)
+    const channel = new BroadcastChannel(name)
+    // In Node it would keep the process alive, of a test with a document.
+    ;(channel as { unref?(): void }).unref?.()
+    return channel
   } catch {
     return undefined
   }

@@ -254,6 +254,14 @@ describe('a login', () => {
       ({ auth }) => auth.login(() => ({ access_token: 'opaque', refresh_token: 'opaque' }) as never),
     ],
     [
+      "The server refused the login (404); is there a POST login? See the backend's option login",
+      'login_refused',
+      ({ auth, backend }) => {
+        backend.fault('login', { status: 404, body: '<h1>No</h1>' })
+        return auth.login(alice)
+      },
+    ],
+    [
       'the login answer.accessToken takes a b64token (RFC 6750 section 2.1), got string',
       'invalid_token',
       ({ auth, backend }) => {

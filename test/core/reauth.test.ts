@@ -183,7 +183,8 @@ describe('an ask', () => {
     }
     expect(thrown).toMatchObject({
       name: 'InvalidStateError',
-      message: 'waitUntil() takes promises while the event is dispatched',
+      message:
+        'waitUntil() takes promises while the event is dispatched: before the first await of the listener',
     })
     expect(thrown).toBeInstanceOf(DOMException)
     close()

@@ -1,4 +1,5 @@
 /** On a server the stores of a browser are empty and read-only: a module-level client leaks nothing between users. */
+import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { browserStore, tabStore } from '../../src/browser.ts'
 import { createAuth, flaskJwt } from '../../src/index.ts'
@@ -57,3 +58,21 @@ test.each([browserStore, tabStore])(
     for (const given of [undefined, null, {}, { key: undefined }, { key: 'a' }]) make(given as never)
   },
 )
+
+test('with a document in Node, as test runners make one, no channel to other tabs keeps the process alive', () => {
+  const at = (file: string): string => new URL(`../../src/${file}`, import.meta.url).href
+  const program = `
+    globalThis.document = { addEventListener() {} }
+    globalThis.addEventListener = globalThis.removeEventListener = () => {}
+    const { createAuth, flaskJwt } = await import('${at('index.ts')}')
+    const { browserStore } = await import('${at('browser.ts')}')
+    const auth = createAuth({ baseUrl: 'https://api.test/', backend: flaskJwt(), store: browserStore() })
+    await auth.ready
+    console.log(auth.session)
+  `
+  const { status, stdout, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    timeout: 20_000,
+    encoding: 'utf8',
+  })
+  expect({ status, stdout, signal }).toEqual({ status: 0, stdout: 'null\n', signal: null })
+})
