@@ -247,8 +247,8 @@ export function createFlow(
       }
       // By the exchange that is under way, perhaps, or by one whose answer was lost: some servers end the token that they
       // replace.
-      const { claim, failures } = still(user)?.record ?? {}
-      if (signal === 'revoked' && (claim || failures) && !spent.renewed) return renew()
+      const { claim, failures, refreshToken } = still(user)?.record ?? {}
+      if (signal === 'revoked' && (claim || failures) && refreshToken && !spent.renewed) return renew()
       spent.asked = true
       const asking = asker.ask(why, held.record, call, found)
       if (!replay) return undefined
@@ -260,10 +260,10 @@ export function createFlow(
     }
 
     /** The refresh token is dead, and so is what was sent. */
-    async function signIn(): Promise<HeldToken | undefined> {
+    async function signIn(why: ReauthReason = 'session_expired'): Promise<HeldToken | undefined> {
       if (spent.asked) return undefined
       spent.asked = true
-      await abortable(call, asker.ask('session_expired', held.record, call))
+      await abortable(call, asker.ask(why, held.record, call))
       return better(user, token, over)
     }
 
@@ -280,7 +280,7 @@ export function createFlow(
     async function renew(): Promise<HeldToken | null | undefined> {
       spent.renewed = true
       // Or one that has run out, with nothing to refresh it: another answer may have brought a new one meanwhile.
-      const last = backend.cookies === 'both' && !held.record.refreshToken
+      const last = backend.cookies === 'both' && signal === 'expired' && !held.record.refreshToken
       if (cookies && (cookie || last) && !late) {
         await abortable(call, cookies.reread(held))
         const now = still(user)
@@ -329,6 +329,11 @@ export function createFlow(
         return null
       }
       if (outcome.kind === 'unavailable') {
+        // Revoked, and a plain no at the refresh: a server that ends both may say so with a 403 there.
+        if (reason && !late && isNo(outcome.status)) {
+          token.rejected = false
+          return signIn(reason)
+        }
         if (outcome.reason !== 'refresh_limit') throw unavailable(outcome)
         // A server that turns down every token it gives is its own answer; the next call is not made to pay.
         token.rejected = false
@@ -455,10 +460,13 @@ function changed(): AuthError {
   )
 }
 
+/** Whether a status is the server's own no, that stays one. */
+const isNo = (status = 0): boolean => status >= 400 && status < 429 && status !== 408
+
 function unavailable(outcome: Extract<Outcome, { kind: 'unavailable' }>): AuthError {
   const { reason, status = 0, retryAt, cause } = outcome
   // One that stays is a word that the backend's options want.
-  const no = status >= 400 && status < 429 ? ', not known as a refusal' : ''
+  const no = isNo(status) ? ', not known as a refusal' : ''
   const why = status ? `${reason} ${status}${no}` : reason
   const message = `The access token could not be refreshed (${why}); the session lives`
   return new AuthError('refresh_unavailable', message, { retryAt }, cause)

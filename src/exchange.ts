@@ -173,7 +173,7 @@ export function createExchanger(
           after = (answer && retryAfter(answer.headers)) ?? 0
         }
       }
-      const patience = refreshTimeout + (ended ? 0 : A_TURN)
+      const patience = refreshTimeout + (backend.cookies && !ended ? A_TURN : 0)
       // Late, or nobody is there.
       await within(on, tell(), patience, () => undefined).finally(() => controller.abort())
     }

@@ -76,6 +76,7 @@ export function createObtain(
       return () => bring(attempt, given as Flow, which?.())
     }
     const still = async (): Promise<boolean> => {
+      if (attempt.dropped) return false
       // The session that is to be made fresh may be about to be replaced.
       if (which) await earlierLogins(attempt)
       await session.cell.peek()

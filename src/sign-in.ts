@@ -129,10 +129,13 @@ export function createSignIn(
 
   /** Over once the logins that were called before have made their sessions, or none; in a flow a person may be slow. */
   async function earlierLogins(attempt: Attempt): Promise<void> {
-    const all = [...attempts]
-    const earlier = all.slice(0, all.indexOf(attempt)).filter(({ flow, brought }) => brought || !flow)
-    const made = Promise.allSettled(earlier.map(({ making }) => making))
-    await within(on, made, A_TURN, () => undefined).catch(() => {})
+    const earlier: (Promise<void> | undefined)[] = []
+    if (!attempts.has(attempt)) return
+    for (const { id, flow, brought, making } of attempts) {
+      if (id === attempt.id) break
+      if (brought || !flow) earlier.push(making)
+    }
+    await within(on, Promise.allSettled(earlier), A_TURN, () => undefined).catch(() => {})
   }
 
   async function start(reason: ChangeReason, prepare: (attempt: Attempt) => Bring): Promise<void> {

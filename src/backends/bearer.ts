@@ -188,10 +188,10 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   for (const [endpoint, members] of Object.entries(endpoints)) {
     const given: RefreshEndpoint = options[endpoint as 'refresh'] || {}
     checkOptions(`bearer: ${endpoint}`, given, members)
-    const { path, method, send = endpoint === 'logout' ? 'bearer' : 'body', members: more } = given
+    const { path, method, send = endpoint === 'logout' ? 'bearer' : 'body', members: more, accessKey } = given
     demand('bearer', endpoint, isEndpoint({ path, method }), REQUEST)
     // No fetch would send it: it would fail at each call, as if the network were down.
-    const bare = /^(GET|HEAD)$/i.test(`${method}`) && (more || send === 'body')
+    const bare = /^(GET|HEAD)$/i.test(`${method}`) && (more || accessKey || send === 'body')
     demand(
       options.name ?? 'bearer',
       endpoint,
@@ -215,7 +215,9 @@ export function bearer<Claims = StandardClaims, Credentials = UsernamePassword>(
   } = options
   const lists = { refusals, accessTokenKey, refreshTokenKey }
   for (const [option, list] of Object.entries(lists)) {
-    demand('bearer', option, isTexts([list].flat()), 'an array of strings')
+    const texts = [list].flat()
+    const fits = isTexts(texts) && (texts.length > 0 || list === refusals)
+    demand('bearer', option, fits, list === refusals ? 'an array of strings' : 'a string, or some of them')
   }
   // Laravel answers in JSON only where it is asked to.
   const headers = { accept: 'application/json', ...namesAndValues(options.headers) }

@@ -3,6 +3,7 @@
  * (docs/decisions/0026-cookies-that-come-last.md), each stamped with the value that proves its session.
  */
 
+import { abortable } from '../call.ts'
 import { cached } from '../platform.ts'
 import type { Backend, RequestSpec } from '../types.ts'
 import type { CookieOwner } from './cookie-owner.ts'
@@ -65,8 +66,8 @@ export function createCookieTransport(
   let signingIn: Promise<void> | undefined
   // The last login that has brought cookies.
   let landed: Purpose | undefined
-  // What was there before each flow.
-  const flows = new WeakMap<object, Values>()
+  // What the steps of each flow have brought.
+  const flows = new WeakMap<object, { -readonly [Which in keyof Values]?: Values[Which] }>()
   // How long a refresh waits for its turn, ms: less each time that it was in vain, for the exchange itself may have less.
   let patience = A_TURN
   // The user's logout, while nobody has signed in after it.
@@ -97,8 +98,9 @@ export function createCookieTransport(
     const before = landed
     const inTurn = async (): Promise<Response> => {
       if (earlier.length || purpose.same) {
-        await Promise.all(earlier)
-        init.signal?.throwIfAborted()
+        // A Request has its signal with it.
+        const { signal } = init.signal ? init : Object(input)
+        await abortable({ signal }, Promise.all(earlier))
         // Nothing of what has ended meanwhile goes out, though it was asked for before; nor a password that a login before
         // it makes void, whose cookies have come.
         if (still && !(await still())) throw new Error(MOVED)
@@ -149,10 +151,13 @@ export function createCookieTransport(
   ): Promise<Response> {
     const response = await values.exchange(send, input, init, 'flow')
     const arrival = values.arrival(response.headers) as Arrival
-    if (still) {
-      arrival.before = flows.get(still) ?? arrival.before
-      flows.set(still, arrival.before)
+    const { before, now } = arrival
+    const brought = (still && flows.get(still)) ?? {}
+    for (const which of ['access', 'refresh'] as const) {
+      if (now[which] !== before[which]) brought[which] = now[which]
+      else if (now[which] === brought[which]) arrival.before = { ...arrival.before, [which]: undefined }
     }
+    if (still) flows.set(still, brought)
     return response
   }
 

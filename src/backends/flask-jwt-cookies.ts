@@ -278,7 +278,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
       const spent = kind === 'refresh' && plain.singleUse && !replaced('refresh')
       const told = valueIn(body, 'refresh')
       // One that a login has left as it was may be another user's.
-      const came = replaced('access') || valueIn(body, 'access') !== undefined
+      const came = inMemory
+        ? textAt(body, [accessTokenKey]) !== undefined
+        : replaced('access') || valueIn(body, 'access') !== undefined
       const left = /login|flow/.test(kind) && came && !replaced('refresh')
       const value = told ?? (spent || left ? undefined : (valueIn(who, 'refresh') ?? now.refresh))
       const doubt = asking || (unproven && !told)

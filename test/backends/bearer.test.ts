@@ -46,11 +46,19 @@ describe('what goes out', () => {
     expect(bodyOf(reauth?.({ otp: '2' } as never) ?? {})).toEqual({ mode: 'proof', otp: '2' })
   })
 
+  test.each(['accessTokenKey', 'refreshTokenKey'] as const)('%s takes no empty list', (option) => {
+    const message = `bearer: ${option} takes a string, or some of them`
+    expect(() => bearer({ [option]: [] })).toThrow(
+      expect.objectContaining({ code: 'invalid_option', option, message }),
+    )
+  })
+
   test.each<[string, BearerOptions]>([
     ['login', { login: { method: 'GET' } }],
     ['reauth', { reauth: { method: 'head' } }],
     ['refresh', { refresh: { method: 'GET' } }],
     ['refresh', { refresh: { method: 'GET', send: 'bearer', members: { a: 1 } } }],
+    ['refresh', { refresh: { method: 'GET', send: 'bearer', accessKey: 'access' } }],
     ['logout', { logout: { method: 'GET', send: 'body' } }],
   ])('a body goes with no GET: %s is refused', (option, options) => {
     expect(() => bearer(options)).toThrow(
@@ -80,7 +88,9 @@ describe('what comes', () => {
       refreshToken: 'r2',
     })
     expect(bodyOf(refresh('r1'))).toEqual({ refreshToken: 'r1' })
-    expect(() => bearer({ accessTokenKey: [1] as never })).toThrow(/accessTokenKey takes an array of strings/)
+    expect(() => bearer({ accessTokenKey: [1] as never })).toThrow(
+      /accessTokenKey takes a string, or some of them/,
+    )
   })
 
   test('a status that says it alone: res.sendStatus(403)', async () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { type Cell, type FlowContext, memoryStore, type Store } from '../../src/index.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
-import { alice, bob, cookieBench, lateAnswer } from './cookies-support.ts'
+import { alice, base, bob, cookieBench, lateAnswer } from './cookies-support.ts'
 
 const post = { method: 'POST', body: 'a form' }
 // The page is at another origin than the cookies: answers tell it the values.
@@ -93,6 +93,29 @@ describe('a login whose answer brings an access cookie alone', () => {
     await auth.fetch('protected', post).catch(() => {})
     const carried = backend.log.filter(({ route, status }) => route === 'protected' && status === 200)
     expect(carried.map(({ token }) => token?.sub)).toEqual([])
+  })
+
+  test('6: nor does a flow, though the session before it is refreshed between its steps', async () => {
+    const { auth, page, store, record, who } = await cookieBench({ server: { refresh: 'rotating' } })
+    const other = page({ store })
+    await other.ready
+    await auth.login(async ({ fetch }: FlowContext) => {
+      await fetch('optional')
+      await other.refresh()
+      return fetch('fresh-login', json(bob))
+    })
+    expect(await who()).toBe('bob')
+    expect(record()).toMatchObject({ refreshToken: undefined })
+  })
+
+  test('6: nor does one whose access token is in memory', async () => {
+    const { page, store, came } = await cookieBench({ server: split, preset: hybrid })
+    const tab = page({ store, preset: { ...hybrid, login: { path: 'fresh-login' } } })
+    await tab.ready
+    await tab.login(bob)
+    later()
+    await tab.fetch('protected', post)
+    expect([tab.session, came()]).toEqual([null, expect.not.arrayContaining(['POST refresh 200'])])
   })
 
   test('but a flow keeps the refresh cookie that a step before the last has brought', async () => {
@@ -268,7 +291,45 @@ describe('implicit refreshing', () => {
   )
 })
 
+test.each([
+  [422, { msg: 'Signature verification failed' }],
+  [401, undefined],
+])('implicit refreshing: a %i that is not about its life is not looked into', async (status, body) => {
+  const { auth, backend, came } = await cookieBench({
+    server: { implicitRefresh: 450_000, ...told },
+    preset: { refresh: false },
+  })
+  backend.fault('protected', body ? { status, body } : { status })
+  expect((await auth.fetch('protected')).status).toBe(status)
+  expect(came()).toEqual([`GET protected ${status}`])
+})
+
 describe('a login by a flow', () => {
+  test.each(['init', 'Request'])(
+    'that waits for its turn can be left, by the signal of its %s',
+    async (of) => {
+      const held = door('/refresh')
+      const { page, store } = await cookieBench()
+      const tab = page({ store, beneath: held.beneath })
+      await tab.ready
+      const refresh = tab.refresh()
+      await held.reached
+      const leaving = new AbortController()
+      const init = { ...json(bob), signal: leaving.signal }
+      const login = rejection(
+        tab.login(({ fetch }: FlowContext) =>
+          of === 'init' ? fetch('login', init) : fetch(new Request(`${base}login`, init)),
+        ),
+      )
+      await settle()
+      leaving.abort()
+      expect(await login).toMatchObject({ name: 'AbortError' })
+      held.open()
+      await refresh
+      expect(tab.session).toMatchObject({ subject: 'alice' })
+    },
+  )
+
   test.each([
     ['logs out before', true],
     ['does not', false],

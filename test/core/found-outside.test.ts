@@ -214,6 +214,37 @@ describe('a server that ends the access token which it replaces', () => {
     expect(auth.session).toMatchObject({ version: 2, status: 'active' })
   })
 
+  test.each([403, 404])('asks, where a refresh says a plain no by a %i', async (status) => {
+    const bench = room()
+    await bench.signIn()
+    const { auth, backend, told } = bench
+    backend.fault('refresh', 'drop-after')
+    await failure(auth.refresh())
+    revokes(bench)
+    told.length = 0
+    backend.fault('refresh', { status, body: { msg: 'No such thing' } })
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(summary(told)).toEqual([
+      'refreshFailed: status',
+      'reauthRequired: token_revoked',
+      'loggedOut: token_revoked',
+    ])
+  })
+
+  test('asks at once, with no refresh token left', async () => {
+    const bench = room()
+    await bench.signIn()
+    const { auth, backend, told } = bench
+    backend.fault('refresh', 'drop-after')
+    await failure(auth.refresh())
+    backend.revoke(bench.inHand().refresh)
+    await auth.refresh().catch(() => {})
+    revokes(bench)
+    told.length = 0
+    expect((await auth.fetch('protected')).status).toBe(401)
+    expect(summary(told)).toEqual(['reauthRequired: token_revoked', 'loggedOut: token_revoked'])
+  })
+
   test('but one that is revoked by itself does', async () => {
     const bench = room()
     await bench.signInStale()
@@ -222,4 +253,29 @@ describe('a server that ends the access token which it replaces', () => {
     expect(bench.auth.session).toBeNull()
     expect(bench.routes()).not.toContain('refresh')
   })
+})
+
+test('10: a bearer token is taken back for as long as a refresh may take, and no longer', async () => {
+  let signal: AbortSignal | null | undefined
+  const bench = room({
+    client: {
+      refreshTimeout: 8 * second,
+      fetch(input, init) {
+        if (!`${input}`.endsWith('/logout')) return bench.backend.fetch(input as string, init)
+        signal = init?.signal
+        return new Promise(() => {})
+      },
+    },
+  })
+  const { auth, hold } = bench
+  const answer = hold('login')
+  const first = failure(auth.login(alice))
+  await settle()
+  await auth.login(bob)
+  answer.release()
+  await first
+  await pass(8 * second - 1)
+  expect(signal?.aborted).toBe(false)
+  await pass(1)
+  expect(signal?.aborted).toBe(true)
 })
