@@ -6,7 +6,7 @@
 import { consult } from './consult.ts'
 import { safeCause } from './errors.ts'
 import { storedToken, subjectOf } from './exchange.ts'
-import { type Platform, within } from './platform.ts'
+import { type Platform, sleep, within } from './platform.ts'
 import type { Held, SessionRoom } from './session.ts'
 import type { SignIn } from './sign-in.ts'
 import { checkTokens } from './token.ts'
@@ -27,6 +27,10 @@ export interface CookieRoom {
    */
   reread(held: Held): Promise<void>
 }
+
+// How long another user's cookies have to be there until he is taken for who is signed in, ms: a login, here or in another
+// tab, is in the store a moment after its answer.
+const A_MOMENT = 1_000
 
 export function createCookieRoom(
   session: SessionRoom,
@@ -93,6 +97,8 @@ export function createCookieRoom(
     const access = tokens && storedToken(tokens)
     if (!access) return
     const subject = subjectOf(backend, access)
+    const { subject: mine = subject, calledAt } = session.held.record
+    if (subject !== undefined && subject !== mine) return giveWay(same, calledAt, access, before)
     // The same version: whoever is refreshing it is still doing so.
     await session.cell.change((standing) =>
       same(standing) && (subject ?? standing.subject) === (standing.subject ?? subject)
@@ -104,6 +110,27 @@ export function createCookieRoom(
           }
         : undefined,
     )
+  }
+
+  /** Another user has signed in, past this client: what this session had is overwritten. */
+  async function giveWay(
+    same: (record: StoreRecord | null | undefined) => record is LiveRecord,
+    calledAt: number,
+    { token }: StoredToken,
+    before: StoredToken | undefined,
+  ): Promise<void> {
+    const { attempts, enter, record } = signIn
+    if (attempts.size) return
+    const attempt = enter(() => calledAt)
+    try {
+      await sleep(on, A_MOMENT)
+      const tokens = await look(before)
+      if (!tokens || tokens.accessToken !== token) return
+      const first = record('initial', { tokens, at: undefined }, attempt)
+      await session.cell.change((standing) => (attempt.dropped || !same(standing) ? undefined : first))
+    } finally {
+      attempts.delete(attempt)
+    }
   }
 
   /** What is to stand for the refresh cookie; one that was refused is not taken up again. */

@@ -16,6 +16,8 @@ export interface Reading {
   proof(url: string): Record<string, string>
   /** Whether an error says nothing of whoever asks later. */
   passing(answer: Answer): boolean
+  /** Whether it says that no cookie came. */
+  gone(answer: Answer): boolean
 }
 
 export interface CookieOwner {
@@ -25,8 +27,11 @@ export interface CookieOwner {
   value(send: Send, init: RequestInit, base: string): Promise<string | undefined>
   /** That of the last answer which told one, though no session was given it. */
   lastTold(which: keyof Values): string | undefined
-  /** Whose the tokens are that came. `undefined`: there is no need to ask, or nobody can; `null`: it was not found out. */
-  of(send: Send, init: RequestInit, response: Response, base: string): Promise<Arrival['who']>
+  /**
+   * Whose the tokens are that came. `undefined`: there is no need to ask, or nobody can; `null`: it was not found out;
+   * `false`: the cookies are not there.
+   */
+  of(send: Send, init: RequestInit, response: Response, base: string): Promise<Arrival['who'] | false>
 }
 
 // What is asked after a login or a refresh must not cost it, ms.
@@ -77,7 +82,7 @@ export function createCookieOwner(
     init: RequestInit,
     response: Response,
     base: string,
-  ): Promise<Arrival['who']> {
+  ): Promise<Arrival['who'] | false> {
     const { before, now } = arrival(response.headers) as Arrival
     if (now.access !== undefined && now.access === before.access) return undefined
     try {
@@ -93,6 +98,7 @@ export function createCookieOwner(
         value === (value && (reading.value(said.body, 'access') ?? value))
       // A text would be somebody: it has a `sub` of its own.
       if (said.status < 300 && same && describe(said.body) === 'object') return said.body as Arrival['who']
+      if (same && reading.gone(said)) return false
       // What turns this down (there is no such route, say) would turn it down for ever, and no refresh would ever be
       // taken.
       return said.status >= 400 && said.status < 500 && same && !reading.passing(said) ? undefined : null
@@ -111,7 +117,7 @@ export function createCookieOwner(
     lastTold: (which) => told[which],
     async of(send, init, response, base) {
       const who = await find(send, init, response, base)
-      if (who !== null) told = {}
+      if (who !== null && who !== false) told = {}
       return who
     },
   }

@@ -49,6 +49,8 @@ const A_TURN = 3_000
 const A_MOMENT = 100
 const MOVED = 'Who is signed in is another by now'
 const WHOSE = 'Nobody knows whose cookies came'
+const NOT_KEPT =
+  'The cookies of the answer were not sent back: blocked, as those of another site are, or of another path or host'
 
 /**
  * @param names of the headers that have the CSRF values
@@ -211,7 +213,9 @@ export function createCookieTransport(
         if (kind === 'refresh') headers.delete(header)
         headers.set(refreshHeader, proof)
       }
-      const response = await values.exchange(send, url, { ...init, headers }, kind)
+      // A page that is closed before the answer has come takes its cookies all the same: no session holds the old ones longer.
+      const kept = kind === 'refresh' ? { keepalive: true } : undefined
+      const response = await values.exchange(send, url, { ...init, headers, ...kept }, kind)
       const arrival = values.arrival(response.headers) as Arrival
       const now = arrival.now[which]
       // Not under the value of who has signed in elsewhere since.
@@ -241,7 +245,9 @@ export function createCookieTransport(
       const doubtful =
         kind === 'refresh' && (unproven || value !== stamp || arrival.now.refresh !== arrival.before.refresh)
       if (owner && response.ok && (who || doubtful)) {
-        arrival.who = await owner.of(send, init, response, base)
+        const whose = await owner.of(send, init, response, base)
+        if (whose === false && kind === 'login') throw new Error(NOT_KEPT)
+        arrival.who = whose || (whose === undefined ? undefined : null)
         // Both cookies are there anew, and not all of them may be of this answer.
         const both = arrival.now.refresh !== arrival.before.refresh
         arrival.unproven = arrival.who !== undefined && (kind === 'refresh' ? both : same === true)

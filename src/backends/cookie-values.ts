@@ -48,6 +48,8 @@ export interface Arrival {
 export type Send = Parameters<NonNullable<Backend['transport']>>[0]
 
 export interface CookieValues {
+  /** Whether cookies can be seen from here at all: not from a Worker. */
+  readable(): boolean
   /** Those in the cookies for `url`. */
   at(url: string): Values
   /** Sends with the cookies, and takes those that come. */
@@ -106,7 +108,9 @@ export function createCookieValues(hook: CookieHook | undefined, names: Values |
     return response
   }
 
-  return { at, exchange, arrival: (headers) => arrivals.get(headers) }
+  const readable = (): boolean => Boolean(hook ?? globalThis.document)
+
+  return { readable, at, exchange, arrival: (headers) => arrivals.get(headers) }
 }
 
 /** The hook’s answer; what it throws may quote a cookie, and is not passed on. */

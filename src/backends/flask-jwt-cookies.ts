@@ -188,8 +188,8 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
           claims: (body) => claimsOf(body) !== undefined,
           proof: (url) => (methods.includes(whoami.method ?? 'GET') ? proofOf(values.at(url).access) : {}),
           // A token that has run out by now tells nothing, nor does a server that is busy.
-          passing: (answer) =>
-            plain.refused(answer) || isGone(answer) || [408, 425, 429].includes(answer.status),
+          passing: (answer) => plain.refused(answer) || [408, 425, 429].includes(answer.status),
+          gone: isGone,
         })
       : undefined
   const { transport, calling } = createCookieTransport(values, { header, refreshHeader }, owner, (nobody) =>
@@ -270,8 +270,10 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
   function tokens({ status, headers, body, empty }: Answer, before?: StoredToken): Tokens | undefined {
     const arrival: Arrival = values.arrival(headers) ?? { kind: 'flow', before: NONE, now: NONE }
     const { kind, before: were, now, who, unproven } = arrival
-    const asking = kind === 'whoami'
     const replaced = (which: keyof Values): boolean => now[which] !== were[which]
+    // A flow may come to nothing but the name of who has signed in otherwise, in a popup or by a redirect.
+    const names = (): boolean => status < 300 && !replaced('access') && claimsOf(body) !== undefined
+    const asking = kind === 'whoami' || (kind === 'flow' && now.access !== undefined && names())
 
     let refreshToken: string | undefined
     if (refresh) {
@@ -323,8 +325,9 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
     const { status, headers } = answer
     const signal = plain.classify(answer)
     if (status !== 401 || (signal !== 'missing' && signal !== 'csrf')) return false
-    // The cookie has gone. Or its value has, so that nothing can ever be proved by it; one that is there can be read anew.
-    return isGone(answer) || values.arrival(headers)?.now.refresh === undefined
+    // The cookie has gone. Or its value has, so that nothing can ever be proved by it; one that is there can be read anew,
+    // by a page if not by its Worker.
+    return isGone(answer) || (values.readable() && values.arrival(headers)?.now.refresh === undefined)
   }
 
   // --- the backend -----------------------------------------------------------------------------------------

@@ -1,8 +1,16 @@
 /** What a reader who meant to break it found of cookies. */
 import { describe, expect, test, vi } from 'vitest'
-import { type Cell, type FlowContext, memoryStore, type Store } from '../../src/index.ts'
+import {
+  type Cell,
+  createAuth,
+  type FlowContext,
+  flaskJwtCookies,
+  memoryStore,
+  type Store,
+} from '../../src/index.ts'
+import { createBackend } from '../../src/testing/index.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
-import { alice, base, bob, cookieBench, lateAnswer } from './cookies-support.ts'
+import { alice, base, bob, type CookieBench, cookieBench, lateAnswer } from './cookies-support.ts'
 
 const post = { method: 'POST', body: 'a form' }
 // The page is at another origin than the cookies: answers tell it the values.
@@ -304,6 +312,47 @@ test.each([
   expect(came()).toEqual([`GET protected ${status}`])
 })
 
+test.each([
+  ['refresh: false', false],
+  ['a refresh endpoint beside it', {}],
+] as const)(
+  'implicit refreshing: writes that go out at once come through, though each answer replaces the value of the next: %s',
+  async (_, refresh) => {
+    let line: Promise<unknown> = Promise.resolve()
+    const { auth, came } = await cookieBench({
+      server: { implicitRefresh: 900_000 },
+      preset: { refresh },
+      // A browser takes the cookie when the request leaves, not when it was asked for.
+      beneath: (next) => (input, init) => {
+        const sent = line.then(() => next(input, init))
+        line = sent.catch(() => {})
+        return sent
+      },
+    })
+    const writes = await Promise.all(Array.from({ length: 6 }, () => auth.fetch('protected', post)))
+    expect(writes.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 200])
+    expect(came()).not.toContain('POST refresh 200')
+  },
+)
+
+test('implicit refreshing: a value that never fits is tried no more than seven times', async () => {
+  let value = 0
+  const { page, store, jar, backend, came } = await cookieBench({
+    preset: { refresh: false, whoami: undefined },
+  })
+  const body = { msg: 'CSRF double submit tokens do not match' }
+  backend.fault('protected', { status: 401, body }, { times: Infinity })
+  const tab = page({
+    store,
+    beneath: (next) => (input, init) => {
+      jar.setCookieSync(`csrf_access_token=of-another-${value++}; Path=/`, base)
+      return next(input, init)
+    },
+  })
+  expect((await tab.fetch('protected', post)).status).toBe(401)
+  expect(came()).toEqual(Array.from({ length: 7 }, () => 'POST protected 401'))
+})
+
 describe('a login by a flow', () => {
   test.each(['init', 'Request'])(
     'that waits for its turn can be left, by the signal of its %s',
@@ -575,5 +624,163 @@ describe('logins that overlap', () => {
     await vi.advanceTimersByTimeAsync(30_000)
     expect(await login).toMatchObject({ code: 'login_unavailable' })
     expect(came().filter((one) => one.includes('login'))).toHaveLength(2)
+  })
+})
+
+describe('a flow that tells no more than who has signed in, in a popup or by a redirect', () => {
+  const signedIn = async (bench: CookieBench, who: typeof alice): Promise<void> => {
+    const response = await bench.backend.fetch(`${base}login`, json(who))
+    for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
+    bench.backend.clearLog()
+  }
+  const whoami = ({ fetch }: FlowContext): Promise<Response> => fetch('whoami')
+
+  test.each([
+    ['nobody', false],
+    ['bob', bob],
+  ] as const)('takes the place of %s', async (_, as) => {
+    const bench = await cookieBench({ as, server: { refresh: 'rotating' } })
+    await signedIn(bench, alice)
+    await bench.auth.login(whoami)
+    expect(bench.auth.session).toMatchObject({ subject: 'alice', status: 'active' })
+    expect((await bench.auth.fetch('protected', post)).status).toBe(200)
+    later()
+    expect((await bench.auth.fetch('protected', post)).status).toBe(200)
+    expect(bench.came()).toContain('POST refresh 200')
+  })
+
+  test('6: the refresh cookie beside it may be another user’s, and is not gone on with', async () => {
+    const bench = await cookieBench()
+    const response = await bench.backend.fetch(`${base}fresh-login`, json(bob))
+    for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
+    await bench.auth.login(whoami)
+    expect(bench.auth.session).toMatchObject({ subject: 'bob' })
+    later()
+    await bench.auth.fetch('protected', post).catch(() => {})
+    expect(bench.auth.session?.subject).not.toBe('alice')
+    const carried = bench.backend.log.filter(({ route, status }) => route === 'protected' && status === 200)
+    expect(carried).toEqual([])
+  })
+
+  test('brings nothing where nobody has', async () => {
+    const { auth } = await cookieBench({ as: false })
+    expect(await rejection(auth.login(whoami))).toMatchObject({ code: 'login_refused' })
+  })
+})
+
+test('a login whose cookies the browser keeps back says so', async () => {
+  const backend = createBackend({ locations: ['cookies'], csrfInBody: true })
+  const hook = { read: () => '', write() {} }
+  const auth = createAuth({
+    baseUrl: base,
+    backend: flaskJwtCookies({ cookies: hook, whoami: {} }),
+    fetch: backend.fetch,
+  })
+  const error = await rejection(auth.login(alice))
+  expect(error).toMatchObject({ code: 'login_unavailable', cause: { message: /not sent back: blocked/ } })
+  expect(auth.session).toBeNull()
+})
+
+test('a page that is closed in the midst of a refresh leaves it to the browser, which takes the cookies', async () => {
+  const kept: unknown[] = []
+  const { page, store } = await cookieBench()
+  const tab = page({
+    store,
+    beneath: (next) => (input, init) => {
+      if (`${input}`.endsWith('/refresh')) kept.push(init?.keepalive)
+      return next(input, init)
+    },
+  })
+  await tab.ready
+  await tab.refresh()
+  expect(kept).toEqual([true])
+})
+
+describe('a Worker, which can see no cookie', () => {
+  test('4: does not end a session whose value a page has replaced', async () => {
+    const bench = await cookieBench({ server: { refresh: 'rotating' } })
+    const other = bench.page({ store: memoryStore() })
+    await other.ready
+    // The cookies go along; only the script can't read them.
+    const worker = createAuth({
+      baseUrl: base,
+      backend: flaskJwtCookies({ whoami: {} }),
+      store: bench.store,
+      fetch: (input, init) => {
+        const request = new Request(input, init)
+        request.headers.set('cookie', bench.jar.getCookieStringSync(request.url))
+        return bench.backend.fetch(request)
+      },
+    })
+    await worker.ready
+    await other.refresh()
+    later()
+    expect(await rejection(worker.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+    expect(worker.session).toMatchObject({ subject: 'alice', status: 'active' })
+  })
+})
+
+describe('another user who has signed in past this client', () => {
+  const instead = async (
+    options: Parameters<typeof cookieBench>[0] = {},
+  ): Promise<CookieBench & { told: string[]; form(): Promise<Response> }> => {
+    const bench = await cookieBench(options)
+    const response = await bench.backend.fetch(`${base}login`, json(bob))
+    for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
+    bench.backend.clearLog()
+    const events: string[] = []
+    for (const type of ['loggedIn', 'loggedOut'] as const) {
+      bench.auth.on(type, ({ reason }) => void events.push(`${type}: ${reason}`))
+    }
+    virtualTime()
+    return { ...bench, told: events, form: () => bench.auth.fetch('protected', post) }
+  }
+
+  test.each([
+    ['readable', {}],
+    ['told', told],
+  ])('6: takes this session’s place, and not its call: %s', async (_, server) => {
+    const { auth, form, came, told } = await instead({ server })
+    const call = form()
+    await vi.advanceTimersByTimeAsync(999)
+    expect(auth.session).toMatchObject({ subject: 'alice' })
+    await vi.advanceTimersByTimeAsync(1)
+    expect((await call).status).toBe(401)
+    expect(told).toEqual(['loggedOut: replaced', 'loggedIn: initial'])
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+    expect(came()).not.toContain('POST protected 200')
+    expect((await form()).status).toBe(200)
+    await auth.logout()
+    expect(auth.session).toBeNull()
+  })
+
+  test('5: is not brought back by that once a logout was called', async () => {
+    const { auth, form, record } = await instead()
+    const call = form()
+    await vi.advanceTimersByTimeAsync(500)
+    await auth.logout()
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect((await call).status).toBe(401)
+    expect([auth.session, record()]).toEqual([null, expect.objectContaining({ ended: 'logout' })])
+  })
+
+  test('a login in another tab, which is in the store a moment after its cookies, is no such thing', async () => {
+    const bench = await cookieBench()
+    const held = lateAnswer('/login', bench.jar)
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    await tab.ready
+    const login = tab.login(bob)
+    await held.reached
+    virtualTime()
+    const told: string[] = []
+    bench.auth.on('loggedIn', ({ reason }) => void told.push(reason))
+    const call = bench.auth.fetch('protected', post)
+    await vi.advanceTimersByTimeAsync(500)
+    held.open()
+    await login
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect((await call).status).toBe(401)
+    expect(told).toEqual(['login'])
+    expect(bench.auth.session).toMatchObject({ subject: 'bob' })
   })
 })
