@@ -18,8 +18,6 @@ import { readAnswer, unread } from './wire.ts'
 interface Spent {
   renewed: boolean
   asked: boolean
-  /** How often the cookie had been replaced under it: nothing was done then, so that a few more are no harm. */
-  replaced: number
   /** The session's version when it last went out. */
   version: number
   /** What got a 401 that tells nothing: turned down, if another token gets another answer. */
@@ -59,7 +57,7 @@ export function createFlow(
     }
 
     const user: Stamp = held.record
-    const spent: Spent = { renewed: false, asked: false, replaced: 0, version: 0 }
+    const spent: Spent = { renewed: false, asked: false, version: 0 }
     let token: HeldToken | Response | null | undefined =
       attachable(call, held) ?? (await attach(call, user, spent))
     let refused: Response | undefined
@@ -224,8 +222,7 @@ export function createFlow(
       if (vain.size > 100) vain.clear()
       vain.add(call.route)
     }
-    const swapped = cookie && signal === 'csrf' && spent.replaced++ < 5
-    const again = reason && !late ? spent.asked : spent.renewed && !swapped
+    const again = reason && !late ? spent.asked : spent.renewed
     // With no refresh token left a token that is turned down is the end, whichever send it was.
     const asks = !spent.asked && call.auth !== 'optional'
     const over = again && !reason && !cookie && !late && asks && !held.record.refreshToken
@@ -281,7 +278,7 @@ export function createFlow(
 
     /** Another token may be good: one that is there already, or one that a refresh brings. */
     async function renew(): Promise<HeldToken | null | undefined> {
-      if (!swapped) spent.renewed = true
+      spent.renewed = true
       // Or one that has run out, with nothing to refresh it: another answer may have brought a new one meanwhile.
       const last = backend.cookies === 'both' && signal === 'expired' && !held.record.refreshToken
       if (cookies && (cookie || last) && !late) {
@@ -296,10 +293,9 @@ export function createFlow(
       const beside = another(held, token)
       const overHere = token.age() >= (token.lasts ?? Infinity)
       const renewed = held.record.id !== user.id || held.record.version > spent.version
-      if (session.usable(beside) && (swapped || renewed || overHere || !held.record.refreshToken)) {
+      if (session.usable(beside) && (cookie || renewed || overHere || !held.record.refreshToken)) {
         return replay ? beside : undefined
       }
-      spent.renewed = true
       // Nothing to find out with, and it may be about the route: a token within its life is given up where another turns it
       // down, too.
       if (

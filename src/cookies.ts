@@ -28,6 +28,9 @@ export interface CookieRoom {
   reread(held: Held): Promise<void>
 }
 
+// A value that was replaced may be so again, by the answers that are still to come of calls made at once: how long it has to
+// stand until something is sent with it, ms.
+const TO_STAND = 50
 // How long another user's cookies have to be there until he is taken for who is signed in, ms: a login, here or in another
 // tab, is in the store a moment after its answer.
 const A_MOMENT = 1_000
@@ -85,6 +88,19 @@ export function createCookieRoom(
       return true
     } finally {
       attempts.delete(attempt)
+    }
+  }
+
+  /** Takes up what is there until that has stood for a moment, where it can be seen. */
+  async function settle(id: string): Promise<void> {
+    const replaced = (): unknown => consult(backend, 'restore', wire.base(), session.held?.record.access)
+    for (let tries = 5; tries; tries--) {
+      const before = session.held?.record.access
+      await adopt(id, before)
+      const now = session.held?.record
+      if (now?.id !== id || now.access === before || replaced()) return
+      await sleep(on, TO_STAND)
+      if (!replaced()) return
     }
   }
 
@@ -159,7 +175,7 @@ export function createCookieRoom(
     },
     restore,
     async reread({ record: { id, access } }) {
-      if (reading?.of !== access) reading = { of: access, done: adopt(id, access).catch(() => {}) }
+      if (reading?.of !== access) reading = { of: access, done: settle(id).catch(() => {}) }
       const mine = reading
       await mine?.done
       if (reading === mine) reading = undefined

@@ -330,3 +330,38 @@ test('5: a refresh that waits for that of another tab is not sent after a logout
   )
   expect(backend.log.filter(({ route }) => route === 'refresh')).toHaveLength(1)
 })
+
+test.each(places)(
+  '4: a tab that is closed in the midst of a refresh loses nothing: %s',
+  async (_, told, apart) => {
+    let answer = (): void => {}
+    const held = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    const {
+      server: { backend },
+      page,
+      open: another,
+    } = await open({
+      server: { ...told, refresh: 'rotating-reuse-detection', sleep: () => held },
+      apart,
+      shared: true,
+    })
+    const other = await another()
+    backend.settings.latency = { refresh: { after: 1 } }
+    await page.evaluate(() => void auth.refresh().catch(() => {}))
+    await until('the token is spent', () => backend.issued.some(({ generation }) => generation === 1))
+    await page.close()
+    answer()
+    const rotated = async (): Promise<boolean> => {
+      const cookies = await other.context().cookies()
+      const { value } = cookies.find(({ name }) => name === 'refresh_token_cookie') ?? {}
+      return backend.issued.some(({ token, generation }) => token === value && generation === 1)
+    }
+    await until('the cookies have been taken', rotated)
+    expect(await ask(other, 'protected', 'POST', 'x')).toBe(200)
+    backend.expireAccessTokens()
+    expect(await ask(other, 'protected', 'POST', 'x')).toBe(200)
+    expect([await subject(other), backend.reuseDetected]).toEqual(['alice', 0])
+  },
+)
