@@ -101,9 +101,13 @@ export function createAsker(
       waitUntil(promise: PromiseLike<unknown>): void {
         if (!dispatching) {
           throw new DOMException(
-            'waitUntil() takes promises while the event is dispatched: before the first await of the listener',
+            'waitUntil() takes promises before the first await of the listener',
             'InvalidStateError',
           )
+        }
+        // A slip that would close the dialog as it opens.
+        if (promise === undefined || typeof promise === 'function') {
+          throw new TypeError(`waitUntil() takes promises, got ${typeof promise}`)
         }
         // One of our own: a promise may have a `then` or a `catch` of its own.
         waits.push(new Promise((resolve) => resolve(promise)))

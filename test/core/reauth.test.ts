@@ -169,6 +169,19 @@ describe('an ask', () => {
     expect((await auth.fetch('fresh')).status).toBe(200)
   })
 
+  test.each([
+    ['undefined', undefined],
+    ['function', async () => {}],
+  ])('says so where it is given no promise but %s, and goes on listening', async (kind, given) => {
+    const errors = reported()
+    const { auth, signInStale } = room()
+    await signInStale()
+    auth.on('reauthRequired', (event) => event.waitUntil(given as never))
+    auth.on('reauthRequired', (event) => event.waitUntil(auth.reauthenticate(alice)))
+    expect((await auth.fetch('fresh')).status).toBe(200)
+    expect(errors).toEqual([new TypeError(`waitUntil() takes promises, got ${kind}`)])
+  })
+
   test('takes no promise after it was dispatched', async () => {
     const { auth, signInStale } = room()
     await signInStale()
@@ -183,8 +196,7 @@ describe('an ask', () => {
     }
     expect(thrown).toMatchObject({
       name: 'InvalidStateError',
-      message:
-        'waitUntil() takes promises while the event is dispatched: before the first await of the listener',
+      message: 'waitUntil() takes promises before the first await of the listener',
     })
     expect(thrown).toBeInstanceOf(DOMException)
     close()
