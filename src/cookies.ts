@@ -55,7 +55,7 @@ export function createCookieRoom(
       const controller = new AbortController()
       const { signal } = controller
       const asking = wire.call(asked, { signal }).then((response) => readAnswer(response, signal, true))
-      const late = (): Error => new Error(`No answer in ${timeout} ms`)
+      const late = (): Error => new Error(`no answer within ${timeout} ms`)
       const answer = await within(on, asking, timeout, late).finally(() => controller.abort())
       const { status, body, empty } = answer
       if (status > 299 && status !== 401 && status !== 422) throw new Error(`It was answered with ${status}`)

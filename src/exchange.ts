@@ -103,11 +103,17 @@ export function createExchanger(
   ): Promise<Result> {
     const at = session.cell.latest()
     const sentAt = on.now()
-    const response = await wire.call(consult(backend, 'refresh', refreshToken, before, still), { signal })
+    const spec = consult(backend, 'refresh', refreshToken, before, still)
+    const response = await wire.call(spec, { signal })
     const answer = await readAnswer(response, signal, true)
     const { status } = answer
     const { ok, headers } = response
-    let failure: Failure = { reason: 'status', status, retryAfter: retryAfter(headers) }
+    let failure: Failure = {
+      reason: 'status',
+      status,
+      cause: wire.astray('refresh', status, spec),
+      retryAfter: retryAfter(headers),
+    }
     if (ok) {
       let cause: Error | undefined
       try {

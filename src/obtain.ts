@@ -7,7 +7,7 @@ import { consult } from './consult.ts'
 import { AuthError, JWT, safeCause } from './errors.ts'
 import { type Platform, stopwatch, within } from './platform.ts'
 import type { SessionRoom } from './session.ts'
-import { checkTokens } from './token.ts'
+import { checkTokens, shape } from './token.ts'
 import type { Answer, Backend, Flow, MaybePromise, RequestSpec, StoreRecord, Tokens } from './types.ts'
 import { readAnswer, unread, type Wire } from './wire.ts'
 
@@ -98,7 +98,7 @@ export function createObtain(
           .then(read)
           .then((answer) => takeBack(consult(backend, 'tokens', answer) ?? {}, attempt, id))
           .catch(() => {})
-        return new Error(`No answer in ${LOGIN_TIMEOUT} ms`)
+        return new Error(`no answer within ${LOGIN_TIMEOUT} ms`)
       })
     const read = (answered: Response): Promise<Answer> => readAnswer(answered, undefined, true)
     const unavailable = (error: unknown): AuthError =>
@@ -120,7 +120,7 @@ export function createObtain(
       const result = await given({ fetch: (input, init) => tokenless(still, input, init), signal })
       at = session.cell.latest()
       elapsed = stopwatch(on)
-      if (!isMessage(result)) return { tokens: checkTokens(result, 'the flow’s tokens'), at }
+      if (!isMessage(result)) return { tokens: checkTokens(result, 'the flow result'), at }
       response = result as Response
     } else {
       try {
@@ -145,18 +145,10 @@ export function createObtain(
       }
       const said: unknown = backend.message && consult(backend, 'message', answer)
       const serverMessage = said && typeof said === 'string' ? said : undefined
-      // Logged by whoever logs the error: neither a page's worth of it, nor what moves the cursor or the line.
-      const words = serverMessage
-        ? `: ${serverMessage}`
-            .slice(0, 200)
-            .replace(/\p{C}+/gu, ' ')
-            .replace(JWT, '[token]')
-        : ''
-      const { method = 'POST', path = '' } = given as Partial<RequestSpec>
-      // What follows the path may be a secret.
-      const where = `; is there a ${method} ${path.split(/[?#]/)[0]}? See the backend's option login`
-      const astray = path && (status === 404 || status === 405) ? where : ''
-      throw new AuthError('login_refused', `The server refused the login (${status})${words}${astray}`, {
+      const words = serverMessage ? loggable(`: ${serverMessage}`) : ''
+      const astray = wire.astray('login', status, given as Partial<RequestSpec>)
+      const where = astray ? `; ${astray.message}` : ''
+      throw new AuthError('login_refused', `The server refused the login (${status})${words}${where}`, {
         status,
         serverMessage,
         response,
@@ -164,7 +156,9 @@ export function createObtain(
     }
     const tokens = consult(backend, 'tokens', answer)
     if (!tokens) {
-      const what = response.bodyUsed ? 'has been read already' : 'holds no token'
+      // Of what it holds the names alone.
+      const instead = answer.body === undefined ? 'no JSON' : loggable(shape(answer.body))
+      const what = response.bodyUsed ? 'has been read already' : `holds no token: ${instead}`
       throw new AuthError('login_incomplete', `The login answer (${status}) ${what}`, { status, response })
     }
     return { tokens: checkTokens(tokens, 'the login answer'), at, sentAt }
@@ -182,4 +176,12 @@ export function createObtain(
   }
 
   return obtain
+}
+
+/** Of what a server says, for an error that somebody logs: neither a page's worth, nor what moves the cursor or the line. */
+function loggable(words: string): string {
+  return words
+    .slice(0, 200)
+    .replace(/\p{C}+/gu, ' ')
+    .replace(JWT, '[token]')
 }

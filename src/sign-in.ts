@@ -76,7 +76,7 @@ export function createSignIn(
     if (!session.writable) {
       throw new AuthError(
         'store_read_only',
-        'The store can only be read: it has no commit(), as browserStore() outside of a browser',
+        'The store is read-only: it has no commit(), as browserStore() outside of a browser',
       )
     }
     const attempt = enter(session.cell.moment())

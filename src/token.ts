@@ -24,22 +24,16 @@ export function checkTokens(tokens: unknown, where: string): Tokens {
   const { accessToken, refreshToken, expiresIn, claims } = Object(tokens) as Record<string, unknown>
   // The caller's own are neither kept nor frozen.
   const copy = plain(() => claims)
-  const wrong = (field: string, given: unknown, takes: string): AuthError =>
-    new AuthError('invalid_token', `${where}.${field} takes ${takes}, got ${describe(given)}`, {
-      field: `${where}.${field}`,
-    })
+  const wrong = (name: string, given: unknown, takes: string, whole?: string): AuthError => {
+    const field = `${where}.${name}`
+    return new AuthError('invalid_token', `${whole ?? field} takes ${takes}, got ${shape(given)}`, { field })
+  }
   const takes = 'a b64token (RFC 6750 section 2.1)'
   if (accessToken !== undefined && !isToken(accessToken)) throw wrong('accessToken', accessToken, takes)
   if (refreshToken != null && !isToken(refreshToken)) throw wrong('refreshToken', refreshToken, takes)
   if (!accessToken && !refreshToken) {
     if ('accessToken' in Object(tokens)) throw wrong('accessToken', accessToken, takes)
-    throw new AuthError(
-      'invalid_token',
-      `${where} takes { accessToken, refreshToken }, got ${shape(tokens)}`,
-      {
-        field: `${where}.accessToken`,
-      },
-    )
+    throw wrong('accessToken', tokens, '{ accessToken, refreshToken }', where)
   }
   if (expiresIn !== undefined && !isTime(expiresIn))
     throw wrong('expiresIn', expiresIn, 'seconds, not negative')
@@ -65,10 +59,14 @@ export function describe(value: unknown): string {
   return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
 }
 
-/** The same, and the names of its members. */
+/** The same, the names of its members, and what slip it may be. */
 export function shape(value: unknown): string {
   const kind = describe(value)
+  if (kind === 'string' && /^bearer /i.test(value as string)) return 'string: leave out Bearer'
   if (kind !== 'object') return kind
+  // An `await` was left out.
+  if (value instanceof Promise) return 'a Promise'
+  if (value instanceof Response) return 'a Response'
   const names = Object.keys(value as object).slice(0, 20)
   return `{ ${names.join(', ')} }`
 }

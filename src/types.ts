@@ -560,8 +560,8 @@ export interface Store {
 export interface AuthOptions<Claims = StandardClaims, Credentials = unknown> {
   /**
    * Required. Relative inputs resolve against it; its origin gets the token, no other does. A missing trailing slash is
-   * added. Relative to the document where there is one, else the first use throws. `https:`, or `http:` on loopback,
-   * unless `allowInsecure` is set.
+   * added. Relative to the document, in a Worker to its script (begin with a slash there); where there is neither, the
+   * first use throws. `https:`, or `http:` on loopback, unless `allowInsecure` is set.
    */
   baseUrl: string | URL
   /** Required. How the server speaks: `flaskJwt()`, `simpleJwt()`, `oauth2()`, `bearer()`, … */

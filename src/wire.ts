@@ -35,6 +35,8 @@ export interface Wire {
   attach(token: string | undefined, call: Outgoing): Attachment | undefined
   /** The fetch beneath, looked up at each call. */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
+  /** What may be wrong with the path where there is no such endpoint; by its option's name. */
+  astray(option: string, status: number, spec: Partial<RequestSpec>): Error | undefined
   /** Sends a request to an endpoint of the backend's. Redirects are errors: no token follows one. */
   call(spec: RequestSpec, init?: RequestInit): Promise<Response>
 }
@@ -60,7 +62,8 @@ export function createWire(options: AuthOptions<never, never>): Wire {
   }
   const parse = (option: string, value: string, base?: string): URL => {
     if (URL.canParse(value, base)) return check(option, new URL(value, base))
-    const relative = !base && URL.canParse(value, 'http://localhost')
+    // Nothing is relative to what a Worker may be made of: a `blob:` or `data:` URL.
+    const relative = URL.canParse(value, 'http://localhost')
     const what = !relative
       ? 'a URL'
       : `an absolute URL${option === 'baseUrl' ? ' where there is no document' : ''}`
@@ -79,7 +82,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
 
   function base(): string {
     if (known === undefined) {
-      const url = parse('baseUrl', given, globalThis.document?.baseURI)
+      const url = parse('baseUrl', given, globalThis.document?.baseURI ?? globalThis.location?.href)
       if (!url.pathname.endsWith('/')) url.pathname += '/'
       url.search = url.hash = ''
       origins.add(url.origin)
@@ -119,6 +122,14 @@ export function createWire(options: AuthOptions<never, never>): Wire {
           : { headers: { authorization: `Bearer ${token}` } },
     fetch: (input, init) =>
       backend.transport ? backend.transport(beneath, input, init, base()) : beneath(input, init),
+    astray(option, status, { path, method = 'POST' }) {
+      if (!path || ![404, 405].includes(status)) return undefined
+      const url = wire.resolve(path)
+      // What follows the path may be a secret.
+      return new Error(
+        `is there a ${method} ${url.origin + url.pathname}? See the backend's option ${option}`,
+      )
+    },
     async call({ path, method = 'POST', ...more }, init) {
       const url = wire.resolve(path)
       if (!secure(url)) throw new AuthError('invalid_input', `No token goes to ${url.origin} over http:`)
@@ -126,7 +137,7 @@ export function createWire(options: AuthOptions<never, never>): Wire {
       const options = { method, ...more, redirect: 'manual', ...cached('no-store'), ...init } as const
       const response = await wire.fetch(url.href, options)
       const { type, status } = response
-      if (type === 'opaqueredirect' || [301, 302, 303, 307, 308].includes(status) || wasLed(response, url)) {
+      if (type === 'opaqueredirect' || /30[12378]/.test(`${status}`) || wasLed(response, url)) {
         void response.body?.cancel?.().catch(() => {})
         throw new Error(REDIRECTED)
       }

@@ -165,6 +165,28 @@ describe('options', () => {
     expect(auth.baseUrl).toBe('https://app.test/api/')
   })
 
+  test.each([
+    ['/api', 'https://app.test/api/'],
+    ['api', 'https://app.test/assets/api/'],
+  ])('with a relative baseUrl ("%s") in a Worker resolve it against the Worker’s script', (path, base) => {
+    vi.stubGlobal('location', new URL('https://app.test/assets/worker.js'))
+    expect(createAuth(optionsWith({ baseUrl: path })).baseUrl).toBe(base)
+  })
+
+  test.each(['blob:https://app.test/6f0b', 'data:text/javascript,0', 'about:blank', '', undefined])(
+    'with a relative baseUrl where nothing is relative to the location (%s) are told of no document',
+    (href) => {
+      vi.stubGlobal('location', { href })
+      const auth = createAuth(optionsWith({ baseUrl: '/api' }))
+      expect(
+        checked(
+          thrown(() => auth.baseUrl),
+          'invalid_option',
+        ).message,
+      ).toBe('baseUrl takes an absolute URL where there is no document')
+    },
+  )
+
   test('with a relative baseUrl in an http: document that is not loopback are refused at first use', async () => {
     vi.stubGlobal('document', { baseURI: 'http://app.test/' })
     const auth = createAuth(optionsWith({ baseUrl: '/api' }))
@@ -583,7 +605,7 @@ describe('a token', () => {
     ['sec ret', 'string'],
     [null, 'null'],
     [['secret'], 'an array'],
-    [{}, 'object'],
+    [{ token: 'secret' }, '{ token }'],
     [5, 'number'],
     [undefined, 'undefined'],
   ])('that is none is named by what it is, and what it takes is said: %j', async (accessToken, name) => {

@@ -714,7 +714,7 @@ test('login goes to the login endpoint, though re-authentication has one of its 
 
 test.each([
   // Lost on the way, as far as anybody can tell.
-  [200, { code: 'login_unavailable', cause: { message: 'No answer in 30000 ms' } }, 0],
+  [200, { code: 'login_unavailable', cause: { message: 'no answer within 30000 ms' } }, 0],
   [401, { code: 'login_refused', status: 401 }, 1],
 ] as const)(
   '10: a login whose answer, a %i, never ends fails within a bound',
@@ -747,7 +747,7 @@ test('a login that hangs says so, and has neither status nor response', async ()
   const outcome = failure(auth.login(alice))
   await pass(31 * second)
   const error = await outcome
-  expect(error).toMatchObject({ code: 'login_unavailable', cause: { message: 'No answer in 30000 ms' } })
+  expect(error).toMatchObject({ code: 'login_unavailable', cause: { message: 'no answer within 30000 ms' } })
   expect(error).toHaveProperty('status', undefined)
   expect(error).toHaveProperty('response', undefined)
 })

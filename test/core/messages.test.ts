@@ -116,6 +116,19 @@ describe('a call', () => {
         return auth.refresh()
       },
     ],
+    [
+      'The access token could not be refreshed (status 404, not known as a refusal); the session lives',
+      'refresh_unavailable',
+      async ({ auth, backend, signIn }) => {
+        await signIn()
+        backend.fault('refresh', { status: 404 })
+        const error = await failure(auth.refresh())
+        expect(error.cause).toMatchObject({
+          message: "is there a POST https://api.test/refresh? See the backend's option refresh",
+        })
+        throw error
+      },
+    ],
     ...(
       [
         [400, ', not known as a refusal'],
@@ -196,10 +209,34 @@ describe('a login', () => {
       },
     ],
     [
-      'The login answer (200) holds no token',
+      'The login answer (200) holds no token: {  }',
       'login_incomplete',
       ({ auth, backend }) => {
         backend.fault('login', { status: 200, body: {} })
+        return auth.login(alice)
+      },
+    ],
+    [
+      'The login answer (200) holds no token: { data, status, [token] }',
+      'login_incomplete',
+      ({ auth, backend }) => {
+        backend.fault('login', { status: 200, body: { data: 'secret', status: 'ok', 'eyJhbGci.eyJz': 1 } })
+        return auth.login(alice)
+      },
+    ],
+    [
+      'The login answer (200) holds no token: an array',
+      'login_incomplete',
+      ({ auth, backend }) => {
+        backend.fault('login', { status: 200, body: ['secret'] })
+        return auth.login(alice)
+      },
+    ],
+    [
+      'The login answer (200) holds no token: no JSON',
+      'login_incomplete',
+      ({ auth, backend }) => {
+        backend.fault('login', { status: 200, body: '<h1>Hello</h1>' })
         return auth.login(alice)
       },
     ],
@@ -244,17 +281,37 @@ describe('a login', () => {
       },
     ],
     [
-      'the flow’s tokens takes { accessToken, refreshToken }, got { access_token }',
+      'the flow result takes { accessToken, refreshToken }, got { access_token }',
       'invalid_token',
       ({ auth }) => auth.login(() => ({ access_token: 'opaque' }) as never),
     ],
     [
-      'the flow’s tokens takes { accessToken, refreshToken }, got { access_token, refresh_token }',
+      'setTokens takes { accessToken, refreshToken }, got a Promise',
+      'invalid_token',
+      ({ auth }) => auth.setTokens(Promise.resolve({ accessToken: 'opaque' }) as never),
+    ],
+    [
+      'setTokens takes { accessToken, refreshToken }, got a Response',
+      'invalid_token',
+      ({ auth }) => auth.setTokens(new Response() as never),
+    ],
+    [
+      'setTokens.accessToken takes a b64token (RFC 6750 section 2.1), got a Promise',
+      'invalid_token',
+      ({ auth }) => auth.setTokens({ accessToken: Promise.resolve('opaque') as never }),
+    ],
+    [
+      'setTokens.accessToken takes a b64token (RFC 6750 section 2.1), got string: leave out Bearer',
+      'invalid_token',
+      ({ auth }) => auth.setTokens({ accessToken: 'Bearer opaque' }),
+    ],
+    [
+      'the flow result takes { accessToken, refreshToken }, got { access_token, refresh_token }',
       'invalid_token',
       ({ auth }) => auth.login(() => ({ access_token: 'opaque', refresh_token: 'opaque' }) as never),
     ],
     [
-      "The server refused the login (404); is there a POST login? See the backend's option login",
+      "The server refused the login (404); is there a POST https://api.test/login? See the backend's option login",
       'login_refused',
       ({ auth, backend }) => {
         backend.fault('login', { status: 404, body: '<h1>No</h1>' })
@@ -288,7 +345,7 @@ describe('a login', () => {
       },
     ],
     [
-      'The store can only be read: it has no commit(), as browserStore() outside of a browser',
+      'The store is read-only: it has no commit(), as browserStore() outside of a browser',
       'store_read_only',
       () => {
         const { read } = memoryStore()
