@@ -136,7 +136,7 @@ export function createAuthOn<Claims, Credentials>(
       await signIn.reauthenticate(credentials)
       return snapshot()
     },
-    logout: (options) => signIn.logout(options?.revoke ?? true),
+    logout: (options) => signIn.logout((options as { revoke?: boolean } | undefined)?.revoke ?? true),
     async setTokens(tokens) {
       alive()
       await signIn.setTokens(tokens)

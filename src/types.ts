@@ -688,14 +688,16 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
   reauthenticate(this: void, credentials: Credentials | Flow): Promise<Session<Claims>>
   /**
    * Signs out: cleared before it returns. The promise covers the revocation at the server and never rejects.
-   * `revoke: false` leaves the tokens alive at the server. Default `true` (RFC 7009).
+   * `revoke: false` leaves the tokens alive at the server. Default `true` (RFC 7009). An event is no options: `logout` may
+   * be a listener as it is.
    *
    * @example
    * ```ts
    * void auth.logout() // nobody is signed in any more
+   * button.addEventListener('click', auth.logout)
    * ```
    */
-  logout(this: void, options?: { revoke?: boolean | undefined }): Promise<void>
+  logout(this: void, options?: { revoke?: boolean | undefined } | { preventDefault(): void }): Promise<void>
   /**
    * A new session from tokens got elsewhere.
    *

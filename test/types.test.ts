@@ -3,6 +3,7 @@
  * `@ts-expect-error` is enforced by `tsc -p .`; nothing below `types()` is ever run.
  */
 import ky, { type KyInstance } from 'ky'
+import type { MouseEventHandler } from 'react'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import {
   type Answer,
@@ -413,6 +414,14 @@ describe('auth', () => {
     if (auth.session) auth.session.version = 5
     // @ts-expect-error an immutable snapshot
     if (auth.session) auth.session.claims.sub = 'bob'
+  })
+
+  types('has a logout that listens to a button, in the DOM and in React', (auth) => {
+    expectTypeOf(auth.logout).toExtend<MouseEventHandler<HTMLButtonElement>>()
+    expectTypeOf(auth.logout).toExtend<NonNullable<HTMLElement['onclick']>>()
+    document.addEventListener('click', auth.logout)
+    // @ts-expect-error a string is neither options nor an event
+    auth.logout('click')
   })
 
   types('fits the store contract of Svelte', (auth) => {

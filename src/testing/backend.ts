@@ -74,6 +74,11 @@ const defaultSettings: Omit<BackendSettings, 'cookies' | 'latency' | 'paths'> = 
   lookupUser: undefined,
 }
 
+const KNOWN = [
+  ...['prefix', 'users', 'api', 'paths', 'cookies', 'latency', 'clock', 'sleep', 'signer', 'secret', 'uuid'],
+  ...Object.keys(defaultSettings),
+]
+
 /**
  * Creates a backend to test a client against. Without options it answers as Flask-JWT-Extended 4.7 does, to
  * the letter; every instance stands for itself and costs next to nothing.
@@ -146,7 +151,7 @@ export function createBackend<Api extends string = never>(options: BackendOption
   }
   for (const option of Object.keys(given)) {
     if (!Object.hasOwn(defaultSettings, option))
-      throw new TypeError(`createBackend knows no option "${option}"`)
+      throw new TypeError(`createBackend knows no option "${option}"; it knows ${KNOWN.join(', ')}`)
   }
   const settings: BackendSettings = {
     ...defaultSettings,
@@ -164,6 +169,8 @@ export function createBackend<Api extends string = never>(options: BackendOption
       waits = checkLatency(changed)
     },
   })
+  if (/[:?#]/.test(prefix))
+    throw new TypeError(`prefix: a path such as "/api/", not ${JSON.stringify(prefix)}`)
   const root = `/${prefix}/`.replace(/\/+/g, '/')
   const findApi = readApi(api)
   let advanced = 0

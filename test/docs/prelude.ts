@@ -36,7 +36,7 @@ declare const newest: import('stayfresh/encrypted').EncryptionKey
 
 interface ImportMeta {
   readonly env: { readonly DEV: boolean }
-  readonly hot?: { dispose(end: () => void): void }
+  readonly hot?: { accept(replaced: () => void): void }
 }
 
 declare const vi: typeof import('vitest').vi
@@ -44,6 +44,7 @@ declare const expect: typeof import('vitest').expect
 declare function load(what: string): Promise<unknown>
 
 declare const root: HTMLElement
+declare const button: HTMLButtonElement
 declare function App(): import('react').ReactNode
 
 declare const baseUrl: string

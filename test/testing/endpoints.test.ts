@@ -307,6 +307,16 @@ describe('what Flask adds', () => {
     },
   )
 
+  test.each(['https://api.test/v1/', 'api?x', '#api'])('a prefix that is no path is named: %s', (prefix) => {
+    expect(() => bench({ prefix })).toThrow(new TypeError(`prefix: a path such as "/api/", not "${prefix}"`))
+  })
+
+  test('an option that there is none of is named, and those that there are', () => {
+    expect(() => bench({ lifetime: 1 } as never)).toThrow(
+      /^createBackend knows no option "lifetime"; it knows prefix, users, api, .*accessLifetime, /,
+    )
+  })
+
   test('any origin will do, and so will a URL, a string or a Request', async () => {
     const { backend } = bench()
     const url = 'http://elsewhere.test:81/protected'
