@@ -1,6 +1,6 @@
 /**
  * A composable for Vue 3: `const session = useSession(auth)`, in the template `session?.subject`. It is `undefined` until
- * the store was read, on a server, and in the first render of a component; `null` with nobody signed in.
+ * the store was read, on a server, and in the first render of a page; `null` with nobody signed in.
  */
 import type { Auth, Session } from 'stayfresh'
 import { getCurrentInstance, onMounted, onScopeDispose, type ShallowRef, shallowRef } from 'vue'
@@ -16,8 +16,11 @@ export function useSession<Claims>(
       session.value = now
     })
   }
-  // Not in the setup: a page that is hydrated has to begin with what the server drew, and a server knows nobody.
-  if (getCurrentInstance()) onMounted(start)
+  // A page that is hydrated has to begin with what the server drew, which knows nobody: so does whatever is mounted with the
+  // app, and a part that is hydrated late, whose element is there before it is.
+  const instance = getCurrentInstance()
+  const drawn = instance && !instance.isMounted && (instance.vnode.el || !instance.root.isMounted)
+  if (drawn) onMounted(start)
   // A server never disposes of a scope.
   else if (typeof window !== 'undefined') start()
   onScopeDispose(() => stop())

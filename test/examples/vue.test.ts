@@ -2,7 +2,18 @@
 /** The composable for Vue in components: mounted, unmounted, drawn by a server and hydrated. */
 import type { Auth } from 'stayfresh'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { type App, createApp, createSSRApp, defineComponent, h, nextTick } from 'vue'
+import {
+  type App,
+  createApp,
+  createSSRApp,
+  defineAsyncComponent,
+  defineComponent,
+  h,
+  nextTick,
+  onMounted,
+  onUpdated,
+  ref,
+} from 'vue'
 import { renderToString } from 'vue/server-renderer'
 import { useSession } from '../../examples/vue.ts'
 import { alice, room } from '../core/support.ts'
@@ -43,6 +54,63 @@ test.each(['signed in', 'signed out'])(
     expect(warned.flatMap((spy) => spy.mock.calls)).toEqual([])
   },
 )
+
+test('a component that comes once the page stands shows who is signed in from its first render', async () => {
+  const { auth, signIn } = room()
+  await signIn()
+  const drawn: unknown[] = []
+  const Late = defineComponent(() => {
+    const session = useSession(auth)
+    return () => h('p', String(drawn.push(session.value?.subject)))
+  })
+  const here = ref(false)
+  place(createApp(defineComponent(() => () => h('main', here.value ? [h(Late)] : []))))
+  here.value = true
+  await nextTick()
+  expect(drawn).toEqual(['alice'])
+})
+
+test('a part of a page that is hydrated late, when the rest stands, begins as the server drew it', async () => {
+  const { auth, signIn } = room()
+  await signIn()
+  const warned = [vi.spyOn(console, 'warn'), vi.spyOn(console, 'error')]
+  const Slow = (ready: Promise<void>, known: Auth) => {
+    const Part = defineAsyncComponent(() => ready.then(() => Who))
+    return defineComponent({ setup: () => () => h('section', [h(Part, { auth: known })]) })
+  }
+  const html = await renderToString(createSSRApp(Slow(Promise.resolve(), room().auth)))
+  expect(html).toBe('<section><p>One moment…</p></section>')
+  let load = (): void => {}
+  const page = place(createSSRApp(Slow(new Promise((resolve) => (load = resolve)), auth)), html)
+  await nextTick()
+  load()
+  await vi.waitFor(() => expect(page.textContent).toBe('Hello alice'))
+  expect(warned.flatMap((spy) => spy.mock.calls)).toEqual([])
+})
+
+test.each(['onMounted', 'onUpdated'] as const)('called in %s it follows the session, too', async (moment) => {
+  const { auth, signIn } = room()
+  await signIn()
+  const seen: unknown[] = []
+  const subscribe = vi.spyOn(auth, 'subscribe')
+  const turn = ref(0)
+  const app = createApp(
+    defineComponent({
+      setup() {
+        ;({ onMounted, onUpdated })[moment](() => {
+          // biome-ignore lint/correctness/useHookAtTopLevel: as above
+          if (!seen.length) seen.push(useSession(auth).value?.subject)
+        })
+        return () => h('p', turn.value)
+      },
+    }),
+  )
+  place(app)
+  turn.value++
+  await nextTick()
+  expect(seen).toEqual(['alice'])
+  expect(subscribe).toHaveBeenCalledOnce()
+})
 
 test('a server subscribes to nothing, whoever is signed in', async () => {
   const { auth, signIn } = room()
