@@ -27,7 +27,7 @@
  * })
  * ```
  */
-import { type Auth, createAuth, flaskJwtCookies, type LiveRecord } from 'stayfresh'
+import { type Auth, createAuth, flaskJwtCookies, isAuthError, type LiveRecord } from 'stayfresh'
 import { requestAuth } from './request-auth'
 
 /** Makes the cookies good before anything is rendered: for what is rendered, and for the browser. */
@@ -54,8 +54,12 @@ export const withAuth =
     try {
       response = await handle(request, auth)
     } catch (thrown) {
-      error = thrown
-      response = answerFor(thrown)
+      // A wrong password is for the form. A path that leads nowhere is a mistake: its message says so, to whoever reads the log.
+      const wrong = isAuthError(thrown, 'login_refused') && thrown.status !== 404 && thrown.status !== 405
+      if (!wrong) error = thrown
+      response = wrong
+        ? Response.json({ message: thrown.serverMessage }, { status: thrown.status })
+        : answerFor(thrown)
     }
     const answer = await respond(response)
     if (error === undefined) return answer

@@ -145,6 +145,27 @@ test('a route handler signs in and out: the cookies go to the browser, and are t
   expect(backend.sessionAlive('alice')).toBe(false)
 })
 
+test('a route handler gives a wrong password back to the form: the API’s status, and what it said', async () => {
+  const { url } = await setUp()
+  const login = withAuth(url, async (request, auth) => {
+    await auth.login((await request.json()) as never)
+    return new Response(null, { status: 204 })
+  })
+  const body = JSON.stringify({ ...alice, password: 'wrong' })
+  const response = await login(newBrowser().request('login', { method: 'POST', body }))
+  expect([response.status, await response.json()]).toEqual([401, { message: 'Bad username or password' }])
+})
+
+test('a login whose path leads nowhere is no wrong password: it is thrown, and its message says where it went', async () => {
+  const { url } = await setUp()
+  const login = withAuth(`${url}elsewhere/`, async (_, auth) => {
+    await auth.login(alice)
+    return new Response(null, { status: 204 })
+  })
+  const error = await rejection(login(newBrowser().request('login', { method: 'POST' })))
+  expect((error as Error).message).toContain(`is there a POST ${url}elsewhere/login?`)
+})
+
 test('a route handler’s call past the expiry is good, and its cookies go back with the answer', async () => {
   const { site, url, backend } = await setUp()
   const browser = await signedInBrowser(site)
