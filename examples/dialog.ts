@@ -4,7 +4,7 @@
  *
  * ```ts
  * auth.on('reauthRequired', ({ session, signal, waitUntil }) => {
- *   waitUntil(passwordDialog({ username: session?.subject, signal, submit: auth.reauthenticate }))
+ *   waitUntil(passwordDialog({ username: session.subject, signal, submit: auth.reauthenticate }))
  * })
  * ```
  */

@@ -197,6 +197,7 @@ export interface AuthEvents<Claims = StandardClaims> {
     /**
      * Holds the requests that need the login until `promise` settles, which means: the dialog is closed. Only
      * while the event is being dispatched, before the listener's first `await`; later it throws an `InvalidStateError`.
+     * A function, or `undefined`, is no promise: a `TypeError`.
      */
     waitUntil(this: void, promise: PromiseLike<unknown>): void
   }
@@ -661,6 +662,10 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    * Signs in: a new session with a new id. Bounded at 30 seconds; a flow is not, for a person may be slow. Of logins and
    * logouts the last called wins.
    *
+   * Over a session that stands it takes its place here, and revokes nothing: at the server the tokens of that one live on,
+   * also after a later logout, which revokes those of the new one. `await auth.logout()` first ends it. (Cookies are
+   * overwritten.)
+   *
    * @throws {AuthError} `login_refused`, `login_incomplete`, `login_unavailable`, `session_changed` (a logout or another
    * login was called meanwhile), `invalid_token`, `store_read_only`, `disposed`
    * @example
@@ -699,7 +704,7 @@ export interface Auth<Claims = StandardClaims, Credentials = unknown> {
    */
   logout(this: void, options?: { revoke?: boolean | undefined } | { preventDefault(): void }): Promise<void>
   /**
-   * A new session from tokens got elsewhere.
+   * A new session from tokens got elsewhere. As with `login`, those of a session that stands live on at the server.
    *
    * @throws {AuthError} `invalid_token`, `session_changed`, `store_read_only`, `disposed`
    * @example

@@ -36,6 +36,19 @@ const credentials = (user: object): RequestInit => ({
 })
 
 describe('login', () => {
+  test('over a session leaves its tokens alive at the server, as documented; a logout first does not', async () => {
+    for (const first of [false, true]) {
+      const { auth, backend, signIn, inHand } = room()
+      await signIn()
+      const older = inHand().refresh
+      if (first) await auth.logout()
+      await auth.login(alice)
+      const newer = inHand().refresh
+      await auth.logout()
+      expect([older, newer].map(backend.isHonoured)).toEqual([!first, false])
+    }
+  })
+
   test('that the server refuses says so, with its words, its status and its answer', async () => {
     const { auth, told } = room()
     const error = await failure(auth.login({ ...alice, password: 'x' }))

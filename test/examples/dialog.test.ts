@@ -25,7 +25,7 @@ async function asked(): Promise<Room & { waiting: Promise<Response>[]; dialog: H
   await here.signInStale()
   const { auth } = here
   auth.on('reauthRequired', ({ session, signal, waitUntil }) => {
-    waitUntil(passwordDialog({ username: session?.subject, signal, submit: auth.reauthenticate }))
+    waitUntil(passwordDialog({ username: session.subject, signal, submit: auth.reauthenticate }))
   })
   const waiting = times(3, () => auth.fetch('fresh'))
   await vi.waitFor(() => expect(dialogs()).toHaveLength(1))
