@@ -11,7 +11,7 @@ export const GOAL = 5_000
 
 // What was reached, in bytes min+gzip; each grows only with a reason (docs/decisions/0004-size.md).
 const LIMITS: Record<string, { contents: string; limit: number }> = {
-  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 22_005 },
+  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 22_001 },
   'stayfresh, browserStore': {
     contents:
       "export { createAuth, flaskJwt } from 'stayfresh'; export { browserStore } from 'stayfresh/browser'",

@@ -111,7 +111,7 @@ export function createExchanger(
     let failure: Failure = {
       reason: 'status',
       status,
-      cause: wire.astray('refresh', status, spec),
+      cause: wire.astray(status, spec),
       retryAfter: retryAfter(headers),
     }
     if (ok) {

@@ -146,7 +146,7 @@ export function createObtain(
       const said: unknown = backend.message && consult(backend, 'message', answer)
       const serverMessage = said && typeof said === 'string' ? said : undefined
       const words = serverMessage ? loggable(`: ${serverMessage}`) : ''
-      const astray = wire.astray('login', status, given as Partial<RequestSpec>)
+      const astray = wire.astray(status, given as Partial<RequestSpec>)
       const where = astray ? `; ${astray.message}` : ''
       throw new AuthError('login_refused', `The server refused the login (${status})${words}${where}`, {
         status,

@@ -35,8 +35,8 @@ export interface Wire {
   attach(token: string | undefined, call: Outgoing): Attachment | undefined
   /** The fetch beneath, looked up at each call. */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
-  /** What may be wrong with the path where there is no such endpoint; by its option's name. */
-  astray(option: string, status: number, spec: Partial<RequestSpec>): Error | undefined
+  /** Where a request to the backend's own endpoints went, if the answer says that there is none. */
+  astray(status: number, spec: Partial<RequestSpec>): Error | undefined
   /** Sends a request to an endpoint of the backend's. Redirects are errors: no token follows one. */
   call(spec: RequestSpec, init?: RequestInit): Promise<Response>
 }
@@ -122,13 +122,11 @@ export function createWire(options: AuthOptions<never, never>): Wire {
           : { headers: { authorization: `Bearer ${token}` } },
     fetch: (input, init) =>
       backend.transport ? backend.transport(beneath, input, init, base()) : beneath(input, init),
-    astray(option, status, { path, method = 'POST' }) {
-      if (!path || ![404, 405].includes(status)) return undefined
+    astray(status, { path, method = 'POST' }) {
+      if (!path || (status !== 404 && status !== 405)) return undefined
       const url = wire.resolve(path)
       // What follows the path may be a secret.
-      return new Error(
-        `is there a ${method} ${url.origin + url.pathname}? See the backend's option ${option}`,
-      )
+      return new Error(`is there a ${method} ${url.origin + url.pathname}? See the backend's options`)
     },
     async call({ path, method = 'POST', ...more }, init) {
       const url = wire.resolve(path)

@@ -124,7 +124,7 @@ describe('a call', () => {
         backend.fault('refresh', { status: 404 })
         const error = await failure(auth.refresh())
         expect(error.cause).toMatchObject({
-          message: "is there a POST https://api.test/refresh? See the backend's option refresh",
+          message: "is there a POST https://api.test/refresh? See the backend's options",
         })
         throw error
       },
@@ -311,7 +311,7 @@ describe('a login', () => {
       ({ auth }) => auth.login(() => ({ access_token: 'opaque', refresh_token: 'opaque' }) as never),
     ],
     [
-      "The server refused the login (404); is there a POST https://api.test/login? See the backend's option login",
+      "The server refused the login (404); is there a POST https://api.test/login? See the backend's options",
       'login_refused',
       ({ auth, backend }) => {
         backend.fault('login', { status: 404, body: '<h1>No</h1>' })
