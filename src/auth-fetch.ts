@@ -280,8 +280,9 @@ export function createFlow(
     async function renew(): Promise<HeldToken | null | undefined> {
       spent.renewed = true
       // Or one that has run out, with nothing to refresh it: another answer may have brought a new one meanwhile.
-      const last = backend.cookies === 'both' && signal === 'expired' && !held.record.refreshToken
-      if (cookies && (cookie || last) && !late) {
+      const last = backend.cookies === 'both' && !held.record.refreshToken && !late
+      // One that is late may be so for the value that is in hand, too.
+      if (cookies && (cookie || last)) {
         await abortable(call, cookies.reread(held))
         const now = still(user)
         const read = now && another(now, token)
@@ -293,7 +294,7 @@ export function createFlow(
       const beside = another(held, token)
       const overHere = token.age() >= (token.lasts ?? Infinity)
       const renewed = held.record.id !== user.id || held.record.version > spent.version
-      if (session.usable(beside) && (cookie || renewed || overHere || !held.record.refreshToken)) {
+      if (session.usable(beside) && (renewed || overHere || !held.record.refreshToken)) {
         return replay ? beside : undefined
       }
       // Nothing to find out with, and it may be about the route: a token within its life is given up where another turns it
@@ -461,7 +462,7 @@ function changed(): AuthError {
 }
 
 /** Whether a status is the server's own no, that stays one. */
-const isNo = (status = 0): boolean => status >= 400 && status < 429 && status !== 408
+const isNo = (status = 0): boolean => status >= 400 && status < 429 && ![408, 421, 425].includes(status)
 
 function unavailable(outcome: Extract<Outcome, { kind: 'unavailable' }>): AuthError {
   const { reason, status = 0, retryAt, cause } = outcome

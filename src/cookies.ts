@@ -31,10 +31,6 @@ export interface CookieRoom {
 // A value that was replaced may be so again, by the answers that are still to come of calls made at once: how long it has to
 // stand until something is sent with it, ms.
 const TO_STAND = 50
-// How long another user's cookies have to be there until he is taken for who is signed in, ms: a login, here or in another
-// tab, is in the store a moment after its answer.
-const A_MOMENT = 1_000
-
 export function createCookieRoom(
   session: SessionRoom,
   signIn: SignIn,
@@ -96,25 +92,27 @@ export function createCookieRoom(
     const replaced = (): unknown => consult(backend, 'restore', wire.base(), session.held?.record.access)
     for (let tries = 5; tries; tries--) {
       const before = session.held?.record.access
-      await adopt(id, before)
+      const seen = await adopt(id, before)
       const now = session.held?.record
-      if (now?.id !== id || now.access === before || replaced()) return
+      if (now?.id !== id || now.access === before || !seen) return
+      // Another by now, while it was being written.
+      if (replaced()) continue
       await sleep(on, TO_STAND)
       if (!replaced()) return
     }
   }
 
-  async function adopt(id: string, before: StoredToken | undefined): Promise<void> {
+  /** Whether the value that is there by now can be seen from here. */
+  async function adopt(id: string, before: StoredToken | undefined): Promise<boolean> {
     await session.cell.peek()
     const same = (record: StoreRecord | null | undefined): record is LiveRecord =>
       record?.id === id && !('ended' in record) && record.access?.token === before?.token
-    if (!same(session.held?.record)) return
+    if (!same(session.held?.record)) return false
     const tokens = await look(before)
     const access = tokens && storedToken(tokens)
-    if (!access) return
+    if (!access) return false
+    const seen = !consult(backend, 'restore', wire.base(), access)
     const subject = subjectOf(backend, access)
-    const { subject: mine = subject, calledAt } = session.held.record
-    if (subject !== undefined && subject !== mine) return giveWay(same, calledAt, access, before)
     // The same version: whoever is refreshing it is still doing so.
     await session.cell.change((standing) =>
       same(standing) && (subject ?? standing.subject) === (standing.subject ?? subject)
@@ -126,27 +124,7 @@ export function createCookieRoom(
           }
         : undefined,
     )
-  }
-
-  /** Another user has signed in, past this client: what this session had is overwritten. */
-  async function giveWay(
-    same: (record: StoreRecord | null | undefined) => record is LiveRecord,
-    calledAt: number,
-    { token }: StoredToken,
-    before: StoredToken | undefined,
-  ): Promise<void> {
-    const { attempts, enter, record } = signIn
-    if (attempts.size) return
-    const attempt = enter(() => calledAt)
-    try {
-      await sleep(on, A_MOMENT)
-      const tokens = await look(before)
-      if (!tokens || tokens.accessToken !== token) return
-      const first = record('initial', { tokens, at: undefined }, attempt)
-      await session.cell.change((standing) => (attempt.dropped || !same(standing) ? undefined : first))
-    } finally {
-      attempts.delete(attempt)
-    }
+    return seen
   }
 
   /** What is to stand for the refresh cookie; one that was refused is not taken up again. */

@@ -90,6 +90,8 @@ export function createObtain(
     const { signal } = attempt.controller
     let at = session.cell.latest()
     const sentAt = typeof given === 'function' ? undefined : on.now()
+    // A cookie that was there before, and is told of once more, proves nothing.
+    const had = id && backend.cookies === 'both' ? session.held?.record.access?.token : undefined
     let elapsed = stopwatch(on)
     /** What comes, if it does in time; the tokens of an answer that comes later are nobody's. */
     const inTime = <T>(coming: Promise<T>, read: (came: T) => MaybePromise<Answer>): Promise<T> =>
@@ -155,7 +157,7 @@ export function createObtain(
       })
     }
     const tokens = consult(backend, 'tokens', answer)
-    if (!tokens) {
+    if (!tokens || (had && tokens.accessToken === had)) {
       // Of what it holds the names alone.
       const instead = answer.body === undefined ? 'no JSON' : loggable(shape(answer.body))
       const what = response.bodyUsed ? 'has been read already' : `holds no token: ${instead}`

@@ -98,7 +98,8 @@ export function createCookieOwner(
         value === (value && (reading.value(said.body, 'access') ?? value))
       // A text would be somebody: it has a `sub` of its own.
       if (said.status < 300 && same && describe(said.body) === 'object') return said.body as Arrival['who']
-      if (same && reading.gone(said)) return false
+      // Where a value can be read the browser has kept them: it is whoami that is out of their path.
+      if (same && reading.gone(said)) return now.access === undefined ? false : null
       // What turns this down (there is no such route, say) would turn it down for ever, and no refresh would ever be
       // taken.
       return said.status >= 400 && said.status < 500 && same && !reading.passing(said) ? undefined : null

@@ -56,20 +56,22 @@ const NOT_KEPT =
  * @param names of the headers that have the CSRF values
  * @param owner finds out whose the cookies are, where anybody can
  * @param signOut ends the session of whatever access cookie is there
+ * @param whoami the path by which it is asked whose that is
  */
 export function createCookieTransport(
   values: CookieValues,
   { header, refreshHeader }: { header: string; refreshHeader: string },
   owner: CookieOwner | undefined,
   signOut: (nobody: Purpose['nobody']) => RequestSpec,
+  whoami: string | undefined,
 ): CookieTransport {
   // Each until it is answered, or patience with it has ended: one that never is must not hold up all that come after.
   const running = new Set<Promise<void>>()
   let signingIn: Promise<void> | undefined
   // The last login that has brought cookies.
   let landed: Purpose | undefined
-  // What the steps of each flow have brought.
-  const flows = new WeakMap<object, { -readonly [Which in keyof Values]?: Values[Which] }>()
+  // What was there before each flow, and what its steps have brought.
+  const flows = new WeakMap<object, { readonly start: Values; readonly brought: Partial<Values> }>()
   // How long a refresh waits for its turn, ms: less each time that it was in vain, for the exchange itself may have less.
   let patience = A_TURN
   // The user's logout, while nobody has signed in after it.
@@ -107,7 +109,7 @@ export function createCookieTransport(
         // it makes void, whose cookies have come.
         if (still && !(await still())) throw new Error(MOVED)
       }
-      if (kind === 'flow') return step(send, input, init, still)
+      if (kind === 'flow') return step(send, input, init, still, base)
       const url = String(input)
       // A token in a header is no cookie's, and is taken back without touching any.
       if (init.credentials === 'omit') return send(url, init)
@@ -150,16 +152,23 @@ export function createCookieTransport(
     input: string | URL | Request,
     init: Init,
     still: Purpose['still'],
+    base: string,
   ): Promise<Response> {
     const response = await values.exchange(send, input, init, 'flow')
     const arrival = values.arrival(response.headers) as Arrival
     const { before, now } = arrival
-    const brought = (still && flows.get(still)) ?? {}
+    const { pathname } = new URL((input as Request).url ?? input)
+    arrival.asked = whoami !== undefined && pathname === new URL(whoami, base).pathname
+    const { start = before, brought = {} } = (still && flows.get(still)) ?? {}
+    const had = { ...before }
+    const all: Record<string, string | undefined> = { ...brought }
     for (const which of ['access', 'refresh'] as const) {
-      if (now[which] !== before[which]) brought[which] = now[which]
-      else if (now[which] === brought[which]) arrival.before = { ...arrival.before, [which]: undefined }
+      if (now[which] !== before[which]) all[which] = now[which]
+      // Or between the steps, where nobody was there: a popup's.
+      else if (now[which] === all[which] || start[which] === undefined) had[which] = undefined
     }
-    if (still) flows.set(still, brought)
+    arrival.before = had
+    if (still) flows.set(still, { start, brought: all })
     return response
   }
 
@@ -213,9 +222,9 @@ export function createCookieTransport(
         if (kind === 'refresh') headers.delete(header)
         headers.set(refreshHeader, proof)
       }
-      // A page that is closed before the answer has come takes its cookies all the same: no session holds the old ones longer.
-      const kept = kind === 'refresh' ? { keepalive: true } : undefined
-      const response = await values.exchange(send, url, { ...init, headers, ...kept }, kind)
+      const sending = { ...init, headers }
+      const exchange = (): Promise<Response> => values.exchange(send, url, sending, kind)
+      const response = await (kind === 'refresh' ? outliving(sending, exchange) : exchange())
       const arrival = values.arrival(response.headers) as Arrival
       const now = arrival.now[which]
       // Not under the value of who has signed in elsewhere since.
@@ -295,6 +304,25 @@ export function createCookieTransport(
     } finally {
       clearTimeout(timer)
       signal?.removeEventListener('abort', leave)
+    }
+  }
+
+  /**
+   * A page that is closed before the answer has come leaves its cookies to the browser, which would be left with spent ones. But
+   * for one that was signed out here: nobody would take them back.
+   */
+  async function outliving(init: RequestInit, go: () => Promise<Response>): Promise<Response> {
+    const leaving = new AbortController()
+    const leave = (): void => {
+      if (ending) leaving.abort()
+    }
+    init.keepalive = true
+    init.signal = AbortSignal.any([leaving.signal, ...(init.signal ? [init.signal] : [])])
+    globalThis.addEventListener?.('pagehide', leave)
+    try {
+      return await go()
+    } finally {
+      globalThis.removeEventListener?.('pagehide', leave)
     }
   }
 

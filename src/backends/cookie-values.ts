@@ -43,12 +43,14 @@ export interface Arrival {
   who?: Record<string, unknown> | null | undefined
   /** Whether that may be true of the access cookie only. */
   unproven?: boolean
+  /** Whether it is a flow's that asked `whoami` itself. */
+  asked?: boolean
 }
 
 export type Send = Parameters<NonNullable<Backend['transport']>>[0]
 
 export interface CookieValues {
-  /** Whether cookies can be seen from here at all: not from a Worker. */
+  /** Whether it is known from here what there is: a Worker sees nothing of what its pages see. */
   readable(): boolean
   /** Those in the cookies for `url`. */
   at(url: string): Values
@@ -108,7 +110,7 @@ export function createCookieValues(hook: CookieHook | undefined, names: Values |
     return response
   }
 
-  const readable = (): boolean => Boolean(hook ?? globalThis.document)
+  const readable = (): boolean => !!hook || !!globalThis.document || !('WorkerGlobalScope' in globalThis)
 
   return { readable, at, exchange, arrival: (headers) => arrivals.get(headers) }
 }

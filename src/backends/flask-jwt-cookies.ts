@@ -192,8 +192,12 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
           gone: isGone,
         })
       : undefined
-  const { transport, calling } = createCookieTransport(values, { header, refreshHeader }, owner, (nobody) =>
-    signOut(undefined, true, nobody),
+  const { transport, calling } = createCookieTransport(
+    values,
+    { header, refreshHeader },
+    owner,
+    (nobody) => signOut(undefined, true, nobody),
+    whoami && askedWho().path,
   )
 
   // --- what goes out --------------------------------------------------------------------------------------
@@ -269,11 +273,12 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
 
   function tokens({ status, headers, body, empty }: Answer, before?: StoredToken): Tokens | undefined {
     const arrival: Arrival = values.arrival(headers) ?? { kind: 'flow', before: NONE, now: NONE }
-    const { kind, before: were, now, who, unproven } = arrival
+    const { kind, before: were, now, who, unproven, asked } = arrival
     const replaced = (which: keyof Values): boolean => now[which] !== were[which]
-    // A flow may come to nothing but the name of who has signed in otherwise, in a popup or by a redirect.
+    // A flow may come to nothing but the name of who has signed in otherwise, in a popup or by a redirect: by whoami's answer,
+    // for a first step of several may name somebody, too.
     const names = (): boolean => status < 300 && !replaced('access') && claimsOf(body) !== undefined
-    const asking = kind === 'whoami' || (kind === 'flow' && now.access !== undefined && names())
+    const asking = kind === 'whoami' || (asked && now.access !== undefined && names())
 
     let refreshToken: string | undefined
     if (refresh) {

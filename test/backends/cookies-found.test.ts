@@ -36,6 +36,20 @@ const flowOf =
   ({ fetch }: FlowContext): Promise<Response> =>
     fetch(path, json(who))
 
+/** Answers some paths itself. */
+const answering =
+  (answers: Record<string, () => Response>) =>
+  (next: typeof fetch): typeof fetch =>
+  async (input, init) =>
+    answers[new URL(new Request(input, init).url).pathname]?.() ?? next(input, init)
+
+/** Signs somebody in past the client: in a popup, say. */
+async function past({ backend, jar }: CookieBench, who: object, path = 'login'): Promise<void> {
+  const response = await backend.fetch(`${base}${path}`, json(who))
+  for (const one of response.headers.getSetCookie()) jar.setCookieSync(one, base)
+  backend.clearLog()
+}
+
 /** A store that answers when it may. */
 function slowed(
   beneath: Store,
@@ -297,19 +311,38 @@ describe('implicit refreshing', () => {
       expect([tab.session?.status, status]).toEqual(['active', 200])
     },
   )
-})
 
-test.each([
-  [422, { msg: 'Signature verification failed' }],
-  [401, undefined],
-])('implicit refreshing: a %i that is not about its life is not looked into', async (status, body) => {
-  const { auth, backend, came } = await cookieBench({
-    server: { implicitRefresh: 450_000, ...told },
-    preset: { refresh: false },
+  test.each([
+    ['a bare 401', () => new Response(null, { status: 401 })],
+    ['a 422', () => Response.json({ msg: 'Signature verification failed' }, { status: 422 })],
+  ])('4: nor does %s that says nothing of an end', async (_, answer) => {
+    const bench = await cookieBench({
+      server: { implicitRefresh: 450_000 },
+      preset: { refresh: false },
+    })
+    const held = door('/upload')
+    let uploads = 0
+    const tab = bench.page({
+      store: bench.store,
+      beneath: (next) => {
+        const late = held.beneath(async () => answer())
+        return (input, init) =>
+          new Request(input, init).url.endsWith('/upload') && !uploads++
+            ? late(input, init)
+            : next(input, init)
+      },
+    })
+    await tab.ready
+    later(440_000)
+    const upload = tab.fetch('upload', { method: 'POST', body: 'a long film' })
+    await held.reached
+    later(20_000)
+    await tab.fetch('protected')
+    later(450_000)
+    held.open()
+    expect((await upload).status).toBe(200)
+    expect(tab.session).toMatchObject({ status: 'active' })
   })
-  backend.fault('protected', body ? { status, body } : { status })
-  expect((await auth.fetch('protected')).status).toBe(status)
-  expect(came()).toEqual([`GET protected ${status}`])
 })
 
 test.each([
@@ -624,11 +657,6 @@ describe('logins that overlap', () => {
 })
 
 describe('a flow that tells no more than who has signed in, in a popup or by a redirect', () => {
-  const signedIn = async (bench: CookieBench, who: typeof alice): Promise<void> => {
-    const response = await bench.backend.fetch(`${base}login`, json(who))
-    for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
-    bench.backend.clearLog()
-  }
   const whoami = ({ fetch }: FlowContext): Promise<Response> => fetch('whoami')
 
   test.each([
@@ -636,7 +664,7 @@ describe('a flow that tells no more than who has signed in, in a popup or by a r
     ['bob', bob],
   ] as const)('takes the place of %s', async (_, as) => {
     const bench = await cookieBench({ as, server: { refresh: 'rotating' } })
-    await signedIn(bench, alice)
+    await past(bench, alice)
     await bench.auth.login(whoami)
     expect(bench.auth.session).toMatchObject({ subject: 'alice', status: 'active' })
     expect((await bench.auth.fetch('protected', post)).status).toBe(200)
@@ -647,8 +675,7 @@ describe('a flow that tells no more than who has signed in, in a popup or by a r
 
   test('6: the refresh cookie beside it may be another user’s, and is not gone on with', async () => {
     const bench = await cookieBench()
-    const response = await bench.backend.fetch(`${base}fresh-login`, json(bob))
-    for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
+    await past(bench, bob, 'fresh-login')
     await bench.auth.login(whoami)
     expect(bench.auth.session).toMatchObject({ subject: 'bob' })
     later()
@@ -661,6 +688,42 @@ describe('a flow that tells no more than who has signed in, in a popup or by a r
   test('brings nothing where nobody has', async () => {
     const { auth } = await cookieBench({ as: false })
     expect(await rejection(auth.login(whoami))).toMatchObject({ code: 'login_refused' })
+  })
+
+  test('is no proof of a password, where the popup was cancelled', async () => {
+    const { auth } = await cookieBench()
+    expect(await rejection(auth.reauthenticate(whoami))).toMatchObject({ code: 'login_incomplete' })
+    expect(auth.session).toMatchObject({ subject: 'alice', version: 1 })
+  })
+
+  test.each(['alice', 'bob'])('6: is whoami’s: a first step that names %s makes nothing', async (sub) => {
+    const bench = await cookieBench()
+    const beneath = answering({ '/mfa': () => Response.json({ sub, mfa: 'required' }) })
+    const tab = bench.page({ store: bench.store, beneath })
+    await tab.ready
+    const flow = ({ fetch }: FlowContext): Promise<Response> => fetch('mfa', json(bob))
+    for (const call of [tab.login, tab.reauthenticate]) {
+      expect(await rejection(call(flow))).toMatchObject({ code: 'login_incomplete' })
+    }
+    expect(tab.session).toMatchObject({ subject: 'alice', version: 1 })
+  })
+
+  test('or no more than that it is over, where nobody was signed in before its first step', async () => {
+    const bench = await cookieBench({ as: false })
+    const tab = bench.page({
+      store: bench.store,
+      beneath: answering({
+        '/start': () => Response.json({ url: 'https://idp.test/' }),
+        '/finish': () => Response.json({ ok: true }),
+      }),
+    })
+    await tab.ready
+    await tab.login(async ({ fetch }: FlowContext) => {
+      await fetch('start')
+      await past(bench, bob)
+      return fetch('finish')
+    })
+    expect((await tab.fetch('protected', post)).status).toBe(200)
   })
 })
 
@@ -692,8 +755,111 @@ test('a page that is closed in the midst of a refresh leaves it to the browser, 
   expect(kept).toEqual([true])
 })
 
-describe('a Worker, which can see no cookie', () => {
-  test('4: does not end a session whose value a page has replaced', async () => {
+test('but not where whoami is out of the path of the cookies, which are there to be read', async () => {
+  const bench = await cookieBench({ as: false })
+  const gone = { msg: 'Missing cookie "access_token_cookie"' }
+  const beneath = answering({ '/whoami': () => Response.json(gone, { status: 401 }) })
+  const tab = bench.page({ beneath })
+  await tab.login(alice)
+  expect((await tab.fetch('protected', post)).status).toBe(200)
+})
+
+describe('a value that was replaced again before it is known here', () => {
+  test.each([
+    ['refresh: false', false],
+    ['a refresh endpoint beside it', {}],
+  ] as const)('by a read, as a write was turned down late: %s', async (_, refresh) => {
+    const server = { implicitRefresh: 450_000 }
+    const bench = await cookieBench({ server, preset: { refresh } })
+    const held = lateAnswer('/protected')
+    const tab = bench.page({ store: bench.store, beneath: held.beneath })
+    await tab.ready
+    later(500_000)
+    await tab.fetch('optional')
+    const write = tab.fetch('protected', post)
+    await held.reached
+    expect((await tab.fetch('upload', post)).status).toBe(200)
+    later(500_000)
+    await tab.fetch('optional')
+    held.open()
+    expect((await write).status).toBe(200)
+    expect(bench.came()).not.toContain('POST refresh 200')
+  })
+
+  test('by a refresh in another tab, which has not been heard of', async () => {
+    const bench = await cookieBench({ server: { refresh: 'rotating' } })
+    const held = lateAnswer('/protected')
+    const leave = door('/protected')
+    const tab = bench.page({
+      store: { ...bench.store, watch: () => () => {} },
+      beneath: (next) => held.beneath(leave.beneath(next)),
+    })
+    await tab.ready
+    const write = tab.fetch('protected', post)
+    await leave.reached
+    await tab.refresh()
+    leave.open()
+    await held.reached
+    await bench.auth.refresh()
+    held.open()
+    expect((await write).status).toBe(200)
+  })
+
+  test('by another answer, as the store is slow to take it', async () => {
+    const server = { implicitRefresh: 450_000, signer: 'fast' } as const
+    const bench = await cookieBench({ server, preset: { refresh: false, whoami: undefined } })
+    const mine = slowed(bench.store, { reads: false })
+    const tab = bench.page({ store: mine.store })
+    await tab.ready
+    virtualTime()
+    vi.setSystemTime(Date.now() + 500_000)
+    await tab.fetch('optional')
+    mine.slow()
+    const write = tab.fetch('protected', post)
+    await vi.advanceTimersByTimeAsync(10)
+    vi.setSystemTime(Date.now() + 500_000)
+    await tab.fetch('optional')
+    mine.fast()
+    await vi.advanceTimersByTimeAsync(5_000)
+    expect((await write).status).toBe(200)
+  })
+})
+
+describe('a refresh that outlives its page', () => {
+  test('5: does not, once the user has signed out there', async () => {
+    const listeners = new Set<() => void>()
+    vi.stubGlobal('addEventListener', (_: string, listener: () => void) => void listeners.add(listener))
+    vi.stubGlobal('removeEventListener', (_: string, listener: () => void) => void listeners.delete(listener))
+    const bench = await cookieBench({ server: { refresh: 'rotating' } })
+    const held = lateAnswer('/refresh')
+    let signal: AbortSignal | null | undefined
+    const tab = bench.page({
+      store: memoryStore(),
+      beneath: (next) => {
+        const late = held.beneath(next)
+        return (input, init) => {
+          if (`${input}`.endsWith('/refresh')) signal = init?.signal
+          return late(input, init)
+        }
+      },
+    })
+    await tab.ready
+    const refresh = tab.refresh().catch(() => {})
+    await held.reached
+    for (const leave of listeners) leave()
+    expect(signal?.aborted).toBe(false)
+    await tab.logout()
+    for (const leave of listeners) leave()
+    expect(signal?.aborted).toBe(true)
+    held.open()
+    await refresh
+    expect(listeners.size).toBe(0)
+  })
+})
+
+describe('a client that can see no cookie', () => {
+  test('4: in a Worker, it does not end a session whose value a page has replaced', async () => {
+    vi.stubGlobal('WorkerGlobalScope', Object)
     const bench = await cookieBench({ server: { refresh: 'rotating' } })
     const other = bench.page({ store: memoryStore() })
     await other.ready
@@ -714,69 +880,27 @@ describe('a Worker, which can see no cookie', () => {
     expect(await rejection(worker.refresh())).toMatchObject({ code: 'refresh_unavailable' })
     expect(worker.session).toMatchObject({ subject: 'alice', status: 'active' })
   })
-})
 
-describe('another user who has signed in past this client', () => {
-  const instead = async (
-    options: Parameters<typeof cookieBench>[0] = {},
-  ): Promise<CookieBench & { told: string[]; form(): Promise<Response> }> => {
-    const bench = await cookieBench(options)
-    const response = await bench.backend.fetch(`${base}login`, json(bob))
-    for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
-    bench.backend.clearLog()
-    const events: string[] = []
-    for (const type of ['loggedIn', 'loggedOut'] as const) {
-      bench.auth.on(type, ({ reason }) => void events.push(`${type}: ${reason}`))
-    }
-    virtualTime()
-    return { ...bench, told: events, form: () => bench.auth.fetch('protected', post) }
-  }
-
-  test.each([
-    ['readable', {}],
-    ['told', told],
-  ])('6: takes this session’s place, and not its call: %s', async (_, server) => {
-    const { auth, form, came, told } = await instead({ server })
-    const call = form()
-    await vi.advanceTimersByTimeAsync(999)
-    expect(auth.session).toMatchObject({ subject: 'alice' })
-    await vi.advanceTimersByTimeAsync(1)
-    expect((await call).status).toBe(401)
-    expect(told).toEqual(['loggedOut: replaced', 'loggedIn: initial'])
-    expect(auth.session).toMatchObject({ subject: 'bob' })
-    expect(came()).not.toContain('POST protected 200')
-    expect((await form()).status).toBe(200)
-    await auth.logout()
-    expect(auth.session).toBeNull()
-  })
-
-  test('5: is not brought back by that once a logout was called', async () => {
-    const { auth, form, record } = await instead()
-    const call = form()
-    await vi.advanceTimersByTimeAsync(500)
-    await auth.logout()
-    await vi.advanceTimersByTimeAsync(5_000)
-    expect((await call).status).toBe(401)
-    expect([auth.session, record()]).toEqual([null, expect.objectContaining({ ended: 'logout' })])
-  })
-
-  test('a login in another tab, which is in the store a moment after its cookies, is no such thing', async () => {
-    const bench = await cookieBench()
-    const held = lateAnswer('/login', bench.jar)
-    const tab = bench.page({ store: bench.store, beneath: held.beneath })
-    await tab.ready
-    const login = tab.login(bob)
-    await held.reached
-    virtualTime()
-    const told: string[] = []
-    bench.auth.on('loggedIn', ({ reason }) => void told.push(reason))
-    const call = bench.auth.fetch('protected', post)
-    await vi.advanceTimersByTimeAsync(500)
-    held.open()
-    await login
-    await vi.advanceTimersByTimeAsync(5_000)
-    expect((await call).status).toBe(401)
-    expect(told).toEqual(['login'])
-    expect(bench.auth.session).toMatchObject({ subject: 'bob' })
+  test('asks for a password anywhere else, where nobody can ever read it', async () => {
+    const bench = await cookieBench({ as: false, server: { ...told, refresh: 'rotating' } })
+    const native = createAuth({
+      baseUrl: base,
+      backend: flaskJwtCookies({ whoami: {} }),
+      fetch: async (input, init) => {
+        const request = new Request(input, init)
+        request.headers.set('cookie', bench.jar.getCookieStringSync(request.url))
+        const response = await bench.backend.fetch(request)
+        for (const one of response.headers.getSetCookie()) bench.jar.setCookieSync(one, base)
+        return response
+      },
+    })
+    await native.login(alice)
+    // In a web view, say.
+    await past(bench, alice)
+    const asked: string[] = []
+    native.on('reauthRequired', ({ reason }) => void asked.push(reason))
+    later()
+    expect((await native.fetch('protected')).status).toBe(401)
+    expect(asked).toEqual(['session_expired'])
   })
 })

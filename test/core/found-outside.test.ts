@@ -231,6 +231,19 @@ describe('a server that ends the access token which it replaces', () => {
     ])
   })
 
+  test.each([408, 421, 425])('4: but not by a %i, which says nothing of the token', async (status) => {
+    const bench = room()
+    await bench.signIn()
+    const { auth, backend } = bench
+    backend.fault('refresh', 'drop')
+    await failure(auth.refresh())
+    revokes(bench)
+    backend.fault('refresh', { status })
+    expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'refresh_unavailable' })
+    await pass(minute)
+    expect((await auth.fetch('protected')).status).toBe(200)
+  })
+
   test('asks at once, with no refresh token left', async () => {
     const bench = room()
     await bench.signIn()
