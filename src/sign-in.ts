@@ -324,24 +324,25 @@ export function createSignIn(
     const before = calls
     const revoked = new Set<string>()
     const revoking: Promise<void>[] = []
-    const give = (record: Partial<LiveRecord>): void => {
+    const give = (record: Partial<LiveRecord>, late?: boolean): void => {
       for (const tokens of pairs(record)) {
         const left = Object.fromEntries(
           // Of one that is both the server may take the one kind alone.
           Object.entries(tokens).filter((one) => !revoked.has(one.join()) && revoked.add(one.join())),
         )
         // What cookies there are may be those of a login that was called since.
-        if (revoke) revoking.push(exchanger.revoke(left, !backend.cookies || calls === before))
+        if (revoke) revoking.push(exchanger.revoke(left, !backend.cookies || (calls === before && !late)))
       }
     }
     if (mine) session.end(mine.id, 'logout', 'this context', revoke ? undefined : Infinity)
     // Whoever the cookies are of is signed out, though nobody knows of him.
     give(mine ?? (backend.cookies ? { refreshToken: '~' } : {}))
-    const more = backend.cookies === 'both' ? () => {} : give
+    const both = backend.cookies === 'both'
     const closed = session.close(calledAt)
     said = calledAt()
     // Newer tokens than we held may have stood there.
-    more(session.cell.end(mine?.id ?? held?.id, said, revoke ? (mine?.version ?? 0) : Infinity) ?? {})
+    const newer = session.cell.end(mine?.id ?? held?.id, said, revoke ? (mine?.version ?? 0) : Infinity)
+    if (newer && !both) give(newer)
     const stored = session.cell.change((standing) => {
       // A login that was called later stays.
       if (standing && standing.id !== mine?.id) {
@@ -362,7 +363,8 @@ export function createSignIn(
       }
       // Newer tokens than we held, and those of a session that we had not heard of; but not what a login has brought since.
       const since = session.held?.record.access?.token
-      if (!since || ends.access?.token !== since) more(ends)
+      // Of cookies those that came after ours were cleared, while the end could not be written.
+      if (!since || ends.access?.token !== since) give(ends, both)
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)

@@ -497,6 +497,27 @@ describe('a login by a flow', () => {
 
 describe('a logout', () => {
   test.each([
+    ['readable', {}, {}],
+    ['told', {}, told],
+  ] as const)(
+    '5: that could not be written takes back what a password elsewhere has brought meanwhile: %s',
+    async (_, preset, server) => {
+      const { auth, page, store, who } = await cookieBench({ preset, server })
+      const mine = slowed(store)
+      const tab = page({ store: mine.store })
+      await tab.ready
+      mine.slow()
+      const out = tab.logout()
+      await expect.poll(who).toBeNull()
+      await auth.reauthenticate(alice)
+      expect(await who()).toBe('alice')
+      mine.fast()
+      await out
+      expect([auth.session, await who()]).toEqual([null, null])
+    },
+  )
+
+  test.each([
     ['bob', bob],
     ['alice', alice],
   ])(
