@@ -127,15 +127,21 @@ export function createSignIn(
     }
   }
 
-  /** Over once the logins that were called before have made their sessions, or none; in a flow a person may be slow. */
+  /**
+   * Over once the logins that were called before have made their sessions, or none; in a flow a person may be slow. What has
+   * brought its cookies is bounded by its store.
+   */
   async function earlierLogins(attempt: Attempt): Promise<void> {
-    const earlier: (Promise<void> | undefined)[] = []
-    if (!attempts.has(attempt)) return
-    for (const { id, flow, brought, making } of attempts) {
-      if (id === attempt.id) break
-      if (brought || !flow) earlier.push(making)
+    const earlier = (late?: boolean): (Promise<void> | undefined)[] => {
+      const all: (Promise<void> | undefined)[] = []
+      for (const { id, flow, brought, making } of attempts) {
+        if (id === attempt.id) return all
+        if (brought || !(flow || late)) all.push(making)
+      }
+      return []
     }
-    await within(on, Promise.allSettled(earlier), A_TURN, () => undefined).catch(() => {})
+    await within(on, Promise.allSettled(earlier()), A_TURN, () => undefined).catch(() => {})
+    await Promise.allSettled(earlier(true))
   }
 
   async function start(reason: ChangeReason, prepare: (attempt: Attempt) => Bring): Promise<void> {

@@ -661,6 +661,23 @@ describe('logins that overlap', () => {
     },
   )
 
+  test('5: one that has brought its cookies holds up a password until its store has taken it, or is given up', async () => {
+    const { page, store, who, came } = await cookieBench({ server: { signer: 'fast' } })
+    const mine = slowed(store, { reads: false })
+    const tab = page({ store: mine.store })
+    await tab.ready
+    virtualTime()
+    mine.slow()
+    const login = tab.login(bob)
+    await vi.advanceTimersByTimeAsync(0)
+    const proof = rejection(tab.reauthenticate(alice))
+    await vi.advanceTimersByTimeAsync(9_999)
+    expect(came().filter((one) => one === 'POST login 200')).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(20_000)
+    await Promise.all([login, proof])
+    expect([tab.session?.subject, await who()]).toEqual(['bob', 'bob'])
+  })
+
   test('10: one that is never answered holds up a password for fifteen seconds, and no longer', async () => {
     const { auth, backend, came } = await cookieBench()
     virtualTime()
