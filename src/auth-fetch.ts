@@ -286,7 +286,9 @@ export function createFlow(
         await abortable(call, cookies.reread(held))
         const now = still(user)
         const read = now && another(now, token)
-        if (read || signal === 'csrf') return replay ? read : undefined
+        // The token in hand, which one that is late finds there, may have run out.
+        const done = late ? !now || session.usable(read) : read || signal === 'csrf'
+        if (done) return replay ? read : undefined
       }
       if (signal === 'unknown') spent.suspect = token
       else token.rejected = true

@@ -52,13 +52,18 @@ export function createExchanger(
   refreshTimeout: number,
 ): Exchanger {
   async function exchange(
-    { claim, access, refreshToken }: Claimed,
+    { id, claim, access, refreshToken }: Claimed,
     still: () => Promise<boolean>,
   ): Promise<Result | undefined> {
     const elapsed = stopwatch(on)
     const controller = new AbortController()
     const { signal } = controller
     const late: Failure = { reason: 'timeout' }
+    // Cookies may come though the page has gone by then: not those of who has signed out, for nobody would take them back.
+    const leave = (): void => {
+      if (session.held?.record.id !== id) controller.abort()
+    }
+    if (backend.cookies) globalThis.addEventListener?.('pagehide', leave)
     try {
       for (let tries = 0; ; tries++) {
         if (tries) {
@@ -91,6 +96,7 @@ export function createExchanger(
         await sleep(on, wait)
       }
     } finally {
+      globalThis.removeEventListener?.('pagehide', leave)
       controller.abort()
     }
   }

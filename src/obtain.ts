@@ -90,8 +90,9 @@ export function createObtain(
     const { signal } = attempt.controller
     let at = session.cell.latest()
     const sentAt = typeof given === 'function' ? undefined : on.now()
-    // A cookie that was there before, and is told of once more, proves nothing.
-    const had = id && backend.cookies === 'both' ? session.held?.record.access?.token : undefined
+    // A cookie that was there before, and is told of once more, proves nothing; but to a login that asks whose it is.
+    const asks = typeof given === 'function' && !id
+    const had = backend.cookies === 'both' && !asks ? session.held?.record.access?.token : undefined
     let elapsed = stopwatch(on)
     /** What comes, if it does in time; the tokens of an answer that comes later are nobody's. */
     const inTime = <T>(coming: Promise<T>, read: (came: T) => MaybePromise<Answer>): Promise<T> =>

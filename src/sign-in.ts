@@ -369,8 +369,10 @@ export function createSignIn(
       }
       // Newer tokens than we held, and those of a session that we had not heard of; but not what a login has brought since.
       const since = session.held?.record.access?.token
-      // Of cookies those that came after ours were cleared, while the end could not be written.
-      if (!since || ends.access?.token !== since) give(ends, both)
+      // Of cookies those that came after ours were cleared, while the end could not be written; but for what a login has brought
+      // since, or is about to.
+      const late = both && mine && calls === before
+      if ((!since || ends.access?.token !== since) && (!both || late)) give(ends, both)
       return { id: ends.id, version: ends.version, calledAt: calledAt(), ended: 'logout' }
     }, true)
     return Promise.resolve(stored)

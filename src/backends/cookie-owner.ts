@@ -18,6 +18,8 @@ export interface Reading {
   passing(answer: Answer): boolean
   /** Whether it says that no cookie came. */
   gone(answer: Answer): boolean
+  /** Whether there are no values, so that an answer without one may have brought cookies that are not to be seen. */
+  blind: boolean
 }
 
 export interface CookieOwner {
@@ -98,8 +100,10 @@ export function createCookieOwner(
         value === (value && (reading.value(said.body, 'access') ?? value))
       // A text would be somebody: it has a `sub` of its own.
       if (said.status < 300 && same && describe(said.body) === 'object') return said.body as Arrival['who']
-      // Where a value can be read the browser has kept them: it is whoami that is out of their path.
-      if (same && reading.gone(said)) return now.access === undefined ? false : null
+      // What tells no value brought none: a first step of several, or a page. And where one can be read the browser has kept
+      // them: it is whoami that is out of their path.
+      const lost = now.access === undefined && (value !== undefined || reading.blind)
+      if (same && reading.gone(said)) return lost ? false : null
       // What turns this down (there is no such route, say) would turn it down for ever, and no refresh would ever be
       // taken.
       return said.status >= 400 && said.status < 500 && same && !reading.passing(said) ? undefined : null

@@ -222,9 +222,9 @@ export function createCookieTransport(
         if (kind === 'refresh') headers.delete(header)
         headers.set(refreshHeader, proof)
       }
-      const sending = { ...init, headers }
-      const exchange = (): Promise<Response> => values.exchange(send, url, sending, kind)
-      const response = await (kind === 'refresh' ? outliving(sending, exchange) : exchange())
+      // A page that is closed before the answer has come leaves its cookies to the browser, which would be left with spent ones.
+      const kept = kind === 'refresh' ? { keepalive: true } : undefined
+      const response = await values.exchange(send, url, { ...init, headers, ...kept }, kind)
       const arrival = values.arrival(response.headers) as Arrival
       const now = arrival.now[which]
       // Not under the value of who has signed in elsewhere since.
@@ -304,25 +304,6 @@ export function createCookieTransport(
     } finally {
       clearTimeout(timer)
       signal?.removeEventListener('abort', leave)
-    }
-  }
-
-  /**
-   * A page that is closed before the answer has come leaves its cookies to the browser, which would be left with spent ones. But
-   * for one that was signed out here: nobody would take them back.
-   */
-  async function outliving(init: RequestInit, go: () => Promise<Response>): Promise<Response> {
-    const leaving = new AbortController()
-    const leave = (): void => {
-      if (ending) leaving.abort()
-    }
-    init.keepalive = true
-    init.signal = AbortSignal.any([leaving.signal, ...(init.signal ? [init.signal] : [])])
-    globalThis.addEventListener?.('pagehide', leave)
-    try {
-      return await go()
-    } finally {
-      globalThis.removeEventListener?.('pagehide', leave)
     }
   }
 

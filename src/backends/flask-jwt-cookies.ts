@@ -190,6 +190,7 @@ export function flaskJwtCookies<Claims = StandardClaims, Credentials = UsernameP
           // A token that has run out by now tells nothing, nor does a server that is busy.
           passing: (answer) => plain.refused(answer) || [408, 425, 429].includes(answer.status),
           gone: isGone,
+          blind: !csrf,
         })
       : undefined
   const { transport, calling } = createCookieTransport(

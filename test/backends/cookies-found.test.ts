@@ -1,10 +1,12 @@
 /** What a reader who meant to break it found of cookies. */
 import { describe, expect, test, vi } from 'vitest'
 import {
+  type Auth,
   type Cell,
   createAuth,
   type FlowContext,
   flaskJwtCookies,
+  isAuthError,
   memoryStore,
   type Store,
 } from '../../src/index.ts'
@@ -496,6 +498,53 @@ describe('a login by a flow', () => {
 })
 
 describe('a logout', () => {
+  describe.each([
+    ['readable', {}, {}],
+    ['told, at a logout that looks at no value', { logout: { method: 'POST' } }, told],
+    ['csrf off', ...unprotected],
+    ['csrf off, no whoami', { csrf: false, whoami: undefined }, { csrfProtect: false }],
+    ['implicit refreshing', { refresh: false }, {}],
+  ] as const)('that could not be written ends no login that was called after it: %s', (_, preset, server) => {
+    test.each([
+      ['bob', bob],
+      ['alice', alice],
+      ['a flow', flowOf(bob)],
+    ])('5: of %s, where another tab had newer cookies before', async (_, given) => {
+      const { auth, page, store, who } = await cookieBench({ preset, server })
+      const mine = slowed(store)
+      const tab = page({ store: mine.store })
+      await tab.ready
+      mine.slow()
+      await auth.reauthenticate(alice)
+      later(5)
+      void tab.logout()
+      await expect.poll(who).toBeNull()
+      const login = tab.login(given)
+      await settle()
+      mine.fast()
+      await login
+      await settle()
+      expect(await who()).toBe(given === alice ? 'alice' : 'bob')
+      expect((await tab.fetch('protected', post)).status).toBe(200)
+    })
+
+    test('5: nor where the store had not been read', async () => {
+      const { page, store, came, who } = await cookieBench({ preset, server })
+      const mine = slowed(store)
+      mine.slow()
+      const tab = page({ store: mine.store })
+      const out = tab.logout()
+      await expect.poll(who).toBeNull()
+      const login = tab.login(bob)
+      await settle()
+      mine.fast()
+      await Promise.all([out, login])
+      await settle()
+      expect(await who()).toBe('bob')
+      expect(came().filter((one) => one.includes('logout'))).toHaveLength(1)
+    })
+  })
+
   test.each([
     ['readable', {}, {}],
     ['told', {}, told],
@@ -765,32 +814,20 @@ describe('a flow that tells no more than who has signed in, in a popup or by a r
   })
 })
 
-test('a login whose cookies the browser keeps back says so', async () => {
-  const backend = createBackend({ locations: ['cookies'], csrfInBody: true })
+test.each([
+  ['told', { csrfInBody: true }, {}],
+  ['csrf off', { csrfProtect: false }, { csrf: false }],
+] as const)('a login whose cookies the browser keeps back says so: %s', async (_, server, preset) => {
+  const backend = createBackend({ locations: ['cookies'], ...server })
   const hook = { read: () => '', write() {} }
   const auth = createAuth({
     baseUrl: base,
-    backend: flaskJwtCookies({ cookies: hook, whoami: {} }),
+    backend: flaskJwtCookies({ cookies: hook, whoami: {}, ...preset }),
     fetch: backend.fetch,
   })
   const error = await rejection(auth.login(alice))
   expect(error).toMatchObject({ code: 'login_unavailable', cause: { message: /not sent back: blocked/ } })
   expect(auth.session).toBeNull()
-})
-
-test('a page that is closed in the midst of a refresh leaves it to the browser, which takes the cookies', async () => {
-  const kept: unknown[] = []
-  const { page, store } = await cookieBench()
-  const tab = page({
-    store,
-    beneath: (next) => (input, init) => {
-      if (`${input}`.endsWith('/refresh')) kept.push(init?.keepalive)
-      return next(input, init)
-    },
-  })
-  await tab.ready
-  await tab.refresh()
-  expect(kept).toEqual([true])
 })
 
 test('but not where whoami is out of the path of the cookies, which are there to be read', async () => {
@@ -800,6 +837,35 @@ test('but not where whoami is out of the path of the cookies, which are there to
   const tab = bench.page({ beneath })
   await tab.login(alice)
   expect((await tab.fetch('protected', post)).status).toBe(200)
+})
+
+describe.each([
+  ['readable', {}, {}],
+  ['told', {}, told],
+  ['no whoami', { whoami: undefined }, {}],
+] as const)('an answer to credentials that brings no cookie: %s', (_, preset, server) => {
+  test.each([
+    ['a first step of several', () => Response.json({ mfa_token: 'opaque' })],
+    ['a page', () => new Response('<html>', { headers: { 'content-type': 'text/html' } })],
+  ])('is an incomplete login, whose response can be gone on with: %s', async (_, answer) => {
+    const bench = await cookieBench({ as: false, preset, server })
+    const tab = bench.page({ beneath: answering({ '/login': answer }) })
+    await tab.ready
+    const error = await rejection(tab.login(alice))
+    if (!isAuthError(error, 'login_incomplete')) throw error
+    expect(await error.response.text()).toBe(await answer().text())
+  })
+
+  test('6: makes no session of bob with the cookies of alice', async () => {
+    const bench = await cookieBench({ preset, server })
+    const beneath = answering({ '/login': () => Response.json({ mfa_token: 'opaque' }) })
+    const tab = bench.page({ store: bench.store, beneath })
+    await tab.ready
+    for (const call of [tab.login, tab.reauthenticate]) {
+      expect(await rejection(call(bob))).toMatchObject({ code: 'login_incomplete' })
+    }
+    expect(tab.session).toMatchObject({ version: 1 })
+  })
 })
 
 describe('a value that was replaced again before it is known here', () => {
@@ -843,6 +909,32 @@ describe('a value that was replaced again before it is known here', () => {
     expect((await write).status).toBe(200)
   })
 
+  test.each([
+    ['of its value', { msg: 'CSRF double submit tokens do not match' }],
+    ['for want of a cookie', { msg: 'Missing cookie "access_token_cookie"' }],
+  ])('or has run out: a write that was turned down %s is sent again after a refresh', async (_, body) => {
+    const bench = await cookieBench({ server: { refresh: 'rotating' } })
+    const held = door('/upload')
+    let uploads = 0
+    const tab = bench.page({
+      store: bench.store,
+      beneath: (next) => {
+        const late = held.beneath(async () => Response.json(body, { status: 401 }))
+        return (input, init) =>
+          new Request(input, init).url.endsWith('/upload') && !uploads++
+            ? late(input, init)
+            : next(input, init)
+      },
+    })
+    await tab.ready
+    const write = tab.fetch('upload', post)
+    await held.reached
+    await tab.refresh()
+    later(901_000)
+    held.open()
+    expect((await write).status).toBe(200)
+  })
+
   test('by another answer, as the store is slow to take it', async () => {
     const server = { implicitRefresh: 450_000, signer: 'fast' } as const
     const bench = await cookieBench({ server, preset: { refresh: false, whoami: undefined } })
@@ -864,19 +956,30 @@ describe('a value that was replaced again before it is known here', () => {
 })
 
 describe('a refresh that outlives its page', () => {
-  test('5: does not, once the user has signed out there', async () => {
+  test.each([
+    ['there', (tab: Auth) => tab.logout()],
+    [
+      'there, and a login that waits for it was called',
+      async (tab: Auth) => {
+        await tab.logout()
+        void tab.login(bob).catch(() => {})
+        await settle()
+      },
+    ],
+    ['in another tab', (_: Auth, other: Auth) => other.logout().then(settle)],
+  ])('5: does not, once the user has signed out %s', async (_, signOut) => {
     const listeners = new Set<() => void>()
     vi.stubGlobal('addEventListener', (_: string, listener: () => void) => void listeners.add(listener))
     vi.stubGlobal('removeEventListener', (_: string, listener: () => void) => void listeners.delete(listener))
     const bench = await cookieBench({ server: { refresh: 'rotating' } })
     const held = lateAnswer('/refresh')
-    let signal: AbortSignal | null | undefined
+    let sent: RequestInit | undefined
     const tab = bench.page({
-      store: memoryStore(),
+      store: bench.store,
       beneath: (next) => {
         const late = held.beneath(next)
         return (input, init) => {
-          if (`${input}`.endsWith('/refresh')) signal = init?.signal
+          if (`${input}`.endsWith('/refresh')) sent = init
           return late(input, init)
         }
       },
@@ -885,10 +988,10 @@ describe('a refresh that outlives its page', () => {
     const refresh = tab.refresh().catch(() => {})
     await held.reached
     for (const leave of listeners) leave()
-    expect(signal?.aborted).toBe(false)
-    await tab.logout()
+    expect([sent?.keepalive, sent?.signal?.aborted]).toEqual([true, false])
+    await signOut(tab, bench.auth)
     for (const leave of listeners) leave()
-    expect(signal?.aborted).toBe(true)
+    expect(sent?.signal?.aborted).toBe(true)
     held.open()
     await refresh
     expect(listeners.size).toBe(0)
