@@ -113,6 +113,8 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
     const live = standing && !('ended' in standing) ? standing : undefined
     const mine = auths.get(deed.context)?.session
     const stands = mine && program.world.store === 'polled' ? live : mine
+    // A store that has lost its data is written back to by who had not heard of the login, until who signed in looks at it.
+    if (stands?.id !== mine?.id && program.ops.some(({ op }) => op === 'data lost')) return
     // Who of two tabs was called last is known by the store's time, as well as that is known; of their cookies those stay
     // that came last.
     const other = deeds.find(({ made, context }) => made === stands?.id && context !== deed.context)
