@@ -1,4 +1,4 @@
-/** What random programs found of cookies that come late, each in the smallest order that shows it: docs/races.md. */
+/** Cookies that come late, each case in the smallest order that shows it: docs/races.md. */
 import { describe, expect, test, vi } from 'vitest'
 import { type Cell, type FlowContext, isAuthError, memoryStore, type Store } from '../../src/index.ts'
 import { type HandStore, handStore } from '../core/by-hand.ts'
@@ -12,12 +12,11 @@ import {
   type CookieBenchOptions,
   cookieBench,
   lateAnswer,
+  post,
+  told,
 } from './cookies-support.ts'
 
-const post = { method: 'POST', body: 'a form' }
 const implicit = { implicitRefresh: 450_000 } as const
-// The page is at another origin than the cookies: answers tell it the values.
-const told = { csrfInBody: true, csrfInCookies: false } as const
 
 /** Time enough for what can go out to be under way. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

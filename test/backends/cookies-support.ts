@@ -4,8 +4,10 @@ import { onTestFinished } from 'vitest'
 import {
   type Auth,
   type AuthOptions,
+  type Cell,
   createAuth,
   type FlaskJwtCookiesOptions,
+  type FlowContext,
   flaskJwtCookies,
   memoryStore,
   type Store,
@@ -132,3 +134,76 @@ export function lateAnswer(path: string, jar?: CookieJar): ReturnType<typeof doo
     },
   }
 }
+
+/** Options where the page is at another origin than the cookies: answers tell it the values. */
+export const told = { csrfInBody: true, csrfInCookies: false } as const
+/** Options of server and client without CSRF protection. */
+export const unprotected = [{ csrf: false }, { csrfProtect: false }] as const
+/** Options of server and client for an access token in memory and a refresh token in a cookie. */
+export const split = { locations: ['headers', 'cookies'], deliver: 'split' } as const
+export const hybrid = { accessToken: 'memory', whoami: undefined } as const
+
+export const post = { method: 'POST', body: 'a form' }
+
+export const json = (body: object): RequestInit => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+})
+
+/** A login of one step that the application makes by itself. */
+export const flowOf =
+  (who: object, path = 'login') =>
+  ({ fetch }: FlowContext): Promise<Response> =>
+    fetch(path, json(who))
+
+/** Time enough for all that needs none. */
+export async function settle(): Promise<void> {
+  for (let turns = 0; turns < 30; turns++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** A store that answers when it may. */
+export function slowed(
+  beneath: Store,
+  { reads = true, watched = false } = {},
+): { store: Store; slow(): void; fast(): void } {
+  let open = (): void => {}
+  let opened: Promise<void> | undefined
+  return {
+    slow() {
+      opened = new Promise((resolve) => {
+        open = resolve
+      })
+    },
+    fast() {
+      open()
+      opened = undefined
+    },
+    store: {
+      ...beneath,
+      async read() {
+        if (reads) await opened
+        return beneath.read() as Cell
+      },
+      async commit(next, expected) {
+        await opened
+        return beneath.commit?.(next, expected) as Cell
+      },
+      watch: (listener) => (watched ? (beneath.watch?.(listener) as () => void) : () => {}),
+    },
+  }
+}
+
+/** Signs somebody in past the client: in a popup, say. */
+export async function past({ backend, jar }: CookieBench, who: object, path = 'login'): Promise<void> {
+  const response = await backend.fetch(`${base}${path}`, json(who))
+  for (const one of response.headers.getSetCookie()) jar.setCookieSync(one, base)
+  backend.clearLog()
+}
+
+/** Answers some paths itself. */
+export const answering =
+  (answers: Record<string, () => Response>) =>
+  (next: typeof fetch): typeof fetch =>
+  async (input, init) =>
+    answers[new URL(new Request(input, init).url).pathname]?.() ?? next(input, init)

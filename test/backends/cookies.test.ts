@@ -10,9 +10,7 @@ import {
 } from '../../src/index.ts'
 import { handStore } from '../core/by-hand.ts'
 import { door, later, leaks, next, recorder, rejection, thrown } from '../support.ts'
-import { alice, base, bob, cookieBench, hookOf, lateAnswer } from './cookies-support.ts'
-
-const post = { method: 'POST', body: 'a form' }
+import { alice, base, bob, cookieBench, hookOf, lateAnswer, post } from './cookies-support.ts'
 
 const dialects = ['default', 'tutorial'] as const
 

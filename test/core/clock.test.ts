@@ -1,9 +1,12 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { Auth, Cell } from '../../src/index.ts'
-import { type HandStore, handStore, mint, ok, serve } from './by-hand.ts'
+import { type Auth, type Cell, createAuth, flaskJwt } from '../../src/index.ts'
+import { type HandStore, handStore, jwt, mint, ok, serve } from './by-hand.ts'
 import {
   alice,
+  baseUrl,
   bob,
+  deferred,
+  hour,
   minute,
   pass,
   room,
@@ -18,7 +21,6 @@ import {
 
 virtualTime()
 
-const hour = 60 * minute
 const wrongBy: [string, number][] = [
   ['5 hours behind', 5 * hour],
   ['5 hours ahead', -5 * hour],
@@ -413,4 +415,79 @@ test('12: nor does one in which half a minute is taken add that to what the cloc
   await pass(28 * second)
   await login
   expect(summary(told)).toEqual(['loggedIn: login'])
+})
+
+test('12: a machine that slept while it was signing in is not taken for a clock that is wrong', async () => {
+  const held = deferred()
+  const server = serve(async () => {
+    const login = { access_token: mint('alice'), refresh_token: 'spare' }
+    await held.promise
+    return ok(login)
+  })
+  const { auth, told } = room({ client: { fetch: server.fetch } })
+  const login = auth.login(alice)
+  await settle()
+  vi.setSystemTime(Date.now() + 8 * hour)
+  held.resolve()
+  await login
+  expect(summary(told)).toEqual(['loggedIn: login'])
+})
+
+test('12: a clock that is set while a login is on its way costs it nothing', async () => {
+  const body = deferred()
+  const server = serve(async ({ path }) => {
+    if (path !== '/login') return ok()
+    vi.setSystemTime(Date.now() + 3_600_000)
+    return new Response(
+      new ReadableStream({
+        async pull(controller) {
+          await body.promise
+          controller.enqueue(
+            new TextEncoder().encode(JSON.stringify({ access_token: mint('alice'), refresh_token: 'spare' })),
+          )
+          controller.close()
+        },
+      }),
+      { headers: { 'content-type': 'application/json' } },
+    )
+  })
+  const auth = createAuth({ baseUrl, backend: flaskJwt(), fetch: server.fetch })
+  const login = auth.login(alice).catch((error) => error)
+  await pass(100)
+  body.resolve()
+  await pass(100)
+  expect(await login).toMatchObject({ subject: 'alice' })
+  expect(server.tokens('/logout')).toEqual([])
+})
+
+test('12: how long an opaque token lasts that was set is the same for who reads it later', async () => {
+  const { auth, another } = room({ client: { store: handStore() } })
+  await auth.setTokens({ accessToken: 'opaque', refreshToken: 'spare', expiresIn: 900 })
+  await pass(10 * minute)
+  const { auth: other } = another()
+  await other.ready
+  expect(other.session?.expiresAt).toBe(start + 15 * minute)
+})
+
+test('a token that ends after all dates ends at the last of them', async () => {
+  const { auth } = room()
+  await auth.setTokens({ accessToken: jwt({ sub: 'alice', iat: 1, exp: 1e300 }) })
+  expect(new Date(auth.session?.expiresAt ?? Number.NaN).getTime()).toBe(8.64e15)
+})
+
+test('12: a token that is set tells by itself since when it lasts, if it can', async () => {
+  const { auth } = room()
+  const iat = start / 1000 - 600
+  await auth.setTokens({ accessToken: jwt({ sub: 'alice', iat, exp: iat + 900 }), expiresIn: 900 })
+  expect(auth.session?.expiresAt).toBeLessThanOrEqual(start + 300 * second)
+})
+
+test('12: a stamp beyond all numbers is no clock', async () => {
+  const { auth, told } = room({
+    client: { fetch: serve(() => ok({ access_token: mint('alice', { iat: 1e308, exp: 1e308 }) })).fetch },
+  })
+  await auth.login(alice)
+  expect(summary(told)).toEqual(['loggedIn: login'])
+  await auth.setTokens({ accessToken: mint('alice') })
+  expect((auth.session?.expiresAt ?? 0) > Date.now()).toBe(true)
 })

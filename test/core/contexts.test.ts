@@ -1,10 +1,14 @@
 /** Two clients on one store: what a second tab or process is to the first. */
 import { describe, expect, test, vi } from 'vitest'
-import { type LiveRecord, memoryStore, type Store } from '../../src/index.ts'
+import { type Cell, type LiveRecord, memoryStore, type Store, type StoreRecord } from '../../src/index.ts'
+import { noticeOf } from '../../src/stores/record.ts'
+import { handStore, mint, ok, serve } from './by-hand.ts'
 import {
   alice,
   bob,
+  deferred,
   failure,
+  hour,
   minute,
   pass,
   type Room,
@@ -417,3 +421,187 @@ describe('a store that tells nobody of changes, with nobody signed in', () => {
     expect(read.mock.calls.length).toBe(before)
   })
 })
+
+describe('11: what has moved on unheard of, and has run out since, is no token to go with', () => {
+  /** A context that has not heard of a refresh elsewhere, whose token has run out, too. */
+  const behind = async () => {
+    const { auth, another, backend, routes } = room({
+      server: { accessLifetime: 5 * minute, refresh: 'rotating' },
+      client: { store: { ...memoryStore(), watch: undefined } as never },
+    })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    await pass(4 * minute)
+    await other.refresh()
+    await pass(hour)
+    backend.clearLog()
+    return { auth, backend, routes }
+  }
+  const stream = (): RequestInit =>
+    ({
+      method: 'POST',
+      body: new Response('x').body,
+      duplex: 'half',
+    }) as RequestInit
+
+  test('getAccessToken() makes it good, and refresh() refreshes', async () => {
+    const { auth, backend } = await behind()
+    expect(backend.isHonoured(String(await auth.getAccessToken()))).toBe(true)
+    const { auth: late, routes } = await behind()
+    await late.refresh()
+    expect(late.session?.expiresAt).toBeGreaterThan(Date.now())
+    expect(routes()).toEqual(['refresh'])
+  })
+
+  test.each([
+    ['a stream', stream],
+    ['what is not to be replayed', () => ({ method: 'POST', body: 'x', replay: false })],
+    ['a plain call', () => ({})],
+  ])('%s is sent once', async (_, init) => {
+    const { auth, routes } = await behind()
+    expect((await auth.fetch('protected', init())).status).toBe(200)
+    expect(routes()).toEqual(['refresh', 'protected'])
+  })
+})
+
+describe('what has moved on unheard of, and has run out since', () => {
+  const behind = async (refreshLifetime: number): Promise<Room> => {
+    const made = room({
+      server: { accessLifetime: 5 * minute, refreshLifetime, refresh: 'rotating' },
+      client: { store: { ...memoryStore(), watch: undefined } as never },
+    })
+    await made.auth.login(alice)
+    const { auth: other } = made.another()
+    await other.ready
+    await pass(4 * minute)
+    await other.refresh()
+    await pass(hour)
+    made.told.length = 0
+    return made
+  }
+
+  test('is refreshed by one attempt, and told once if that fails', async () => {
+    const { auth, told, backend } = await behind(24 * hour)
+    backend.fault('refresh', { status: 500 })
+    expect(await failure(auth.fetch('protected'))).toMatchObject({ code: 'refresh_unavailable' })
+    expect(summary(told).filter((one) => one.startsWith('refreshFailed'))).toEqual(['refreshFailed: status'])
+  })
+
+  test.each(['refresh', 'getAccessToken'] as const)(
+    'is asked about if that is refused: %s()',
+    async (how) => {
+      const { auth, told } = await behind(30 * minute)
+      await auth[how]()
+      expect(summary(told)).toContain('reauthRequired: session_expired')
+      expect(auth.session).toBeNull()
+    },
+  )
+})
+
+test('10: contexts of which each thinks that its session replaced the other’s agree in the end', async () => {
+  const cell = handStore()
+  cell.trip = { there: 5, back: 0 }
+  let commits = 0
+  let deaf = false
+  const tell = (): void => {
+    if (!deaf && cell.record) cell.notify(noticeOf(cell.record))
+  }
+  const store: Store = {
+    ...cell,
+    read: () => cell.read(),
+    async commit(next, expected) {
+      const answer = (await cell.commit?.(next, expected)) as Cell
+      if (answer.record === next) {
+        commits++
+        tell()
+      }
+      return answer
+    },
+  }
+  const { auth: one, another } = room({ client: { store, fetch: serve(() => ok()).fetch } })
+  const { auth: two } = another()
+  await pass(100)
+  void one.setTokens({ accessToken: mint('alice') })
+  await pass(100)
+  const before = cell.record as StoreRecord
+  // Who missed the logout thinks that alice was replaced; who has called it, that she signed out. And her login was the later
+  // one of the two, by a clock that was set back.
+  deaf = true
+  void one.logout()
+  await pass(100)
+  deaf = false
+  vi.setSystemTime(Date.now() - hour)
+  void one.setTokens({ accessToken: mint('bob') })
+  await pass(100)
+  cell.record = { ...before, revision: 'back' }
+  tell()
+  await pass(10 * second)
+  const then = commits
+  await pass(minute)
+  expect([commits, one.session?.subject]).toEqual([then, two.session?.subject])
+})
+
+test('10: contexts of which each took the other’s session for the one that was replaced don’t write theirs over the other’s for ever', async () => {
+  const store = handStore()
+  const { auth, another } = room({ client: { store } })
+  const { commit } = store
+  const written: StoreRecord[] = []
+  store.commit = async (next, expected) => {
+    written.push(next)
+    // Who writes for ever would keep the test from its end.
+    if (written.length > 20) return new Promise(() => {})
+    const cell = await (commit?.(next, expected) ?? store.read())
+    if (cell.record?.revision === next.revision) store.notify(noticeOf(next))
+    return cell
+  }
+  await auth.login(alice)
+  const before = store.record as LiveRecord
+  await pass(second)
+  const { id } = await auth.login(bob)
+  // Knows of bob alone, until somebody who has not heard of him writes alice back into a store that lost its data.
+  const { auth: newer } = another()
+  await newer.ready
+  written.length = 0
+  store.record = { ...before, revision: 'theirs' }
+  store.notify()
+  await pass(second)
+  expect(written.length).toBeLessThan(2)
+  expect(auth.session).toMatchObject({ id })
+})
+
+test.each([
+  ['watches', true],
+  ['does not watch', false],
+])(
+  '11: a refresh that was under way keeps the fresh token of a password elsewhere, over a store that %s',
+  async (_, watches) => {
+    const store = memoryStore()
+    let gate: ReturnType<typeof deferred> | undefined
+    let spent = 0
+    const server = serve(async ({ path }) => {
+      if (path === '/login') return ok({ access_token: mint('alice'), refresh_token: 'r0' })
+      if (path === '/fresh-login') return ok({ access_token: mint('alice', { fresh: true }) })
+      if (path !== '/refresh') return ok()
+      await gate?.promise
+      return ok({ access_token: mint('alice'), refresh_token: `r${++spent}` })
+    })
+    const shared: Store = watches ? store : { ...store, watch: undefined as never }
+    const { auth, another } = room({
+      client: { store: shared, fetch: server.fetch },
+      preset: { reauth: { path: 'fresh-login' } },
+    })
+    await auth.login(alice)
+    const { auth: other } = another()
+    await other.ready
+    await pass(16 * minute)
+    gate = deferred()
+    const call = other.fetch('items')
+    await settle()
+    await auth.reauthenticate(alice)
+    gate.resolve(undefined)
+    await call
+    const { record } = store.read() as { record: LiveRecord }
+    expect([record.version, record.refreshToken, record.fresh !== undefined]).toEqual([3, 'r1', true])
+  },
+)

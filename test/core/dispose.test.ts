@@ -1,14 +1,17 @@
-import { expect, test, vi } from 'vitest'
-import { memoryStore } from '../../src/index.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { type Cell, type LiveRecord, memoryStore } from '../../src/index.ts'
+import { handStore } from './by-hand.ts'
 import {
   alice,
   baseUrl,
+  bob,
   type Client,
   failure,
   minute,
   pass,
   reported,
   room,
+  second,
   settle,
   times,
   virtualTime,
@@ -233,4 +236,96 @@ test('takes a store that has nothing to let go of', () => {
   const { read, commit } = memoryStore()
   const { auth } = room({ client: { store: { name: 'silent', read, commit } } })
   expect(() => auth.dispose()).not.toThrow()
+})
+
+describe('dispose() in the tick of', () => {
+  const calls = {
+    'reauthenticate()': (auth: Client) => auth.reauthenticate(alice),
+    'login()': (auth: Client) => auth.login(bob),
+  }
+
+  test('reauthenticate() ends it as disposed, and nothing is changed', async () => {
+    const { auth, store, signIn } = room()
+    await signIn()
+    const { record } = store.read() as { record: LiveRecord }
+    const outcome = failure(auth.reauthenticate(alice))
+    auth.dispose()
+    expect(await outcome).toMatchObject({ code: 'disposed' })
+    await pass(minute)
+    expect((store.read() as { record: LiveRecord }).record).toEqual(record)
+  })
+
+  test.each(Object.entries(calls))('%s sends no password', async (_, call) => {
+    const { auth, backend, signIn } = room()
+    await signIn()
+    const outcome = failure(call(auth))
+    auth.dispose()
+    await outcome
+    await settle()
+    expect(backend.count('login')).toBe(0)
+  })
+})
+
+// --- 4
+
+for (const what of ['refresh', 'getAccessToken'] as const)
+  test(`what ${what}() begins after dispose() in its tick is covered by the promise of that, or does not begin`, async () => {
+    const { auth, signIn, hold, backend } = room({ server: { refresh: 'rotating-reuse-detection' } })
+    await signIn()
+    await pass(16 * minute)
+    const held = hold('refresh')
+    const call = failure(auth[what]())
+    let over = false
+    const done = auth.dispose().then(() => {
+      over = true
+    })
+    await settle()
+    expect(await call).toMatchObject({ code: 'disposed' })
+    const begun = held.held() || backend.count('refresh') > 0
+    expect(begun && over).toBe(false)
+    held.release()
+    await done
+  })
+
+test('what dispose() promises covers a commit that has to be tried again', async () => {
+  const store = handStore()
+  const { auth, hold } = room({ client: { store }, server: { refresh: 'rotating-reuse-detection' } })
+  await auth.login(alice)
+  const held = hold('refresh')
+  const refresh = failure(auth.refresh())
+  await settle()
+  expect(held.held()).toBe(true)
+  const { commit } = store
+  let failures = 1
+  store.commit = async (next, expected) => {
+    if (failures-- > 0) throw new Error('connection reset')
+    return (await commit?.(next, expected)) as Cell
+  }
+  const done = auth.dispose() as unknown as Promise<void>
+  await refresh
+  held.release()
+  let over = false
+  void Promise.resolve(done).then(() => {
+    over = true
+    // The connection is closed.
+    store.commit = () => Promise.reject(new Error('closed'))
+    store.read = () => Promise.reject(new Error('closed'))
+  })
+  await pass(minute)
+  expect(over).toBe(true)
+  expect(store.record).toMatchObject({ version: 2 })
+})
+
+test('5: nobody looks any more after dispose()', async () => {
+  const store = handStore()
+  const { auth } = room({ client: { store } })
+  await auth.login(alice)
+  const reading = vi.fn(() => Promise.reject(new Error('out of order')))
+  store.read = reading
+  store.notify({ id: 'another', version: 1, revision: 'theirs' })
+  await settle()
+  auth.dispose()
+  await pass(second)
+  expect(vi.getTimerCount()).toBe(0)
+  expect(reading).toHaveBeenCalledTimes(1)
 })

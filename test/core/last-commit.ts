@@ -1,5 +1,5 @@
 /**
- * A process of its own for found-order.test.ts: it refreshes, the commit of what came fails once, and there is nothing
+ * A process of its own for store-away.test.ts: it refreshes, the commit of what came fails once, and there is nothing
  * left to do. Prints the refresh token that its store holds when it ends.
  */
 import { createAuth, flaskJwt, type LiveRecord, memoryStore, type Store } from '../../src/index.ts'

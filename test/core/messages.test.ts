@@ -1,7 +1,19 @@
 /** The words of the errors: what they name, and what a developer is to do. */
 import { describe, expect, test } from 'vitest'
 import { type AuthErrorCode, createAuth, flaskJwt, memoryStore } from '../../src/index.ts'
-import { alice, bob, failure, minute, pass, type Room, room, virtualTime } from './support.ts'
+import { createKy } from '../../src/ky.ts'
+import {
+  alice,
+  baseUrl,
+  bob,
+  type Client,
+  failure,
+  minute,
+  pass,
+  type Room,
+  room,
+  virtualTime,
+} from './support.ts'
 
 virtualTime()
 
@@ -355,4 +367,18 @@ describe('a login', () => {
   ])('%s', async (message, code, act) => {
     expect(await failure(act(room()))).toMatchObject({ code, message })
   })
+})
+
+test('bad input is named, with what was given', async () => {
+  const auth = createAuth({ baseUrl, backend: flaskJwt() }) as Client
+  expect(() => auth.on('logout' as never, () => {})).toThrow(
+    /on takes loggedIn, .* and a function, got logout and function/,
+  )
+  expect(() => createKy(auth, { timeout: 5 } as never)).toThrow('createKy: base takes a ky')
+  expect(await failure(auth.setTokens(null as never))).toMatchObject({
+    message: 'setTokens takes { accessToken, refreshToken }, got null',
+  })
+  expect(() => createAuth({ baseUrl: 'localhost:5000', backend: flaskJwt() }).baseUrl).toThrow(
+    'got localhost:',
+  )
 })

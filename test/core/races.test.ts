@@ -17,6 +17,7 @@ import {
   type Client,
   deferred,
   failure,
+  hour,
   isPending,
   minute,
   pass,
@@ -31,8 +32,6 @@ import {
 } from './support.ts'
 
 virtualTime()
-
-const hour = 60 * minute
 
 interface Gated extends Store {
   peek(): StoreRecord | null

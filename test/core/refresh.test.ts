@@ -8,6 +8,7 @@ import {
   type Client,
   deferred,
   failure,
+  hour,
   isPending,
   minute,
   pass,
@@ -25,8 +26,6 @@ import {
 } from './support.ts'
 
 virtualTime()
-
-const hour = 60 * minute
 
 describe('11: a valid token never waits', () => {
   test('the fetch beneath is called in the same tick', async () => {

@@ -25,6 +25,7 @@ export type ClientOptions = Partial<AuthOptions<StandardClaims, UsernamePassword
 export const start = 1_800_000_000_000
 export const second = 1000
 export const minute = 60_000
+export const hour = 60 * minute
 export const alice: UsernamePassword = { username: 'alice', password: 'wonderland' }
 export const bob: UsernamePassword = { username: 'bob', password: 'builder' }
 export const baseUrl = 'https://api.test/'
@@ -208,3 +209,23 @@ export function reported(): unknown[] {
   vi.spyOn(console, 'error').mockImplementation((error) => void errors.push(error))
   return errors
 }
+
+/** Where a fetch was sent to, with which token, past which cache. */
+export const sentTo = (input: unknown, init?: RequestInit) => {
+  const { pathname } = new URL(input instanceof Request ? input.url : String(input))
+  return {
+    path: pathname,
+    token: new Headers(init?.headers).get('authorization')?.slice(7),
+    cache: init?.cache,
+  }
+}
+
+/** A token that says nothing of itself. */
+export const opaque = 'an-opaque-token-0123456789'
+
+/** The status of what came, or the code of what failed. */
+export const outcome = (call: Promise<Response>): Promise<unknown> =>
+  call.then(
+    ({ status }) => status,
+    ({ code }) => code,
+  )

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createAuth, flaskJwt, isAuthError, memoryStore, type Tokens } from '../../src/index.ts'
 import { createBackend, fakeTokens } from '../../src/testing/index.ts'
 import { jwt, mint, ok, refuse, serve } from './by-hand.ts'
@@ -765,4 +765,14 @@ test('a token that a server turned down before a logout is a new one when it is 
   await auth.setTokens(tokens)
   await auth.fetch('items')
   expect([server.tokens('/items').at(-1), server.tokens('/refresh').length]).toEqual([token, 1])
+})
+
+test('a token is decoded once, whoever asks what it says', async () => {
+  const { auth, backend } = room()
+  await auth.login(alice)
+  backend.expireAccessTokens()
+  const decode = vi.spyOn(globalThis, 'atob')
+  await auth.fetch('protected')
+  // Of the new access token, whose payload alone is looked into.
+  expect(decode).toHaveBeenCalledTimes(1)
 })

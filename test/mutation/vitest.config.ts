@@ -22,14 +22,14 @@ export default defineConfig({
     include: [
       'test/core/**/*.test.ts',
       'test/invariants/one-process.test.ts',
-      'test/backends/{broken,cookies,cookies-races}.test.ts',
+      'test/backends/{bearer,broken,challenge,cookies,cookies-{ends,logins,races,values}}.test.ts',
       'test/stores/{memory,server}.test.ts',
       'test/bad-input.test.ts',
       'test/drop-in.test.ts',
       'test/ky.test.ts',
     ],
     // It takes longer than all the others together.
-    exclude: ['test/core/found-order.test.ts'],
+    exclude: ['test/core/order.test.ts'],
     sequence: { sequencer: DecisiveFirst },
     isolate: false,
     // Of a mutant that makes a test wait for ever; the longest of them takes half a second.

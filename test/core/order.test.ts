@@ -1,20 +1,14 @@
-/** What a review found, held: who came last, what is under way at each moment, and stores that are slow or odd. */
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+/** Every order: calls in whatever microtask of others. */
 import { describe, expect, test } from 'vitest'
 import { createAuthOn } from '../../src/auth.ts'
 import { flaskJwt, type LiveRecord, type Store, type StoreRecord } from '../../src/index.ts'
 import type { Platform } from '../../src/platform.ts'
-import { handStore, jwt, mint, ok, refuse, serve, stamps } from './by-hand.ts'
+import { handStore, mint, ok, refuse, serve } from './by-hand.ts'
 import {
   alice,
   baseUrl,
   bob,
   type Client,
-  failure,
-  isPending,
-  minute,
   pass,
   room,
   second,
@@ -369,175 +363,4 @@ describe('5: in whatever microtask it falls', () => {
       expect(problems).toEqual([])
     },
   )
-})
-
-describe('a store', () => {
-  test('10: that is slower than the room a claim leaves is waited for, and the refresh comes through', async () => {
-    const store = handStore()
-    const { auth, backend } = room({
-      client: { store, refreshTimeout: 400 },
-      server: { accessLifetime: 3 * second },
-    })
-    await auth.login(alice)
-    await pass(2.1 * second)
-    store.trip = { there: 60, back: 60 }
-    const call = auth.fetch('protected')
-    await pass(5 * second)
-    expect(await isPending(call)).toBe(false)
-    expect((await call).status).toBe(200)
-    expect(backend.count('refresh')).toBe(1)
-  })
-
-  test('10: that takes every commit and keeps none ends a refresh within a bound, and spends no token', async () => {
-    let asked = 0
-    const { auth, backend } = room({
-      client: {
-        store: {
-          name: 'forgetfulStore',
-          read() {
-            // Where nothing bounds it, this does: an endless loop of microtasks would end no test.
-            if (++asked > 5000) throw new Error('enough')
-            return { record: null, now: Date.now() }
-          },
-          commit: (next) => ({ record: next, now: Date.now() }),
-        },
-      },
-    })
-    await auth.login(alice)
-    expect(await failure(auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
-    expect(asked).toBeLessThan(1000)
-    expect(backend.count('refresh')).toBe(0)
-  })
-
-  test('11: that is asked for a request which needs a password holds up no other', async () => {
-    const store = handStore()
-    const { auth, backend, signInStale } = room({ client: { store } })
-    await signInStale()
-    const gate = store.gate('read')
-    const stepUp = auth.fetch('fresh')
-    await settle()
-    expect(gate.reached()).toBe(true)
-    const other = auth.fetch('protected')
-    expect(backend.count('protected')).toBe(1)
-    expect((await other).status).toBe(200)
-    gate.open()
-    expect((await stepUp).status).toBe(401)
-  })
-
-  test('5: that tells of a change without saying which is asked before a replay goes out', async () => {
-    const store = handStore()
-    const { auth, backend, hold, tokens } = room({ client: { store } })
-    await auth.login(alice)
-    backend.fault('protected', { status: 401, body: { msg: 'Token has expired' } })
-    const answer = hold('protected')
-    const call = auth.fetch('protected')
-    await settle()
-    // So that the 401 is late, and worth a replay at once.
-    await auth.refresh()
-    const { id, version } = store.record as LiveRecord
-    store.record = { revision: 'theirs', id, version, calledAt: Date.now() + 1, ended: 'logout' }
-    const gate = store.gate('read')
-    store.notify()
-    answer.release()
-    await settle()
-    expect(gate.reached()).toBe(true)
-    expect(tokens('protected')).toHaveLength(1)
-    gate.open()
-    expect((await call).status).toBe(401)
-    expect(tokens('protected')).toHaveLength(1)
-  })
-
-  test('that tells nobody of changes is asked after a 401, so that a login elsewhere is found', async () => {
-    const { watch: _, ...blind } = handStore()
-    const { auth, another } = room({ client: { store: blind } })
-    const { auth: other } = another()
-    await Promise.all([auth.ready, other.ready])
-    await auth.login(alice)
-    expect((await other.fetch('protected')).status).toBe(401)
-    await settle()
-    expect((await other.fetch('protected')).status).toBe(200)
-    expect(other.session).toMatchObject({ subject: 'alice' })
-  })
-
-  test('that failed to take what a refresh brought holds the process up until it has', async () => {
-    const script = fileURLToPath(new URL('last-commit.ts', import.meta.url))
-    const { stdout } = await promisify(execFile)(process.execPath, [script])
-    expect(stdout.trim()).toBe('refresh-1')
-  })
-
-  describe('that others have written to', () => {
-    const hour = 60 * minute
-    const record = (refreshToken: string): LiveRecord => {
-      const { iat } = stamps()
-      return {
-        revision: 'theirs',
-        id: 'session',
-        version: 1,
-        calledAt: Date.now(),
-        reason: 'login',
-        access: { token: jwt({ sub: 'alice', iat: iat - 900, exp: iat - 1 }) },
-        refreshToken,
-      }
-    }
-    /** What comes of a request in two hours, and of a logout and a login after it. */
-    const use = async (patch: object): Promise<string[]> => {
-      const store = handStore()
-      const { backend, another } = room()
-      const { refreshToken } = await backend.signIn('alice')
-      store.record = { ...record(refreshToken), ...patch } as LiveRecord
-      const { auth } = another({ store })
-      let answer: number | undefined
-      for (let waited = 0; waited < 2 * hour && !answer; waited += 20 * minute) {
-        const call = auth.fetch('protected').catch(() => ({ status: undefined }))
-        await pass(20 * minute)
-        answer = (await call).status
-      }
-      const exchanges = backend.count('refresh')
-      await auth.logout()
-      const after = auth.session
-      const session = await auth.login(alice)
-      return [
-        // As who it was, or as nobody.
-        answer !== 200 && answer !== 401 && `answered: ${answer}`,
-        exchanges > 1 && `refreshed ${exchanges} times`,
-        after !== null && 'signed in after a logout',
-        session.subject !== 'alice' && 'not signed in after a login',
-      ].filter((one) => one !== false)
-    }
-
-    test('10: nothing in a record makes a session that can neither be used nor left', async () => {
-      const nonsense: object[] = [
-        { begun: null },
-        { begun: 'abc' },
-        { begun: [{}, 'x', Number.NaN] },
-        { claim: { by: 'x', until: 1e300, span: 1e300 } },
-        { claim: null },
-        { retryAt: 1e300 },
-        { retryAt: 'x' },
-        { version: Number.MAX_SAFE_INTEGER },
-        { version: 1e308 },
-        { version: -1 },
-        { failures: 1e9 },
-        { failures: Number.NaN },
-        { calledAt: undefined },
-        { calledAt: 1e300 },
-        { due: Number.NaN },
-        { revision: 5 },
-        { access: null },
-        { fresh: null },
-        { access: { token: 'opaque', life: 'x' } },
-        { access: { token: jwt('{"__proto__":{"fresh":true},"sub":"alice","exp":1,"iat":0}') } },
-      ]
-      const wrong: [object, string[]][] = []
-      for (const patch of nonsense) {
-        const found = await use(patch)
-        if (found.length) wrong.push([patch, found])
-      }
-      expect(wrong).toEqual([])
-    })
-
-    test('10: nor does a subject that is no text', async () => {
-      expect(await use({ subject: {} })).toEqual([])
-    })
-  })
 })
