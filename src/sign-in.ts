@@ -135,10 +135,10 @@ export function createSignIn(
     const earlier = (late?: boolean): (Promise<void> | undefined)[] => {
       const all: (Promise<void> | undefined)[] = []
       for (const { id, flow, brought, making } of attempts) {
-        if (id === attempt.id) return all
+        if (id === attempt.id) break
         if (brought || !(flow || late)) all.push(making)
       }
-      return []
+      return all
     }
     await within(on, Promise.allSettled(earlier()), A_TURN, () => undefined).catch(() => {})
     await Promise.allSettled(earlier(true))
@@ -337,7 +337,10 @@ export function createSignIn(
           Object.entries(tokens).filter((one) => !revoked.has(one.join()) && revoked.add(one.join())),
         )
         // What cookies there are may be those of a login that was called since.
-        if (revoke) revoking.push(exchanger.revoke(left, !backend.cookies || (calls === before && !late)))
+        const own = !backend.cookies || calls === before
+        if (revoke) {
+          revoking.push(exchanger.revoke(own ? left : { accessToken: left.accessToken }, own && !late))
+        }
       }
     }
     if (mine) session.end(mine.id, 'logout', 'this context', revoke ? undefined : Infinity)

@@ -9,6 +9,7 @@ import {
   flowOf,
   hybrid,
   lateAnswer,
+  past,
   post,
   settle,
   slowed,
@@ -66,6 +67,33 @@ describe('a logout', () => {
   })
 
   test.each([
+    ['csrf on', hybrid, split],
+    ['csrf off', { ...hybrid, csrf: false }, { ...split, csrfProtect: false }],
+  ] as const)(
+    '5: that could not be written takes no refresh cookie from a login that was called after it, the access token in memory: %s',
+    async (_, preset, server) => {
+      const { auth, page, store, came, backend } = await cookieBench({ preset, server })
+      const mine = slowed(store)
+      const tab = page({ store: mine.store })
+      await tab.ready
+      mine.slow()
+      await auth.refresh()
+      later(5)
+      backend.clearLog()
+      void tab.logout()
+      await expect.poll(() => came()).toContain('DELETE logout 200')
+      const login = tab.login(bob)
+      await expect.poll(() => came()).toContain('POST login 200')
+      await settle()
+      mine.fast()
+      await login
+      await settle()
+      await tab.refresh()
+      expect(tab.session).toMatchObject({ subject: 'bob', version: 2 })
+    },
+  )
+
+  test.each([
     ['readable', {}, {}],
     ['told', {}, told],
   ] as const)(
@@ -85,6 +113,34 @@ describe('a logout', () => {
       expect([auth.session, await who()]).toEqual([null, null])
     },
   )
+
+  test('5: but nobody who has signed in past the client since then', async () => {
+    const bench = await cookieBench()
+    const mine = slowed(bench.store)
+    const tab = bench.page({ store: mine.store })
+    await tab.ready
+    mine.slow()
+    const out = tab.logout()
+    await expect.poll(bench.who).toBeNull()
+    await bench.auth.reauthenticate(alice)
+    await past(bench, bob)
+    mine.fast()
+    await out
+    expect(await bench.who()).toBe('bob')
+  })
+
+  test('before the store was read signs out once', async () => {
+    const { page, store, came, who } = await cookieBench()
+    const mine = slowed(store)
+    mine.slow()
+    const tab = page({ store: mine.store })
+    const out = tab.logout()
+    await expect.poll(who).toBeNull()
+    mine.fast()
+    await out
+    await settle()
+    expect(came().filter((one) => one.includes('logout'))).toHaveLength(1)
+  })
 
   test.each([
     ['bob', bob],

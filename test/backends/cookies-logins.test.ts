@@ -1,6 +1,12 @@
 /** Logins with tokens in cookies: those that bring some of them, flows, popups and redirects, several at once. */
 import { describe, expect, test, vi } from 'vitest'
-import { createAuth, type FlowContext, flaskJwtCookies, memoryStore } from '../../src/index.ts'
+import {
+  createAuth,
+  type FlowContext,
+  flaskJwtCookies,
+  type LiveRecord,
+  memoryStore,
+} from '../../src/index.ts'
 import { createBackend } from '../../src/testing/index.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
 import {
@@ -312,19 +318,48 @@ describe('logins that overlap', () => {
     expect([tab.session?.subject, await who()]).toEqual(['bob', 'bob'])
   })
 
+  test.each([
+    ['readable', {}, {}],
+    ['told', {}, told],
+    ['csrf off', ...unprotected],
+  ] as const)(
+    '5: one that is answered after a later one has made its session is nobody’s: %s',
+    async (_, preset, server) => {
+      const bench = await cookieBench({ preset, server: { ...server, signer: 'fast' }, as: false })
+      const held = lateAnswer('/login')
+      const tab = bench.page({ store: bench.store, beneath: held.beneath })
+      await tab.ready
+      virtualTime()
+      const first = rejection(tab.login(alice))
+      await vi.advanceTimersByTimeAsync(0)
+      const second = tab.login(bob)
+      await vi.advanceTimersByTimeAsync(11_000)
+      await second
+      expect(await bench.who()).toBe('bob')
+      held.open()
+      await vi.advanceTimersByTimeAsync(30_000)
+      expect(await first).toMatchObject({ code: 'session_changed' })
+      // Its cookies had taken the place of the later one's.
+      expect([await bench.who(), (await tab.fetch('protected', post)).status]).toEqual([null, 401])
+    },
+  )
+
   test('10: one that is never answered holds up a password for fifteen seconds, and no longer', async () => {
     const { auth, backend, came } = await cookieBench()
     virtualTime()
     backend.fault('login', 'hang')
     const login = rejection(auth.login(bob))
     await vi.advanceTimersByTimeAsync(0)
+    const logins = (): string[] => came().filter((one) => one.includes('login'))
     const proof = auth.reauthenticate(alice)
-    await vi.advanceTimersByTimeAsync(15_000)
+    await vi.advanceTimersByTimeAsync(14_000)
+    expect(logins()).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(1_000)
     await proof
-    expect(auth.session).toMatchObject({ subject: 'alice' })
+    expect(auth.session).toMatchObject({ subject: 'alice', version: 2 })
     await vi.advanceTimersByTimeAsync(30_000)
     expect(await login).toMatchObject({ code: 'login_unavailable' })
-    expect(came().filter((one) => one.includes('login'))).toHaveLength(2)
+    expect(logins()).toHaveLength(2)
   })
 })
 
@@ -340,6 +375,26 @@ describe('a flow that tells no more than who has signed in, in a popup or by a r
     await bench.auth.login(whoami)
     expect(bench.auth.session).toMatchObject({ subject: 'alice', status: 'active' })
     expect((await bench.auth.fetch('protected', post)).status).toBe(200)
+    later()
+    expect((await bench.auth.fetch('protected', post)).status).toBe(200)
+    expect(bench.came()).toContain('POST refresh 200')
+  })
+
+  test('signs who is there in anew, though nothing has changed', async () => {
+    const { auth } = await cookieBench()
+    const before = auth.session?.id
+    await auth.login(whoami)
+    expect(auth.session).toMatchObject({ subject: 'alice', version: 1, status: 'active' })
+    expect(auth.session?.id).not.toBe(before)
+    expect((await auth.fetch('protected', post)).status).toBe(200)
+  })
+
+  test('makes a session fresh that goes on with its refresh token', async () => {
+    const bench = await cookieBench({ server: { refresh: 'rotating' } })
+    const { refreshToken } = bench.record() as LiveRecord
+    await past(bench, alice, 'fresh-login')
+    await bench.auth.reauthenticate(whoami)
+    expect(bench.record()).toMatchObject({ version: 2, reason: 'reauthenticated', refreshToken })
     later()
     expect((await bench.auth.fetch('protected', post)).status).toBe(200)
     expect(bench.came()).toContain('POST refresh 200')
@@ -421,5 +476,16 @@ test('but not where whoami is out of the path of the cookies, which are there to
   const beneath = answering({ '/whoami': () => Response.json(gone, { status: 401 }) })
   const tab = bench.page({ beneath })
   await tab.login(alice)
+  expect((await tab.fetch('protected', post)).status).toBe(200)
+})
+
+test('a session that has a refresh cookie alone is made fresh by a password', async () => {
+  const bench = await cookieBench({ preset: { whoami: undefined } })
+  bench.jar.setCookieSync('access_token_cookie=; Max-Age=0; Path=/', base)
+  bench.jar.setCookieSync('csrf_access_token=; Max-Age=0; Path=/', base)
+  const tab = bench.page({ store: memoryStore() })
+  await tab.ready
+  await tab.reauthenticate(alice)
+  expect(tab.session).toMatchObject({ version: 2, status: 'active' })
   expect((await tab.fetch('protected', post)).status).toBe(200)
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { type Cell, type LiveRecord, memoryStore } from '../../src/index.ts'
-import { handStore } from './by-hand.ts'
+import { handStore, mint, ok, serve } from './by-hand.ts'
 import {
   alice,
   baseUrl,
@@ -329,3 +329,30 @@ test('5: nobody looks any more after dispose()', async () => {
   expect(vi.getTimerCount()).toBe(0)
   expect(reading).toHaveBeenCalledTimes(1)
 })
+
+test.each(['another login, elsewhere, was faster', 'the store has lost its data'])(
+  '5: what a login brought is taken back if its client was disposed of and %s',
+  async (why) => {
+    const store = handStore()
+    const server = serve(({ path, username }) =>
+      path === '/login' ? ok({ access_token: mint(username), refresh_token: `of-${username}` }) : ok(),
+    )
+    const { auth, another } = room({ client: { fetch: server.fetch, store } })
+    const { auth: there } = another()
+    await there.login(bob)
+    await auth.ready
+    const gate = store.gate('commit')
+    const login = failure(auth.login(alice))
+    await settle()
+    if (why.startsWith('another')) await there.login(bob)
+    else store.record = null
+    expect(gate.reached()).toBe(true)
+    server.sent.length = 0
+    const done = auth.dispose()
+    gate.open()
+    expect(await login).toMatchObject({ code: 'disposed' })
+    await done
+    await pass(second)
+    expect(server.tokens('/logout')).toEqual(['of-alice', expect.any(String)])
+  },
+)

@@ -553,6 +553,8 @@ test.each<[string, () => Promise<never>]>([
     // 15: nobody awaits it, so that it keeps no process from its end.
     const first = begun.mock.calls.findIndex(([, ms]) => ms === 100)
     expect(begun.mock.results[first]?.value.hasRef()).toBe(false)
+    const pauses = begun.mock.calls.map(([, ms]) => ms).filter((ms) => Number(ms) < 60_000)
+    for (const pause of [100, 200, 400, 800, 25_600]) expect(pauses).toContain(pause)
     const reading = vi.fn(read)
     store.read = reading
     await pass(30 * second)

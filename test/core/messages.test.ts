@@ -330,6 +330,19 @@ describe('a login', () => {
         return auth.login(alice)
       },
     ],
+    ...[
+      [405, "; is there a POST https://api.test/login? See the backend's options"],
+      [403, ''],
+    ].map(
+      ([status, hint]): Case => [
+        `The server refused the login (${status})${hint}`,
+        'login_refused',
+        ({ auth, backend }) => {
+          backend.fault('login', { status: Number(status) })
+          return auth.login(alice)
+        },
+      ],
+    ),
     [
       'the login answer.accessToken takes a b64token (RFC 6750 section 2.1), got string',
       'invalid_token',

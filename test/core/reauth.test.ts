@@ -1012,6 +1012,21 @@ describe('7: a replay with', () => {
     expect([backend.count('protected'), backend.count('refresh')]).toEqual([2, 1])
   })
 
+  test('what another context has refreshed while a password was asked for, that is turned down, is the last, too', async () => {
+    const { auth, backend, signInStale, another } = room()
+    await signInStale()
+    const there = another().auth
+    const { close } = dialogs(auth)
+    backend.fault('protected', { status: 401, body: { msg: 'Token has been revoked' } })
+    backend.fault('protected', expired)
+    const waiting = auth.fetch('protected')
+    await settle()
+    await there.refresh()
+    close()
+    expect((await waiting).status).toBe(401)
+    expect([backend.count('protected'), backend.count('refresh')]).toEqual([2, 1])
+  })
+
   test('what another context has refreshed meanwhile helps where a token was revoked: nobody is asked', async () => {
     const { auth, backend, told, signInStale, another, tokens, inHand } = room({
       client: { store: silentStore() },

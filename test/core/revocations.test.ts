@@ -17,6 +17,7 @@ import {
   alice,
   baseUrl,
   bob,
+  type Client,
   deferred,
   failure,
   minute,
@@ -720,4 +721,41 @@ test('5: a logout revokes what has come elsewhere meanwhile, whatever is heard o
   await out
   expect(store.record).toMatchObject({ ended: 'logout' })
   expect(tokens('logout')).toContain(later)
+})
+
+describe('a logout that is written late, of a session that another context has refreshed,', () => {
+  const next = { access_token: mint('alice'), refresh_token: 'newer' }
+  const late = async (then: (auth: Client) => Promise<unknown>) => {
+    const store = handStore()
+    const server = serve(({ path }) => ok(path === '/refresh' ? next : {}))
+    const { auth, another } = room({ client: { fetch: server.fetch, store } })
+    await auth.setTokens({ accessToken: mint('alice'), refreshToken: 'first' })
+    await another().auth.refresh()
+    const { read, commit } = store
+    store.read = () => Promise.reject(new Error('away'))
+    store.commit = store.read as typeof commit
+    void auth.logout()
+    await pass(second)
+    void then(auth)
+    await pass(second)
+    Object.assign(store, { read, commit })
+    await pass(minute)
+    return { auth, server }
+  }
+
+  test('5: takes what that brought back, whoever has signed in since', async () => {
+    const accessToken = mint('bob')
+    const { auth, server } = await late((auth) => auth.setTokens({ accessToken }))
+    expect(server.tokens('/logout')).toEqual(expect.arrayContaining(['newer', next.access_token]))
+    expect(server.tokens('/logout')).not.toContain(accessToken)
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+  })
+
+  test('4: takes no token back that was set again since', async () => {
+    const { access_token: accessToken, refresh_token: refreshToken } = next
+    const { auth, server } = await late((auth) => auth.setTokens({ accessToken, refreshToken }))
+    expect(server.tokens('/logout')).not.toContain(accessToken)
+    expect(server.tokens('/logout')).not.toContain(refreshToken)
+    expect((await auth.fetch('items')).status).toBe(200)
+  })
 })
