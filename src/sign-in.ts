@@ -397,8 +397,9 @@ export function createSignIn(
     id?: string,
   ): void {
     const mine = session.held?.record
-    // Nor is a token that it came without one of its own: what is taken back ends all that came of the login.
-    const kin = backend.cookies || (backend.revokes === 'grant' && !refreshToken)
+    // Nor is a token that it came without one of its own: what is taken back ends all that came of the login. But a later login's
+    // cookies had taken the place of its own before.
+    const kin = backend.cookies ? !by : backend.revokes === 'grant' && !refreshToken
     if (kin && id && id === mine?.id) return
     const live = [mine?.refreshToken, mine?.access?.token, by?.refreshToken, by?.accessToken]
     const dead = <T>(token: T): T | undefined => (live.includes(token as string) ? undefined : token)

@@ -344,6 +344,37 @@ describe('logins that overlap', () => {
     },
   )
 
+  test.each([
+    ['readable', {}, {}],
+    ['csrf off', ...unprotected],
+    ['the access token in memory', hybrid, split],
+  ] as const)(
+    '5: a password that is answered while a later login is being written is nobody’s: %s',
+    async (_, preset, server) => {
+      const bench = await cookieBench({ preset, server: { ...server, signer: 'fast' } })
+      const held = lateAnswer('/login')
+      const mine = slowed(bench.store, { reads: false })
+      const tab = bench.page({ store: mine.store, beneath: held.beneath })
+      await tab.ready
+      virtualTime()
+      const proof = rejection(tab.reauthenticate(bob))
+      await vi.advanceTimersByTimeAsync(0)
+      mine.slow()
+      const login = tab.login(alice)
+      await vi.advanceTimersByTimeAsync(12_000)
+      expect(bench.came().filter((one) => one === 'POST login 200')).toHaveLength(2)
+      held.open()
+      await vi.advanceTimersByTimeAsync(100)
+      expect(await proof).toMatchObject({ code: 'session_changed' })
+      expect(bench.came()).toContain('DELETE logout 200')
+      expect(bench.cookies()).toEqual({})
+      mine.fast()
+      await vi.advanceTimersByTimeAsync(100)
+      await login
+      expect(tab.session).toMatchObject({ subject: 'alice' })
+    },
+  )
+
   test('10: one that is never answered holds up a password for fifteen seconds, and no longer', async () => {
     const { auth, backend, came } = await cookieBench()
     virtualTime()

@@ -1,7 +1,7 @@
 /** What only cookies can break: they are the browser's, and no answer's Set-Cookie asks whose session it is by now. */
 import { ACCESS, REFRESH } from './browser.ts'
 import type { Deed, Run } from './record.ts'
-import type { World } from './world.ts'
+import type { Send, World } from './world.ts'
 
 /**
  * Two tabs at the same moment: the browser keeps what came last, whoever was called last. By the time that a page hears
@@ -11,6 +11,23 @@ function beside({ sends }: World, deed: Deed): boolean {
   return sends.some(
     ({ context, seq, tookAt = 0 }) =>
       context !== deed.context && tookAt > deed.seq && seq < (deed.doneSeq ?? deed.failedSeq ?? Infinity),
+  )
+}
+
+/**
+ * Whether the cookie that came with an access token, or stayed, had been replaced by the time that its page heard of it: by
+ * another tab, or by an answer so late that nobody waited for it any longer.
+ */
+export function overwritten({ backend, sends }: World, access: string | undefined): boolean {
+  const entry = backend.log.find(({ issued }) => issued.some(({ token }) => token === access))
+  const mine = sends.find(({ seq }) => entry?.headers['x-send'] === String(seq))
+  const slow = ({ at, known }: Send): boolean => known !== undefined && known.at - at > 10_000
+  return sends.some(
+    (one) =>
+      one !== mine &&
+      (one.context !== mine?.context || slow(one) || slow(mine)) &&
+      (one.tookAt ?? 0) > (mine?.tookAt ?? 0) &&
+      (one.tookAt ?? 0) < (mine?.known?.seq ?? Infinity),
   )
 }
 
@@ -94,7 +111,21 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
       tookAt > deed.seq &&
       context.told.some(({ type, seq }) => type === 'storeUnavailable' && seq > tookAt),
   )
-  if (late || gone || stalled || givenUp || byFlow || unasked) return
+  // Nor another user's password that was so long on its way that a refresh was not held up for it: by its cookies, which had
+  // come by then, the refresh went on.
+  const overtaken =
+    !world.both &&
+    deeds.some(
+      ({ op, failed, seq, failedSeq = 0 }) =>
+        op === 'reauthenticate' &&
+        failed === 'subject_mismatch' &&
+        world.sends.some(
+          ({ route, known }) => route === 'refresh' && known && known.seq > seq && known.seq < failedSeq,
+        ),
+    )
+  // Nor a refresh that came beside a flow's step, which nobody waits for: where no whoami tells, its cookie is taken for the flow's.
+  const inFlow = !world.both && program.ops.some(({ op }) => op === 'flow')
+  if (late || gone || stalled || givenUp || byFlow || unasked || overtaken || inFlow) return
   // A password whose owner nobody could tell: the cookies may be another's, and no session is given them; but if the user is
   // signed in by what this page knows they may be his, and are not taken back.
   const unproved = deeds.some(
@@ -136,8 +167,8 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
 
 /** A request that writes is carried out as who made it, or not at all. */
 export function* acceptedAs({ world, calls, deeds }: Run): Iterable<string> {
-  const { jar, backend } = world
-  if (!jar) return
+  const { both, backend } = world
+  if (!both) return
   for (const send of world.sends) {
     const call = calls[(send.call ?? 0) - 1]
     if (!call) continue

@@ -3,7 +3,7 @@
  * each context, and by what its application was told. None of them asks the client's rooms.
  */
 import type { IssuedToken } from '../../src/testing/index.ts'
-import { acceptedAs, atRest } from './cookie-invariants.ts'
+import { acceptedAs, atRest, overwritten } from './cookie-invariants.ts'
 import { BODY, type Call, REAUTH_TIMEOUT, REFRESH_AHEAD, REFRESH_TIMEOUT, type Run } from './record.ts'
 import type { Send } from './world.ts'
 
@@ -89,6 +89,7 @@ const CHECKS: [number | string, Check][] = [
   ['5 (what came too late is revoked)', takenBack],
   ['5 (when all is at rest the cookies are of who is signed in)', atRest],
   ['6 (a request goes out as who made it)', sameUser],
+  ['6 (a session has the tokens of one user)', oneUser],
   ['6 (with cookies: what writes is accepted from who made it only)', acceptedAs],
   ['7 (two sends at the most, and one after a login)', sends],
   ['8 (tokens go home only)', home],
@@ -294,7 +295,7 @@ function* needless(run: Run, { exchanges, issued }: Facts): Iterable<string> {
     const first = world.records.find(({ id, version }) => id === record.id && version === record.version)
     const written = world.writtenAt.get(first?.revision ?? '') ?? 0
     const cookie =
-      world.jar !== undefined &&
+      world.both &&
       world.sends.some(
         ({ context, cookies, call, known }) =>
           context === send.context &&
@@ -443,7 +444,7 @@ function addedByBrowser({ world }: Run, { context, route, call, seq }: Send): bo
 }
 
 function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
-  if (run.world.jar) return
+  if (run.world.both) return
   for (const send of run.world.sends) {
     if (!send.call || !send.token) continue
     const call = run.calls[send.call - 1] as Call
@@ -457,6 +458,19 @@ function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
     if (!call.user || call.auth === false || call.auth === 'optional' || call.op === 'foreign') continue
     const anonymous = run.world.sends.find((send) => send.call === call.id && !send.token)
     if (anonymous) yield `call ${call.id} was made by ${call.user.subject}, and goes out as nobody`
+  }
+}
+
+function* oneUser({ world, program }: Run, { issued }: Facts): Iterable<string> {
+  // Cookies that may be another user's are marked until a whoami has told whose they are. Nobody waits for a flow, and what
+  // comes beside stayfresh may come between an answer and its page's hearing of it.
+  if (world.both || (world.jar && program.ops.some(({ op }) => op === 'outside' || op === 'flow'))) return
+  for (const record of world.records) {
+    if ('ended' in record) continue
+    const tokens = [record.access?.token, record.fresh?.token, record.refreshToken]
+    const users = new Set(tokens.flatMap((token) => issued.get(token ?? '')?.sub ?? []))
+    if (users.size < 2 || (world.jar && overwritten(world, record.access?.token))) continue
+    yield `${record.id} v${record.version} has tokens of ${[...users].join(' and ')}`
   }
 }
 
@@ -494,7 +508,7 @@ function* home({ world }: Run): Iterable<string> {
     if (url.search) yield `#${send.seq} has a query`
     if (world.jar) {
       if (url.origin !== 'https://api.test' && send.csrf) yield `#${send.seq} takes a value to ${url.origin}`
-      continue
+      if (world.both) continue
     }
     const refresh = world.backend.issued.some(({ token, kind }) => token === send.token && kind === 'refresh')
     if (refresh && send.route !== 'refresh' && send.route !== 'logout')
@@ -565,12 +579,12 @@ function* valid(run: Run, { issued }: Facts): Iterable<string> {
       run.calls.some((other) => other.rejected && other.seq < call.seq) ||
       run.world.backend.log.some(
         (entry) =>
-          (entry.status ?? 0) >= 400 && entry.time <= call.at && (entry.tokens.length || run.world.jar),
+          (entry.status ?? 0) >= 400 && entry.time <= call.at && (entry.tokens.length || run.world.both),
       )
     if (!call.sentInTick && call.body !== 'stream' && !turnedDown)
       yield `call ${call.id} had a valid token and did not go out at once`
     // A refreshed cookie takes the place of the fresh one.
-    if (run.world.jar) continue
+    if (run.world.both) continue
     if (call.hadFresh && call.sentInTick && first?.token && issued.get(first.token)?.fresh === false) {
       yield `call ${call.id} had a fresh token and went out with another`
     }
@@ -580,7 +594,7 @@ function* valid(run: Run, { issued }: Facts): Iterable<string> {
 /** Whoever holds a session that has a fresh token sends that, while the server honours it. */
 function* freshness(run: Run, { issued, sessionOf }: Facts): Iterable<string> {
   const { world, calls } = run
-  if (world.jar) return
+  if (world.both) return
   const turnedDown = new Set(
     world.backend.log.filter(({ status = 0 }) => status >= 400).map(({ token }) => token?.token),
   )

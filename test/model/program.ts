@@ -83,7 +83,12 @@ export interface Program {
   readonly contexts: readonly { offset: number; manner: Manner }[]
   readonly singleUse: boolean
   /** With cookies: whether there is a route that tells who it is, and one to refresh at. */
-  readonly preset: { readonly whoami: boolean; readonly refresh: boolean }
+  readonly preset: {
+    readonly whoami: boolean
+    readonly refresh: boolean
+    /** Whether the access token is in memory. */
+    readonly memory?: boolean
+  }
   /** Whether alice has signed in before it begins. */
   readonly signedIn: boolean
   /** Each is followed by some steps of what is under way: the programs are about what is still in the air. */
@@ -391,8 +396,23 @@ export const cookieProgram: fc.Arbitrary<Program> = fc
     ops: only(about, ops),
   }))
 
+/** The access token in the application's hands, the refresh token in a cookie. */
+export const hybridProgram: fc.Arbitrary<Program> = fc
+  .record({
+    about: about([...SOMETIMES.filter((op) => op !== 'setTokens'), 'outside', 'ready']),
+    ...parts,
+    world: fc.record({ ...parts.world, told: fc.constantFrom(false, false, false, true) }),
+    ops: operations([...OPS, ...COOKIE_OPS]),
+  })
+  .map(({ about, ops, world, ...rest }) => ({
+    ...rest,
+    world: { ...world, mode: 'hybrid' },
+    preset: { whoami: false, refresh: true, memory: true },
+    ops: only(about, ops),
+  }))
+
 /** What a program is drawn from. */
-export const programs = { headers: program, cookies: cookieProgram }
+export const programs = { headers: program, cookies: cookieProgram, hybrid: hybridProgram }
 
 /** A program as a person reads it. */
 export function describe({ world, preset, contexts, signedIn, ops }: Program): string {
@@ -400,7 +420,8 @@ export function describe({ world, preset, contexts, signedIn, ops }: Program): s
     ...(world.mode === 'headers'
       ? []
       : [
-          `tokens in cookies${world.mode === 'implicit' ? ', replaced by the server itself' : ''}` +
+          `${preset.memory ? 'the refresh token in a cookie' : 'tokens in cookies'}` +
+            `${world.mode === 'implicit' ? ', replaced by the server itself' : ''}` +
             `${world.told ? ', values told in answers' : ''}` +
             `; the client has ${preset.whoami ? '' : 'no '}whoami, ${preset.refresh ? '' : 'no '}refresh`,
         ]),

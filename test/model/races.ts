@@ -1,5 +1,5 @@
 /**
- * `npm run test:races -- --runs 1000000 [--mode cookies] [--seed 1] [--path …]`: as many random programs as asked, spread
+ * `npm run test:races -- --runs 1000000 [--mode cookies|hybrid] [--seed 1] [--path …]`: as many random programs as asked, spread
  * over the cores, ending in a table of what was covered. With `--path`, replays the one failure that was printed with it;
  * with `--covers op,fault,…`, fails if one of these kinds of things never occurred, however few they are.
  */

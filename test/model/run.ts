@@ -182,9 +182,10 @@ function backendOf({ program, world }: Run, context: Context): Backend {
   const singleUse = program.singleUse && program.world.refresh === 'single-use'
   const refreshToken = singleUse ? 'single-use' : 'reusable'
   if (!world.jar) return flaskJwt({ refreshToken }) as Backend
-  const { whoami, refresh } = program.preset
+  const { whoami, refresh, memory } = program.preset
   const backend = flaskJwtCookies({
     refreshToken,
+    ...(memory && { accessToken: 'memory' as const }),
     whoami: whoami ? {} : undefined,
     refresh: refresh ? {} : false,
   }) as Backend
@@ -210,7 +211,10 @@ function stillHonoured({ world }: Run, known: Told['session']): string[] {
   if (latest.version > known.version && (world.writtenAt.get(latest.revision) ?? 0) < world.lostAt) return []
   const { jar } = world
   // A cookie that has gone is of use to nobody.
-  const there = (token: string): boolean => !jar || [jar.get(ACCESS), jar.get(REFRESH)].includes(token)
+  const there = (token: string): boolean =>
+    !jar ||
+    [jar.get(ACCESS), jar.get(REFRESH)].includes(token) ||
+    (!world.both && world.backend.issued.some((one) => one.token === token && one.kind === 'access'))
   // Whose request took so long that by its start, which is what counts (12), the life is over.
   const lives = ({ token, at = Infinity }: StoredToken): boolean => {
     const { iat = 0, exp } = world.backend.issued.find((one) => one.token === token) ?? {}
@@ -324,7 +328,7 @@ function perform(run: Run, op: Op): Promise<void> | void {
         ({ token, kind }) => kind === 'access' && !world.backend.isHonoured(token),
       )
       // With cookies nobody has a token in his hands that a socket's server could turn down.
-      const rejected = op.rejected && !world.jar ? turnedDown?.token : undefined
+      const rejected = op.rejected && !world.both ? turnedDown?.token : undefined
       return quiet(
         counted(run, op, context as Context, () =>
           (auth as Auth).getAccessToken({ minValidity: op.minValidity, rejected }),
@@ -420,7 +424,7 @@ async function outside(
       const before = backend.issued.find(({ token }) => token === jar.get(ACCESS))
       if (what === 'refreshed' && !before) return
       const tokens = await backend.signIn(what === 'login' || !before ? user : before.sub)
-      give(tokens.accessToken, 'access')
+      if (world.both) give(tokens.accessToken, 'access')
       if (what === 'login') give(tokens.refreshToken, 'refresh')
     }
   }

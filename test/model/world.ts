@@ -95,6 +95,8 @@ export interface World {
   readonly covered: Map<string, number>
   /** The browser's, where tokens travel in cookies. */
   readonly jar: Jar | undefined
+  /** Whether both tokens travel in cookies, so that nobody has the access token in his hands. */
+  readonly both: boolean
   /** The token that a record's handle stands for, where tokens travel in cookies. */
   tokenOf(handle: string): string
   /** Runs `act` as that context: a timer of the global ones is its own. */
@@ -122,8 +124,11 @@ export interface World {
   end(): void
 }
 
-/** How tokens travel; `implicit`: in cookies that the server replaces on any answer, towards their end. */
-export type Mode = 'headers' | 'cookies' | 'implicit'
+/**
+ * How tokens travel; `implicit`: in cookies that the server replaces on any answer, towards their end; `hybrid`: the access
+ * token in a header, the refresh token in a cookie.
+ */
+export type Mode = 'headers' | 'cookies' | 'implicit' | 'hybrid'
 
 export interface WorldOptions {
   readonly mode: Mode
@@ -174,7 +179,9 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     ...(options.mode === 'headers'
       ? {}
       : {
-          locations: ['cookies'],
+          ...(options.mode === 'hybrid'
+            ? ({ locations: ['headers', 'cookies'], deliver: 'split' } as const)
+            : ({ locations: ['cookies'] } as const)),
           implicitRefresh: options.mode === 'implicit' ? options.accessLifetime / 2 : undefined,
           csrfInCookies: !options.told,
           csrfInBody: options.told,
@@ -182,6 +189,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
   })
 
   const jar = options.mode === 'headers' ? undefined : createJar(seq, () => time)
+  const both = jar !== undefined && options.mode !== 'hybrid'
   // Whose code is running, as far as it is known.
   let acting: Context | undefined
   const unfurnish = jar && furnish(jar, `${ORIGIN}/`, (callback, ms) => addTimer(acting, callback, ms, false))
@@ -382,7 +390,8 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
         if (jar && send.cookies) {
           // They are the browser's to add, when it leaves.
           await step(`${label} → browser`)
-          send.token = jar.get(send.route === 'refresh' ? REFRESH : ACCESS)
+          if (both || send.route === 'refresh')
+            send.token = jar.get(send.route === 'refresh' ? REFRESH : ACCESS)
           cookies = jar.header()
         }
         await step(`${label} → server`)
@@ -489,6 +498,7 @@ export function createWorld(scheduler: fc.Scheduler, options: WorldOptions): Wor
     },
     covered,
     jar,
+    both,
     tokenOf,
     as(context, act) {
       const before = acting
