@@ -251,6 +251,8 @@ export function createRefresher(
   /** Another user's token is no token of this session. */
   function checkSubject(result: Result, claimed: LiveRecord): Result {
     if (result.kind !== 'tokens' || !isAnother(claimed, result.access)) return result
+    // In place of this session's refresh cookie there is that of who signed in elsewhere: only a password helps.
+    if (backend.cookies === 'refresh') return { kind: 'refused', status: 200, response: undefined }
     // Another user's cookies are those of who signed in elsewhere.
     if (!backend.cookies) void revoke(result.tokens)
     return { reason: 'bad_answer', cause: new Error('The refresh brought another subject') }

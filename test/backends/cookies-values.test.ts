@@ -1,6 +1,6 @@
 /** The CSRF values that stand for the tokens: implicit refreshing, values that are replaced as they are read, or seen by nobody. */
 import { describe, expect, test, vi } from 'vitest'
-import { createAuth, flaskJwtCookies, isAuthError, memoryStore } from '../../src/index.ts'
+import { createAuth, flaskJwtCookies, isAuthError, memoryStore, type Session } from '../../src/index.ts'
 import { door, later, rejection, virtualTime } from '../support.ts'
 import {
   alice,
@@ -19,6 +19,41 @@ import {
 } from './cookies-support.ts'
 
 describe('the access token in memory', () => {
+  describe.each([
+    ['readable', hybrid, split],
+    ['told', hybrid, { ...split, ...told }],
+    ['csrf off', { ...hybrid, csrf: false }, { ...split, csrfProtect: false }],
+  ] as const)('6: beside another user’s refresh cookie: %s', (_, preset, server) => {
+    const replaced = async () => {
+      const bench = await cookieBench({ preset, server: { ...server, refresh: 'rotating' } })
+      await past(bench, bob)
+      later()
+      return bench
+    }
+
+    test('is not refreshed: a password is asked for, and the session goes on with that', async () => {
+      const { auth, record } = await replaced()
+      auth.on('reauthRequired', ({ reason, waitUntil }) => {
+        expect(reason).toBe('session_expired')
+        waitUntil(auth.reauthenticate(alice))
+      })
+      const { id } = auth.session as Session
+      expect((await auth.fetch('protected')).status).toBe(200)
+      expect(auth.session).toMatchObject({ id, subject: 'alice', status: 'active' })
+      later()
+      expect(await auth.refresh()).toMatchObject({ id, subject: 'alice' })
+      expect(record()).toMatchObject({ subject: 'alice' })
+    })
+
+    test('takes nothing of his back where nobody gives one', async () => {
+      const { auth, backend, came } = await replaced()
+      expect((await auth.fetch('protected')).status).toBe(401)
+      expect(auth.session).toBeNull()
+      expect(backend.sessionAlive('bob')).toBe(true)
+      expect(came().filter((one) => one.includes('logout'))).toEqual([])
+    })
+  })
+
   test('5: a logout proves its cookie, too: the route of docs/backends.md looks for the value', async () => {
     const { auth, page, backend, cookies } = await cookieBench({
       server: split,

@@ -14,6 +14,10 @@ function beside({ sends }: World, deed: Deed): boolean {
   )
 }
 
+// What is called after a login waits for that as long.
+const isSlow = ({ route, at, known }: Send): boolean =>
+  route === 'login' && known !== undefined && known.at - at > 10_000
+
 /**
  * Whether the cookie that came with an access token, or stayed, had been replaced by the time that its page heard of it: by
  * another tab, or by an answer so late that nobody waited for it any longer.
@@ -21,11 +25,11 @@ function beside({ sends }: World, deed: Deed): boolean {
 export function overwritten({ backend, sends }: World, access: string | undefined): boolean {
   const entry = backend.log.find(({ issued }) => issued.some(({ token }) => token === access))
   const mine = sends.find(({ seq }) => entry?.headers['x-send'] === String(seq))
-  const slow = ({ at, known }: Send): boolean => known !== undefined && known.at - at > 10_000
+  const slow = sends.some((one) => one.context === mine?.context && isSlow(one))
   return sends.some(
     (one) =>
       one !== mine &&
-      (one.context !== mine?.context || slow(one) || slow(mine)) &&
+      (slow || one.context !== mine?.context) &&
       (one.tookAt ?? 0) > (mine?.tookAt ?? 0) &&
       (one.tookAt ?? 0) < (mine?.known?.seq ?? Infinity),
   )
@@ -111,18 +115,9 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
       tookAt > deed.seq &&
       context.told.some(({ type, seq }) => type === 'storeUnavailable' && seq > tookAt),
   )
-  // Nor another user's password that was so long on its way that a refresh was not held up for it: by its cookies, which had
-  // come by then, the refresh went on.
-  const overtaken =
-    !world.both &&
-    deeds.some(
-      ({ op, failed, seq, failedSeq = 0 }) =>
-        op === 'reauthenticate' &&
-        failed === 'subject_mismatch' &&
-        world.sends.some(
-          ({ route, known }) => route === 'refresh' && known && known.seq > seq && known.seq < failedSeq,
-        ),
-    )
+  // Nor what was so long on its way that nobody waited for it any longer: of cookies that came before the page heard of others
+  // it can't tell whose they are, where no whoami does.
+  const overtaken = !world.both && world.sends.some(isSlow)
   // Nor a refresh that came beside a flow's step, which nobody waits for: where no whoami tells, its cookie is taken for the flow's.
   const inFlow = !world.both && program.ops.some(({ op }) => op === 'flow')
   if (late || gone || stalled || givenUp || byFlow || unasked || overtaken || inFlow) return

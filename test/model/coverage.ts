@@ -105,7 +105,7 @@ const COOKIES = EXPECTED.filter((what) => !/set_?tokens/i.test(what)).concat(
 
 // There is no cookie of an access token, and nobody is asked whose one is.
 const HYBRID = COOKIES.filter(
-  (what) => !/whoami|access cleared|protected turned|by the server|another value/.test(what),
+  (what) => !/whoami|access cleared|protected turned|call answered|by the server|another value/.test(what),
 )
 
 /** What never occurred. */

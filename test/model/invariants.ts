@@ -449,6 +449,11 @@ function* sameUser(run: Run, { issued }: Facts): Iterable<string> {
     if (!send.call || !send.token) continue
     const call = run.calls[send.call - 1] as Call
     const sub = issued.get(send.token)?.sub
+    // Where nobody is known of, a call waits for what the cookies say.
+    const since =
+      run.world.jar &&
+      call.context.told.some(({ type, seq }) => type === 'loggedIn' && seq > call.seq && seq < send.seq)
+    if (call.user === null && since) continue
     if (call.user === null) yield `call ${call.id} was made with nobody signed in, and goes out as ${sub}`
     else if (call.user?.subject !== undefined && call.user.subject !== sub) {
       yield `call ${call.id} was made by ${call.user.subject}, and goes out as ${sub}`
@@ -581,7 +586,9 @@ function* valid(run: Run, { issued }: Facts): Iterable<string> {
         (entry) =>
           (entry.status ?? 0) >= 400 && entry.time <= call.at && (entry.tokens.length || run.world.both),
       )
-    if (!call.sentInTick && call.body !== 'stream' && !turnedDown)
+    // A page that is frozen sends nothing.
+    const frozen = run.world.jar && call.context.hinderedAt >= call.at
+    if (!call.sentInTick && call.body !== 'stream' && !turnedDown && !frozen)
       yield `call ${call.id} had a valid token and did not go out at once`
     // A refreshed cookie takes the place of the fresh one.
     if (run.world.both) continue
