@@ -90,6 +90,7 @@ describe('a logout', () => {
       await settle()
       await tab.refresh()
       expect(tab.session).toMatchObject({ subject: 'bob', version: 2 })
+      expect(came().filter((one) => one === 'DELETE logout 200')).toHaveLength(2)
     },
   )
 

@@ -375,6 +375,17 @@ describe('logins that overlap', () => {
     },
   )
 
+  test('one that is called after a password holds that not up', async () => {
+    const { auth, came } = await cookieBench({ server: { signer: 'fast' } })
+    virtualTime()
+    const proof = auth.reauthenticate(alice)
+    const login = auth.login(bob)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(came().filter((one) => one === 'POST login 200')).toHaveLength(2)
+    await Promise.all([proof, login])
+    expect(auth.session).toMatchObject({ subject: 'bob' })
+  })
+
   test('10: one that is never answered holds up a password for fifteen seconds, and no longer', async () => {
     const { auth, backend, came } = await cookieBench()
     virtualTime()
