@@ -375,6 +375,26 @@ describe('logins that overlap', () => {
     },
   )
 
+  test('go out one after the other, each ten seconds after the last at the latest', async () => {
+    let [underWay, most] = [0, 0]
+    const { auth, backend, who } = await cookieBench({
+      server: { signer: 'fast' },
+      as: false,
+      beneath: (next) => async (input, init) => {
+        most = Math.max(most, ++underWay)
+        return next(input, init).finally(() => underWay--)
+      },
+    })
+    await auth.ready
+    virtualTime()
+    backend.settings.latency.login = { after: 9_000 }
+    const logins = [alice, bob, alice].map((user) => auth.login(user))
+    for (let seconds = 0; seconds < 29; seconds++) await vi.advanceTimersByTimeAsync(1_000)
+    await Promise.all(logins)
+    expect(most).toBe(1)
+    expect([auth.session?.subject, await who()]).toEqual(['alice', 'alice'])
+  })
+
   test('one that is called after a password holds that not up', async () => {
     const { auth, came } = await cookieBench({ server: { signer: 'fast' } })
     virtualTime()

@@ -1,6 +1,6 @@
 /** What only cookies can break: they are the browser's, and no answer's Set-Cookie asks whose session it is by now. */
 import { ACCESS, REFRESH } from './browser.ts'
-import type { Deed, Run } from './record.ts'
+import { type Deed, REFRESH_TIMEOUT, type Run } from './record.ts'
 import type { Send, World } from './world.ts'
 
 /**
@@ -14,9 +14,10 @@ function beside({ sends }: World, deed: Deed): boolean {
   )
 }
 
-// What is called after a login waits for that as long.
+// What is called after a login waits for that, and a login for all before it: ten seconds from when they were called, and of a
+// refresh as long as that may take.
 const isSlow = ({ route, at, known }: Send): boolean =>
-  route === 'login' && known !== undefined && known.at - at > 10_000
+  /^(login|refresh)$/.test(route) && known !== undefined && known.at - at >= Math.min(10_000, REFRESH_TIMEOUT)
 
 /**
  * Whether the cookie that came with an access token, or stayed, had been replaced by the time that its page heard of it: by
@@ -118,9 +119,13 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   // Nor what was so long on its way that nobody waited for it any longer: of cookies that came before the page heard of others
   // it can't tell whose they are, where no whoami does.
   const overtaken = !world.both && world.sends.some(isSlow)
+  // Nor what came before a login whose answer nobody could read, where no page can see whether that brought cookies.
+  const unknown =
+    program.world.told &&
+    deeds.some(({ op, failed, seq }) => op === 'login' && failed === 'login_incomplete' && seq > deed.seq)
   // Nor a refresh that came beside a flow's step, which nobody waits for: where no whoami tells, its cookie is taken for the flow's.
   const inFlow = !world.both && program.ops.some(({ op }) => op === 'flow')
-  if (late || gone || stalled || givenUp || byFlow || unasked || overtaken || inFlow) return
+  if (late || gone || stalled || givenUp || byFlow || unasked || overtaken || unknown || inFlow) return
   // A password whose owner nobody could tell: the cookies may be another's, and no session is given them; but if the user is
   // signed in by what this page knows they may be his, and are not taken back.
   const unproved = deeds.some(
