@@ -251,8 +251,13 @@ export function createRefresher(
   /** Another user's token is no token of this session. */
   function checkSubject(result: Result, claimed: LiveRecord): Result {
     if (result.kind !== 'tokens' || !isAnother(claimed, result.access)) return result
-    // In place of this session's refresh cookie there is that of who signed in elsewhere: only a password helps.
-    if (backend.cookies === 'refresh') return { kind: 'refused', status: 200, response: undefined }
+    // In place of this session's refresh cookie there is that of who signed in elsewhere: only a password helps, once the access
+    // token is over. At the second time in a row: the first may be a login that is in the store in a moment, or a wrong password.
+    const { held } = session
+    const usable = held && session.usable(session.token(held))
+    if (backend.cookies === 'refresh' && claimed.failures && !usable) {
+      return { kind: 'refused', status: 200, response: undefined }
+    }
     // Another user's cookies are those of who signed in elsewhere.
     if (!backend.cookies) void revoke(result.tokens)
     return { reason: 'bad_answer', cause: new Error('The refresh brought another subject') }

@@ -251,6 +251,7 @@ export function createSignIn(
       if (!user) throw new AuthError('not_signed_in', 'Nobody is signed in')
       id = user.id
       const { tokens, at } = await untilDropped(attempt, bring, id)
+      attempt.brought = true
       const access = storedToken(tokens, at)
       const subject = subjectOf(backend, access)
       let mismatch = false
@@ -336,11 +337,11 @@ export function createSignIn(
           // Of one that is both the server may take the one kind alone.
           Object.entries(tokens).filter((one) => !revoked.has(one.join()) && revoked.add(one.join())),
         )
-        // What cookies there are may be those of a login that was called since.
+        // What cookies there are may be those of a login that was called since, and are if it has brought some.
         const own = !backend.cookies || calls === before
-        if (revoke) {
-          revoking.push(exchanger.revoke(own ? left : { accessToken: left.accessToken }, own && !late))
-        }
+        const theirs = session.held || [...attempts].some(({ brought, dropped }) => brought && !dropped)
+        const { accessToken } = left
+        if (revoke) revoking.push(exchanger.revoke(own || !theirs ? left : { accessToken }, own && !late))
       }
     }
     if (mine) session.end(mine.id, 'logout', 'this context', revoke ? undefined : Infinity)
@@ -393,13 +394,13 @@ export function createSignIn(
    */
   function takeBack(
     { accessToken, refreshToken }: Tokens,
-    { by, overwritten }: Partial<Attempt> = {},
+    { by, overwritten, flow }: Partial<Attempt> = {},
     id?: string,
   ): void {
     const mine = session.held?.record
     // Nor is a token that it came without one of its own: what is taken back ends all that came of the login. But a later login's
     // cookies had taken the place of its own before.
-    const kin = backend.cookies ? !by : backend.revokes === 'grant' && !refreshToken
+    const kin = backend.cookies ? !by || flow : backend.revokes === 'grant' && !refreshToken
     if (kin && id && id === mine?.id) return
     const live = [mine?.refreshToken, mine?.access?.token, by?.refreshToken, by?.accessToken]
     const dead = <T>(token: T): T | undefined => (live.includes(token as string) ? undefined : token)

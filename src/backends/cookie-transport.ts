@@ -42,7 +42,7 @@ export interface CookieTransport {
   calling(): void
 }
 
-// A login waits for what would overwrite its cookies, but not for ever, ms from when that was sent.
+// A login waits for what would overwrite its cookies, but not for ever, ms.
 const PATIENCE = 10_000
 // How long a refresh waits for those of other tabs, ms, at the most and at the least.
 const A_TURN = 3_000
@@ -100,10 +100,6 @@ export function createCookieTransport(
     const signsIn = kind === 'login' || kind === 'flow'
     const earlier = signsIn ? [...running] : signingIn && unhurried ? [signingIn] : []
     const before = landed
-    let leave = (): void => {}
-    const leaving = new Promise<void>((resolve) => {
-      leave = resolve
-    })
     const inTurn = async (): Promise<Response> => {
       if (earlier.length || purpose.same) {
         // A Request has its signal with it.
@@ -113,7 +109,6 @@ export function createCookieTransport(
         // it makes void, whose cookies have come.
         if (still && !(await still())) throw new Error(MOVED)
       }
-      leave()
       if (kind === 'flow') return step(send, input, init, still, base)
       const url = String(input)
       // A token in a header is no cookie's, and is taken back without touching any.
@@ -141,13 +136,10 @@ export function createCookieTransport(
     }
     if (signsIn) sent.then(land, () => {})
     if (kind === 'flow') return sent
-    const over = Promise.race([leaving, sent])
-      .then(() => bounded(sent))
-      .catch(() => {})
-      .then(() => {
-        running.delete(over)
-        if (signingIn === over) signingIn = undefined
-      })
+    const over = bounded(sent).then(() => {
+      running.delete(over)
+      if (signingIn === over) signingIn = undefined
+    })
     running.add(over)
     if (kind === 'login') signingIn = over
     if (kind === 'logout' && anew) ending = { at: Date.now(), sent, nobody }

@@ -375,26 +375,6 @@ describe('logins that overlap', () => {
     },
   )
 
-  test('go out one after the other, each ten seconds after the last at the latest', async () => {
-    let [underWay, most] = [0, 0]
-    const { auth, backend, who } = await cookieBench({
-      server: { signer: 'fast' },
-      as: false,
-      beneath: (next) => async (input, init) => {
-        most = Math.max(most, ++underWay)
-        return next(input, init).finally(() => underWay--)
-      },
-    })
-    await auth.ready
-    virtualTime()
-    backend.settings.latency.login = { after: 9_000 }
-    const logins = [alice, bob, alice].map((user) => auth.login(user))
-    for (let seconds = 0; seconds < 29; seconds++) await vi.advanceTimersByTimeAsync(1_000)
-    await Promise.all(logins)
-    expect(most).toBe(1)
-    expect([auth.session?.subject, await who()]).toEqual(['alice', 'alice'])
-  })
-
   test('one that is called after a password holds that not up', async () => {
     const { auth, came } = await cookieBench({ server: { signer: 'fast' } })
     virtualTime()
@@ -405,6 +385,40 @@ describe('logins that overlap', () => {
     await Promise.all([proof, login])
     expect(auth.session).toMatchObject({ subject: 'bob' })
   })
+
+  test.each([
+    ['readable', {}, {}],
+    ['csrf off', ...unprotected],
+    ['told, a logout that looks at no value', { logout: { method: 'POST' } }, told],
+    ['the access token in memory', hybrid, split],
+    ['the access token in memory, csrf off', { ...hybrid, csrf: false }, { ...split, csrfProtect: false }],
+  ] as const)(
+    '4: a password that was answered before, and is written late, ends none: %s',
+    async (_, preset, server) => {
+      for (const given of [alice, flowOf(alice)]) {
+        const bench = await cookieBench({ preset, server })
+        const held = lateAnswer('/login', bench.jar)
+        const mine = slowed(bench.store)
+        const tab = bench.page({ store: mine.store, beneath: held.beneath })
+        await tab.ready
+        const proof = rejection(tab.reauthenticate(given))
+        await held.reached
+        mine.slow()
+        held.open()
+        await settle()
+        const login = tab.login(bob)
+        await expect.poll(() => bench.came().filter((one) => one === 'POST login 200')).toHaveLength(2)
+        await settle()
+        mine.fast()
+        expect(await proof).toMatchObject({ code: 'session_changed' })
+        await login
+        await settle()
+        later()
+        expect((await tab.fetch('protected')).status).toBe(200)
+        expect(tab.session).toMatchObject({ subject: 'bob' })
+      }
+    },
+  )
 
   test('10: one that is never answered holds up a password for fifteen seconds, and no longer', async () => {
     const { auth, backend, came } = await cookieBench()

@@ -38,6 +38,7 @@ describe('the access token in memory', () => {
         waitUntil(auth.reauthenticate(alice))
       })
       const { id } = auth.session as Session
+      await auth.fetch('protected').catch(() => {})
       expect((await auth.fetch('protected')).status).toBe(200)
       expect(auth.session).toMatchObject({ id, subject: 'alice', status: 'active' })
       later()
@@ -47,12 +48,47 @@ describe('the access token in memory', () => {
 
     test('takes nothing of his back where nobody gives one', async () => {
       const { auth, backend, came } = await replaced()
+      await auth.fetch('protected').catch(() => {})
       expect((await auth.fetch('protected')).status).toBe(401)
       expect(auth.session).toBeNull()
       expect(backend.sessionAlive('bob')).toBe(true)
       expect(came().filter((one) => one.includes('logout'))).toEqual([])
     })
   })
+
+  test('4: another user’s refresh cookie beside a good access token ends nothing: it may be gone by the time that counts', async () => {
+    const bench = await cookieBench({ preset: hybrid, server: { ...split, refresh: 'rotating' } })
+    await past(bench, bob)
+    for (const _ of [1, 2]) {
+      expect(await rejection(bench.auth.refresh())).toMatchObject({ code: 'refresh_unavailable' })
+    }
+    expect(bench.auth.session).toMatchObject({ subject: 'alice', status: 'active' })
+    await past(bench, alice)
+    later()
+    expect((await bench.auth.fetch('protected')).status).toBe(200)
+    expect(bench.auth.session).toMatchObject({ subject: 'alice' })
+  })
+
+  test.each([
+    ['readable', hybrid, split],
+    ['csrf off', { ...hybrid, csrf: false }, { ...split, csrfProtect: false }],
+  ] as const)(
+    '4: nor does another user’s password in one tab while another refreshes: %s',
+    async (_, preset, server) => {
+      const bench = await cookieBench({ preset, server })
+      const held = lateAnswer('/login', bench.jar)
+      const tab = bench.page({ store: bench.store, beneath: held.beneath })
+      await tab.ready
+      later()
+      const wrong = rejection(tab.reauthenticate(bob))
+      await held.reached
+      await rejection(bench.auth.fetch('protected'))
+      held.open()
+      expect(await wrong).toMatchObject({ code: 'subject_mismatch' })
+      await tab.reauthenticate(alice)
+      expect(tab.session).toMatchObject({ subject: 'alice' })
+    },
+  )
 
   test('5: a logout proves its cookie, too: the route of docs/backends.md looks for the value', async () => {
     const { auth, page, backend, cookies } = await cookieBench({

@@ -1,7 +1,7 @@
 /** What only cookies can break: they are the browser's, and no answer's Set-Cookie asks whose session it is by now. */
 import { ACCESS, REFRESH } from './browser.ts'
 import { type Deed, REFRESH_TIMEOUT, type Run } from './record.ts'
-import type { Send, World } from './world.ts'
+import type { Context, World } from './world.ts'
 
 /**
  * Two tabs at the same moment: the browser keeps what came last, whoever was called last. By the time that a page hears
@@ -14,23 +14,40 @@ function beside({ sends }: World, deed: Deed): boolean {
   )
 }
 
-// What is called after a login waits for that, and a login for all before it: ten seconds from when they were called, and of a
-// refresh as long as that may take.
-const isSlow = ({ route, at, known }: Send): boolean =>
-  /^(login|refresh)$/.test(route) && known !== undefined && known.at - at >= Math.min(10_000, REFRESH_TIMEOUT)
+/**
+ * What is called after a login waits for that, and a login for all before it: ten seconds from when they were called, and of a
+ * refresh as long as that may take. Whether a context went on without what it had waited for.
+ */
+function wentOn({ sends }: World, who?: Context): boolean {
+  const sent = sends.filter(
+    ({ route, context }) => /^(login|refresh)$/.test(route) && context === (who ?? context),
+  )
+  return sent.some(
+    ({ at, seq, known, context }) =>
+      (known !== undefined && known.at - at >= Math.min(10_000, REFRESH_TIMEOUT)) ||
+      sent.some(
+        (one) =>
+          one.route === 'login' &&
+          one.context === context &&
+          one.seq > seq &&
+          one.seq < (known?.seq ?? Infinity),
+      ),
+  )
+}
 
 /**
  * Whether the cookie that came with an access token, or stayed, had been replaced by the time that its page heard of it: by
  * another tab, or by an answer so late that nobody waited for it any longer.
  */
-export function overwritten({ backend, sends }: World, access: string | undefined): boolean {
+export function overwritten(world: World, access: string | undefined): boolean {
+  const { backend, sends } = world
   const entry = backend.log.find(({ issued }) => issued.some(({ token }) => token === access))
   const mine = sends.find(({ seq }) => entry?.headers['x-send'] === String(seq))
-  const slow = sends.some((one) => one.context === mine?.context && isSlow(one))
+  const impatient = wentOn(world, mine?.context)
   return sends.some(
     (one) =>
       one !== mine &&
-      (slow || one.context !== mine?.context) &&
+      (impatient || one.context !== mine?.context) &&
       (one.tookAt ?? 0) > (mine?.tookAt ?? 0) &&
       (one.tookAt ?? 0) < (mine?.known?.seq ?? Infinity),
   )
@@ -118,7 +135,7 @@ export function* atRest({ world, program, deeds, auths, disposed }: Run): Iterab
   )
   // Nor what was so long on its way that nobody waited for it any longer: of cookies that came before the page heard of others
   // it can't tell whose they are, where no whoami does.
-  const overtaken = !world.both && world.sends.some(isSlow)
+  const overtaken = !world.both && wentOn(world)
   // Nor what came before a login whose answer nobody could read, where no page can see whether that brought cookies.
   const unknown =
     program.world.told &&

@@ -406,7 +406,11 @@ function* ended(run: Run, { sessionOf }: Facts): Iterable<string> {
       const near = madeBy && madeBy.context !== lastByContext && last.at - madeBy.at < 10_000
       // A tombstone that was lost with the store's data can't say to another tab that what is in the cookies was ended.
       const found =
-        world.jar && world.covered.has('data lost') && context.told.some(({ reason }) => reason === 'initial')
+        world.jar &&
+        world.covered.has('data lost') &&
+        world.contexts.some(({ told }) =>
+          told.some(({ reason, session }) => reason === 'initial' && session?.id === auth.session?.id),
+        )
       // Nor to one that heard of none while it could not write its own login, which had been called before: once that is
       // written, nothing tells it from a later one, to whom signed out, either.
       const kept = [context === lastByContext ? undefined : context, madeBy?.context]
