@@ -11,13 +11,13 @@ export const GOAL = 5_000
 
 // What was reached, in bytes min+gzip; each grows only with a reason (docs/decisions/0004-size.md).
 const LIMITS: Record<string, { contents: string; limit: number }> = {
-  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 22_230 },
+  stayfresh: { contents: "export { createAuth, flaskJwt } from 'stayfresh'", limit: 22_290 },
   'stayfresh, browserStore': {
     contents:
       "export { createAuth, flaskJwt } from 'stayfresh'; export { browserStore } from 'stayfresh/browser'",
-    limit: 25_460,
+    limit: 25_520,
   },
-  'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 31_460 },
+  'stayfresh, all presets': { contents: "export * from 'stayfresh'", limit: 31_490 },
   'stayfresh/ky': { contents: "export * from 'stayfresh/ky'", limit: 1_050 },
   'stayfresh/browser': { contents: "export * from 'stayfresh/browser'", limit: 5_070 },
   'stayfresh/encrypted': { contents: "export * from 'stayfresh/encrypted'", limit: 2_630 },

@@ -94,8 +94,7 @@ export type ChangeReason =
  * - `network`: no answer came, or a redirect did.
  * - `timeout`: none came within `refreshTimeout`.
  * - `status`: one that neither brings tokens nor refuses, such as a 503.
- * - `bad_answer`: a 2xx without tokens, with such as are none, or with another user's (where the refresh token alone is in a cookie,
- *   that is a refusal: it is another user's by now).
+ * - `bad_answer`: a 2xx without tokens, with such as are none, or with another user's.
  * - `busy`: another context has been at it for longer than `refreshTimeout`.
  * - `cool_down`: an earlier failure's cool-down, or the server's `Retry-After` (RFC 9110 section 10.2.3), is not over. Told in
  *   the message of `refresh_unavailable` alone, by no event.
