@@ -99,26 +99,34 @@ describe('a logout', () => {
     ['told', hybrid, { ...split, ...told }],
     ['csrf off', { ...hybrid, csrf: false }, { ...split, csrfProtect: false }],
   ] as const)(
-    '5: but takes what another tab has brought back, where the login after it was refused: %s',
+    '5: but takes what another tab has brought back, where the login after it is refused: %s',
     async (_, preset, server) => {
-      const bench = await cookieBench({ preset, server: { ...server, refresh: 'rotating' } })
-      const mine = slowed(bench.store)
-      const held = lateAnswer('/refresh')
-      const tab = bench.page({ store: mine.store })
-      const other = bench.page({ store: bench.store, beneath: held.beneath })
-      await Promise.all([tab.ready, other.ready])
-      mine.slow()
-      const refresh = other.refresh().catch(() => {})
-      await held.reached
-      const out = tab.logout()
-      await expect.poll(() => bench.came()).toContain('DELETE logout 200')
-      held.open()
-      await refresh
-      await rejection(tab.login({ username: 'bob', password: 'wrong' }))
-      mine.fast()
-      await out
-      await settle()
-      expect([bench.cookies(), bench.backend.sessionAlive('alice')]).toEqual([{}, false])
+      for (const order of ['refused', 'written']) {
+        const bench = await cookieBench({ preset, server: { ...server, refresh: 'rotating' } })
+        const mine = slowed(bench.store)
+        const [refreshing, signingIn] = [lateAnswer('/refresh'), lateAnswer('/login')]
+        const tab = bench.page({ store: mine.store, beneath: signingIn.beneath })
+        const other = bench.page({ store: bench.store, beneath: refreshing.beneath })
+        await Promise.all([tab.ready, other.ready])
+        mine.slow()
+        const refresh = other.refresh().catch(() => {})
+        await refreshing.reached
+        const out = tab.logout()
+        await expect.poll(() => bench.came()).toContain('DELETE logout 200')
+        refreshing.open()
+        await refresh
+        const login = rejection(tab.login({ username: 'bob', password: 'wrong' }))
+        await signingIn.reached
+        // Which comes first.
+        if (order === 'written') mine.fast()
+        await settle()
+        signingIn.open()
+        await login
+        mine.fast()
+        await out
+        await settle()
+        expect([bench.cookies(), bench.backend.sessionAlive('alice')], order).toEqual([{}, false])
+      }
     },
   )
 
